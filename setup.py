@@ -1,0 +1,43 @@
+"""Packaging of rn_jax; the tools' settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+_ROOT = Path(__file__).parent
+_VERSION = re.search(
+  r'__version__ = "(.+)"', (_ROOT / "rn_jax" / "__init__.py").read_text()
+).group(1)
+
+setup(
+  name="rn_jax",
+  version=_VERSION,
+  description="Relation Networks in JAX/Flax: from CLEVR to answers.",
+  long_description=(_ROOT / "README.md").read_text(),
+  long_description_content_type="text/markdown",
+  python_requires=">=3.11",
+  packages=find_packages(include=["rn_jax", "rn_jax.*"]),
+  install_requires=[
+    "absl-py>=2.0",
+    "flax>=0.12",
+    "google-crc32c>=1.5",
+    "jax>=0.10",
+    "matplotlib>=3.8",
+    "ml-collections>=1.0",
+    "numpy>=1.26",
+    "optax>=0.2.5",
+    "orbax-checkpoint>=0.12,<1",
+    "pillow>=10.0",
+    "protobuf>=5.0",
+    "tensorboardX>=2.6.2",
+    "tensorflow-datasets>=4.9.7",
+    "tqdm>=4.66",
+  ],
+  extras_require={
+    "cuda": ["jax[cuda13]>=0.10"],
+    "tpu": ["jax[tpu]>=0.10"],
+    "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
+    "test": ["pytest>=8.0", "ruff>=0.6"],
+  },
+)
