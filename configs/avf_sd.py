@@ -1,0 +1,28 @@
+"""AVF-RN from state descriptions.
+
+    python launch.py --config=configs/avf_sd.py --workdir=W \
+        --config.data.dir=RECORDS
+
+g_theta has two layers, 512 and 2,048; their sum over pairs is the descriptor,
+and the question joins two layers later.
+"""
+
+import ml_collections
+
+from configs import original_sd
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = original_sd.get_config()
+  config.model.bidirectional = True
+  config.model.lstm_units = 256
+  config.model.g_units = (512, 2048)
+  config.model.g_dropout = (0.3, 0.0)
+  config.model.aggregation = "sum"
+  config.model.f_units = (512, 512, 1024, 1024)
+  config.model.f_dropout = (0.0, 0.0, 0.3, 0.0)
+  config.model.question_layer = 4
+  config.data.questions_per_scene = 10
+  config.optimizer.clamp = True
+  return config

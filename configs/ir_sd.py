@@ -1,0 +1,16 @@
+"""2S-RN from state descriptions: the question joins at g_theta's third layer.
+
+    python launch.py --config=configs/ir_sd.py --workdir=W \
+        --config.data.dir=RECORDS
+"""
+
+import ml_collections
+
+from configs import original_sd
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = original_sd.get_config()
+  config.model.question_layer = 2
+  return config

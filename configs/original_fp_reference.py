@@ -1,0 +1,19 @@
+"""RN from pixels as the reference implementation reads its input.
+
+    python launch.py --config=configs/original_fp_reference.py --workdir=W \
+        --config.data.dir=RECORDS
+
+Questions are read together with the padding in front of them. The published
+weights of the reference need this; a network trained from scratch does not.
+"""
+
+import ml_collections
+
+from configs import common, original_fp
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = original_fp.get_config()
+  common.use_reference_semantics(config)
+  return config

@@ -1,0 +1,50 @@
+"""The parameters of a dense layer, to be applied by plain functions."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Weights(NamedTuple):
+  """kernel [inputs, units] and bias [units]."""
+
+  kernel: jax.Array
+  bias: jax.Array
+
+
+class Affine(nn.Module):
+  """Declares one dense layer's kernel and bias and returns them.
+
+  The relation core slices the kernel of the layer at which the question
+  joins, so it needs the whole kernel in hand. One kernel, not one per input
+  part, keeps the initial scale right (fan-in counts all the inputs) and the
+  parameters identical to those of the concatenated form.
+  """
+
+  inputs: int
+  units: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self) -> Weights:
+    kernel = self.param(
+      "kernel", nn.initializers.lecun_normal(), (self.inputs, self.units)
+    )
+    bias = self.param("bias", nn.initializers.zeros, (self.units,))
+    return Weights(kernel.astype(self.dtype), bias.astype(self.dtype))
+
+
+def dropout(
+  x: jax.Array, key: jax.Array | None, rate: float, train: bool
+) -> jax.Array:
+  """Drops entries of one example, [...], with one key for that example.
+
+  A key per example, not per batch, makes the masks independent of how the
+  batch is spread over devices.
+  """
+  if not train or rate == 0.0:
+    return x
+  keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+  return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)

@@ -1,0 +1,167 @@
+"""Relation Networks: encoders, relation core and answer network, wired."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from rn_jax.models.affine import Affine, dropout
+from rn_jax.models.conv_encoder import ConvEncoder
+from rn_jax.models.question_encoder import QuestionEncoder
+from rn_jax.models.relation_core import RelationCore
+from rn_jax.models.state_encoder import encode_states
+
+
+class AnswerNetwork(nn.Module):
+  """f_phi: from the sum over pairs to answer logits.
+
+  Attributes:
+    units: Width of each hidden layer.
+    dropout_rates: One rate per hidden layer, applied before its ReLU.
+    question_layer: The hidden layer at whose input the question joins
+      (AVF-RN), or None.
+    num_answers: Size of the output.
+    dtype: Type of the products; logits are float32.
+  """
+
+  units: Sequence[int]
+  dropout_rates: Sequence[float]
+  question_layer: int | None
+  num_answers: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(
+    self,
+    relations: jax.Array,
+    question: jax.Array,
+    *,
+    train: bool = False,
+    keys: jax.Array | None = None,
+  ) -> jax.Array:
+    """Maps [S, K or 1, D] and question [S, K, Q] to logits [S, K, A]."""
+    x = relations.astype(self.dtype)
+    for index, units in enumerate(self.units):
+      if index == self.question_layer:
+        x = jnp.broadcast_to(x, (*question.shape[:2], x.shape[-1]))
+        x = jnp.concatenate([x, question.astype(self.dtype)], -1)
+      layer = Affine(x.shape[-1], units, self.dtype, name=f"f_{index}")()
+      x = x @ layer.kernel + layer.bias
+      rate = self.dropout_rates[index]
+      if train and rate > 0.0:
+        x = jnp.broadcast_to(x, (*question.shape[:2], units))
+        x = jax.vmap(
+          jax.vmap(
+            lambda row, key, i=index, rate=rate: dropout(
+              row, jax.random.fold_in(key, i), rate, train
+            )
+          )
+        )(x, keys)
+      x = nn.relu(x)
+    layer = Affine(x.shape[-1], self.num_answers, jnp.float32, name="logits")()
+    return x.astype(jnp.float32) @ layer.kernel + layer.bias
+
+
+class RelationNetwork(nn.Module):
+  """A Relation Network over scenes and their questions.
+
+  Attributes:
+    config: The `model` part of a config file; configs/common.py explains each
+      key.
+    num_words: Words of the vocabulary, padding not counted.
+    num_answers: Answers of the vocabulary.
+    axis_name: The pmap axis over which BatchNorm sees the global batch.
+  """
+
+  config: ml_collections.FrozenConfigDict
+  num_words: int
+  num_answers: int
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    batch: Mapping[str, jax.Array],
+    *,
+    train: bool = False,
+    keys: jax.Array | None = None,
+  ) -> tuple[jax.Array, dict[str, Any]]:
+    """Answers K questions about each of S scenes.
+
+    Args:
+      batch: `question` [S, K, T] and `question_length` [S, K]; from pixels
+        `image` [S, H, W, 3]; from states `objects` [S, N, 7] and
+        `object_mask` [S, N].
+      train: Batch statistics and dropout on.
+      keys: [S] PRNG keys, one per scene of the batch, for dropout.
+
+    Returns:
+      Logits [S, K, A], float32, and the intermediates by name: `objects`
+      [S, N, F], `question` [S, K, Q], `relations` [S, K, D] (the sums over
+      pairs; [S, 1, D] for an AVF-RN).
+    """
+    config = self.config
+    dtype = jnp.dtype(config.dtype)
+    question = batch["question"]
+    s, k, t = question.shape
+    code = QuestionEncoder(
+      num_words=self.num_words,
+      embedding_size=config.embedding_size,
+      lstm_units=config.lstm_units,
+      bidirectional=config.bidirectional,
+      reverse=config.reverse_question,
+      exact_lengths=config.exact_lengths,
+      dtype=dtype,
+      name="question_encoder",
+    )(question.reshape(s * k, t), batch["question_length"].reshape(s * k))
+    code = code.reshape(s, k, -1)  # [S, K, Q]
+
+    mask = None
+    if config.inputs == "pixels":
+      objects = ConvEncoder(
+        config.conv_channels, dtype, self.axis_name, name="conv_encoder"
+      )(batch["image"], train=train)
+    elif config.inputs == "states":
+      objects = encode_states(batch["objects"], config.one_hot_objects)
+      mask = batch["object_mask"] if config.mask_objects else None
+    else:
+      raise ValueError(
+        f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
+      )
+
+    # Layers are counted through g_theta and f_phi as one chain.
+    layer, num_g = config.question_layer, len(config.g_units)
+    if not 0 <= layer < num_g + len(config.f_units):
+      raise ValueError(
+        f"config.model.question_layer is {layer}; the network has hidden "
+        f"layers 0 to {num_g + len(config.f_units) - 1}"
+      )
+    question_in_g = layer < num_g
+    core_keys = answer_keys = None
+    if train and keys is not None:
+      core_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
+      answer_keys = jax.vmap(
+        lambda key: jax.random.split(jax.random.fold_in(key, 1), k)
+      )(keys)
+    relations = RelationCore(
+      units=config.g_units,
+      dropout_rates=config.g_dropout,
+      question_layer=layer if question_in_g else None,
+      aggregation=config.aggregation,
+      scenes_per_block=config.scenes_per_block,
+      dtype=dtype,
+      name="relation_core",
+    )(objects, mask, code, train=train, keys=core_keys)
+    logits = AnswerNetwork(
+      units=config.f_units,
+      dropout_rates=config.f_dropout,
+      question_layer=None if question_in_g else layer - num_g,
+      num_answers=self.num_answers,
+      dtype=dtype,
+      name="answer_network",
+    )(relations, code, train=train, keys=answer_keys)
+    outputs = {"objects": objects, "question": code, "relations": relations}
+    return logits, outputs
