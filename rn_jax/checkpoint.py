@@ -1,0 +1,284 @@
+"""Checkpoints: saved in the background, verified whenever they are read."""
+
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+
+from rn_jax import checkpoint_format as fmt
+from rn_jax.checkpoint_format import CheckpointError
+from rn_jax.train_state import TrainState
+
+__all__ = ["CheckpointError", "Checkpointer", "load_model", "write_model"]
+
+
+class Checkpointer:
+  """Saves and restores the state of a run; a context manager.
+
+  Keeps the latest checkpoints and the one with the best metrics["accuracy"];
+  checkpoints saved without that metric never count as best. In a run of several
+  processes every process makes the same calls.
+  """
+
+  def __init__(self, directory: str | os.PathLike, *, keep: int = 2):
+    """Opens or creates a checkpoints folder.
+
+    Args:
+      directory: The folder, usually `workdir/checkpoints`. Leftovers of saves
+        that a crash cut short are removed from it.
+      keep: How many of the latest checkpoints to keep, beside the best one.
+    """
+    fmt.quiet_orbax()
+    self._directory = pathlib.Path(directory).absolute()
+    self._keep = keep
+    if jax.process_index() == 0:
+      self._directory.mkdir(parents=True, exist_ok=True)
+      fmt.remove_empty_steps(self._directory)
+    ocp.multihost.sync_global_processes("rn_jax:open_checkpoints")
+    self._accuracy = {
+      step: fmt.accuracy_of(self._directory / str(step))
+      for step in fmt.list_steps(self._directory)
+    }
+    self._manager = ocp.CheckpointManager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=self, cleanup_tmp_directories=True
+      ),
+    )
+
+  def __enter__(self) -> "Checkpointer":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    """Tells orbax which checkpoints to keep (its PreservationPolicy).
+
+    Its own BestN reads a metrics file of every step when a folder is opened
+    and fails altogether where one of them is damaged.
+    """
+    del context
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    best = fmt.best_first({step: self._accuracy.get(step) for step in steps})
+    kept = {*sorted(steps)[-self._keep :], *best[:1]}
+    return [step in kept for step in steps]
+
+  def save(
+    self,
+    state: TrainState,
+    *,
+    config: dict,
+    vocabulary: dict,
+    metrics: dict | None = None,
+  ) -> None:
+    """Takes a copy of the state and writes it in the background.
+
+    Waits for the previous save first. A step that is already saved is left as
+    it is.
+
+    Args:
+      state: Leaves are numpy arrays or jax arrays without a device axis, on one
+        device or replicated over the local ones. May be donated afterwards.
+      config: The run's configuration, as JSON values.
+      vocabulary: The vocabulary of questions and answers, as JSON values.
+      metrics: Numbers; "accuracy" decides which checkpoint is best. None if
+        there was no time to evaluate.
+    """
+    train = {"opt_state": state.opt_state, "step": state.step}
+    self._write(
+      int(state.step),
+      {
+        "model": _model_copy(state.params, state.batch_stats),
+        "train": fmt.flatten(jax.tree.map(_host_copy, train)),
+      },
+      config,
+      vocabulary,
+      metrics,
+    )
+
+  def _write(self, step, items, config, vocabulary, metrics) -> None:
+    if step in self._manager.all_steps():
+      return
+    meta = fmt.make_meta(step, items, config, vocabulary, metrics)
+    self._accuracy[step] = fmt.finite_accuracy(meta)
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
+        meta=ocp.args.JsonSave(meta),
+      ),
+      force=True,
+    )
+
+  def wait(self) -> None:
+    """Blocks until the last save is complete on disk; raises if it failed."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits for the last save and releases the threads."""
+    self._manager.close()
+
+  def restore_latest(self, like: TrainState) -> tuple[TrainState, dict] | None:
+    """Reads the latest checkpoint that is whole.
+
+    A damaged one is skipped with a warning and renamed to `<step>.damaged`, so
+    that the resumed run can write that step again.
+
+    Args:
+      like: A state of the expected structure; only names, shapes and dtypes
+        are used, as from `jax.eval_shape`.
+
+    Returns:
+      The state with numpy leaves, and the checkpoint's meta; None if the folder
+      holds no checkpoint.
+
+    Raises:
+      CheckpointError: No checkpoint can be restored, or the one found does not
+        fit `like` or is a network without a training state.
+    """
+    self.wait()
+    steps = fmt.list_steps(self._directory)
+    if not steps:
+      return None
+    step, items, meta, damaged = _read_first_whole(
+      self._directory, steps, ("model", "train")
+    )
+    step_dir = self._directory / str(step)
+    if "train" not in items:
+      raise CheckpointError(
+        f"{step_dir} holds a network alone, as imported weights do, and no "
+        "training to resume. Load it with load_model; train in another workdir."
+      )
+    state = fmt.fit(
+      like, fmt.flatten(items["model"]) | items["train"], step_dir
+    )
+    if damaged:
+      self._set_aside(damaged)
+    return state, meta
+
+  def _set_aside(self, steps: list[int]) -> None:
+    if jax.process_index() == 0:
+      for step in steps:
+        aside = self._directory / f"{step}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(self._directory / str(step), aside)
+    ocp.multihost.sync_global_processes("rn_jax:set_aside")
+    for step in steps:
+      self._accuracy.pop(step, None)
+    self._manager.reload()
+
+
+def load_model(
+  path: str | os.PathLike, which: str = "best"
+) -> tuple[dict, dict]:
+  """Reads the network of a checkpoint, without its optimizer.
+
+  Nothing on disk is changed, so a run may still be writing to the folder.
+
+  Args:
+    path: A workdir, its checkpoints folder, or the folder of one step. From the
+      first two a damaged checkpoint is replaced by the next one in order, with
+      a warning.
+    which: "best" (by metrics["accuracy"]; checkpoints without it come last) or
+      "latest".
+
+  Returns:
+    The variables {"params", "batch_stats"} as nested dicts of numpy arrays, and
+    the checkpoint's meta.
+
+  Raises:
+    CheckpointError: There is no checkpoint, or none can be restored.
+  """
+  if which not in ("best", "latest"):
+    raise ValueError(f"which must be 'best' or 'latest', not {which!r}")
+  fmt.quiet_orbax()
+  directory = pathlib.Path(path).absolute()
+  if (directory / "checkpoints").is_dir():
+    directory = directory / "checkpoints"
+  steps = fmt.list_steps(directory)
+  if not steps and directory.name.isdigit() and directory.is_dir():
+    directory, steps = directory.parent, [int(directory.name)]
+  if not steps:
+    raise CheckpointError(
+      f"{path}: no checkpoint here. Give a workdir, its checkpoints folder or "
+      "the folder of one step, or train first."
+    )
+  if which == "best":
+    steps = fmt.best_first(
+      {step: fmt.accuracy_of(directory / str(step)) for step in steps}
+    )
+  _, items, meta, _ = _read_first_whole(directory, steps, ("model",))
+  return items["model"], meta
+
+
+def write_model(
+  directory: str | os.PathLike,
+  variables: dict,
+  *,
+  config: dict,
+  vocabulary: dict,
+  metrics: dict | None = None,
+  step: int = 0,
+) -> None:
+  """Writes a network alone, such as imported weights, as a checkpoint.
+
+  Args:
+    directory: The checkpoints folder.
+    variables: {"params", "batch_stats"}; the second may be absent.
+    config: See `Checkpointer.save`.
+    vocabulary: See `Checkpointer.save`.
+    metrics: See `Checkpointer.save`.
+    step: Number of updates the weights have seen, if known.
+
+  Raises:
+    CheckpointError: The folder already has a checkpoint of that step.
+  """
+  if step in fmt.list_steps(pathlib.Path(directory)):
+    raise CheckpointError(
+      f"{directory} already holds a checkpoint of step {step}. Remove it or "
+      "choose another folder."
+    )
+  model = _model_copy(variables["params"], variables.get("batch_stats", {}))
+  with Checkpointer(directory, keep=10**9) as checkpointer:
+    checkpointer._write(step, {"model": model}, config, vocabulary, metrics)
+
+
+def _read_first_whole(
+  directory: pathlib.Path, steps: list[int], names: tuple[str, ...]
+) -> tuple[int, dict, dict, list[int]]:
+  """Reads the first of `steps` that is whole: (step, items, meta, damaged)."""
+  problems = {}
+  for step in steps:
+    try:
+      items, meta = fmt.read_step(directory / str(step), names)
+    except CheckpointError as e:
+      problems[step] = str(e)
+      continue
+    for skipped, problem in problems.items():
+      logging.warning(
+        "Skipped the checkpoint of step %d in %s: %s. Using step %d instead.",
+        skipped,
+        directory,
+        problem,
+        step,
+      )
+    return step, items, meta, list(problems)
+  listing = "".join(f"\n  step {s}: {p}" for s, p in problems.items())
+  raise CheckpointError(f"{directory}: no checkpoint can be restored:{listing}")
+
+
+def _host_copy(leaf: Any) -> np.ndarray:
+  """Copies to host memory: the original may be donated while we write."""
+  return np.array(jax.device_get(leaf), copy=True)
+
+
+def _model_copy(params: Any, batch_stats: Any) -> dict:
+  model = {"params": params, "batch_stats": batch_stats}
+  return jax.tree.map(_host_copy, flax.core.unfreeze(model))

@@ -1,0 +1,222 @@
+"""What a checkpoint looks like on disk, and how one is read and verified.
+
+A checkpoints folder holds one folder per step, which orbax writes under a
+temporary name and then renames. A step holds up to three items:
+
+* `model`: {"params", "batch_stats"}, all that evaluation needs;
+* `train`: the optimizer's state and the step, stored flat by name
+  ("opt_state/0/count", "step"); absent where only weights were imported;
+* `meta`: JSON with the configuration, the vocabulary, the metrics and a SHA-256
+  of each item. The hashes are there because orbax gives back flipped bytes
+  without complaint.
+"""
+
+import hashlib
+import json
+import logging as std_logging
+import math
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+
+import rn_jax
+
+FORMAT_VERSION = 1
+
+
+class CheckpointError(RuntimeError):
+  """A checkpoint is absent, damaged, or does not fit the network."""
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+  """Names every leaf by its path, as in "params/encoder/kernel"."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in leaves
+  }
+
+
+def make_meta(
+  step: int,
+  items: dict[str, Any],
+  config: dict,
+  vocabulary: dict,
+  metrics: dict | None,
+) -> dict:
+  """Builds the meta of a checkpoint from its items {name: tree of numpy}."""
+  # JSON has no NaN: a metric that is not finite becomes null.
+  text = json.dumps(metrics or {}, default=lambda value: value.item())
+  meta = {
+    "format_version": FORMAT_VERSION,
+    "rn_jax_version": rn_jax.__version__,
+    "step": step,
+    "hashes": {name: _hash(tree) for name, tree in items.items()},
+    "config": config,
+    "vocabulary": vocabulary,
+    "metrics": json.loads(text, parse_constant=lambda _: None),
+  }
+  meta = json.loads(json.dumps(meta, allow_nan=False))  # As a reader sees it.
+  meta["hashes"]["meta"] = _hash_meta(meta)
+  return meta
+
+
+def read_meta(step_dir: pathlib.Path) -> dict:
+  """Reads and verifies the meta of one checkpoint.
+
+  Raises:
+    CheckpointError: Says what is wrong, without naming the checkpoint.
+  """
+  try:
+    meta = json.loads((step_dir / "meta" / "metadata").read_text())
+    version = meta["format_version"]
+    intact = meta["hashes"]["meta"] == _hash_meta(meta)
+  except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+    raise CheckpointError(f"meta: unreadable ({_brief(e)})") from e
+  if version != FORMAT_VERSION:
+    raise CheckpointError(
+      f"meta: format version {version}, this program reads {FORMAT_VERSION}"
+    )
+  if not intact:
+    raise CheckpointError("meta: its content does not match its hash")
+  return meta
+
+
+def read_step(
+  step_dir: pathlib.Path, names: tuple[str, ...]
+) -> tuple[dict[str, Any], dict]:
+  """Reads and verifies those of the named items that a checkpoint has.
+
+  Returns:
+    {name: nested dict of numpy arrays} and the meta.
+
+  Raises:
+    CheckpointError: Says what is wrong, without naming the checkpoint.
+  """
+  meta = read_meta(step_dir)
+  items = {}
+  for name in names:
+    if name not in meta["hashes"]:
+      continue
+    try:
+      with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        items[name] = reader.restore(step_dir / name)
+    except Exception as e:  # Orbax and tensorstore raise many types.
+      raise CheckpointError(f"{name}: unreadable ({_brief(e)})") from e
+    if _hash(items[name]) != meta["hashes"][name]:
+      raise CheckpointError(f"{name}: its content does not match its hash")
+  return items, meta
+
+
+def fit(like: Any, found: dict[str, Any], step_dir: pathlib.Path) -> Any:
+  """Puts restored arrays into the structure of `like`.
+
+  Args:
+    like: A pytree whose leaves have a shape and a dtype.
+    found: The arrays by name, see `flatten`.
+    step_dir: Where they come from, for the message.
+
+  Raises:
+    CheckpointError: Names each tensor that is missing, unexpected, or of
+      another shape or dtype.
+  """
+  expected = flatten(like)
+  wrong = []
+  for name in sorted(expected.keys() | found.keys()):
+    wanted, got = _describe(expected.get(name)), _describe(found.get(name))
+    if wanted != got:
+      wrong.append(f"\n  {name}: expected {wanted}, found {got}")
+  if wrong:
+    more = f"\n  and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    raise CheckpointError(
+      f"{step_dir} does not fit this configuration:{''.join(wrong[:5])}{more}\n"
+      "Use the configuration it was trained with, or another workdir."
+    )
+  leaves = [found[name] for name in expected]
+  return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def list_steps(directory: pathlib.Path) -> list[int]:
+  """The steps in a folder, latest first; temporary and empty ones are none."""
+  if not directory.is_dir():
+    return []
+  steps = (int(p.name) for p in directory.iterdir() if p.name.isdigit())
+  return sorted((s for s in steps if _files(directory / str(s))), reverse=True)
+
+
+def remove_empty_steps(directory: pathlib.Path) -> None:
+  """Removes empty folders that orbax would take for checkpoints."""
+  for path in directory.iterdir():
+    if path.name.isdigit() and path.is_dir() and not _files(path):
+      logging.warning("Removing %s: an empty folder, not a checkpoint", path)
+      path.rmdir()
+
+
+def accuracy_of(step_dir: pathlib.Path) -> float | None:
+  """The accuracy a checkpoint was saved with, or None."""
+  try:
+    return finite_accuracy(read_meta(step_dir))
+  except CheckpointError:
+    return None  # Whoever restores the checkpoint will say what is wrong.
+
+
+def finite_accuracy(meta: dict) -> float | None:
+  value = meta["metrics"].get("accuracy")
+  return None if value is None or not math.isfinite(value) else float(value)
+
+
+def best_first(accuracy: dict[int, float | None]) -> list[int]:
+  """Orders steps: highest accuracy first, of equals the later one first."""
+
+  def key(step):
+    value = accuracy[step]
+    return (value is not None, value or 0.0, step)
+
+  return sorted(accuracy, key=key, reverse=True)
+
+
+def quiet_orbax() -> None:
+  """Drops orbax's INFO lines, dozens for every save; warnings stay."""
+  logging.get_absl_logger().addFilter(_not_orbax_chatter)
+
+
+def _hash(tree: Any) -> str:
+  """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
+  digest = hashlib.sha256()
+  for name, leaf in sorted(flatten(tree).items()):
+    digest.update(f"{name}\n{leaf.dtype}\n{leaf.shape}\n".encode())
+    digest.update(leaf.tobytes())
+  return digest.hexdigest()
+
+
+def _hash_meta(meta: dict) -> str:
+  """SHA-256 over the meta, less its own hash."""
+  hashes = {k: v for k, v in meta["hashes"].items() if k != "meta"}
+  text = json.dumps(meta | {"hashes": hashes}, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _files(directory: pathlib.Path) -> list[str]:
+  try:
+    return os.listdir(directory)
+  except (FileNotFoundError, NotADirectoryError):
+    return []  # A run may be deleting it at this moment.
+
+
+def _describe(leaf: Any) -> str:
+  return "nothing" if leaf is None else f"{np.dtype(leaf.dtype)}{[*leaf.shape]}"
+
+
+def _brief(error: Exception) -> str:
+  lines = str(error).strip().splitlines() or [""]
+  return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def _not_orbax_chatter(record: std_logging.LogRecord) -> bool:
+  chatter = f"{os.sep}orbax{os.sep}" in record.pathname
+  return record.levelno >= std_logging.WARNING or not chatter
