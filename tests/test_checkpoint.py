@@ -25,8 +25,8 @@ from rn_jax.checkpoint import (
 )
 from rn_jax.train_state import TrainState
 
-# When one array cannot be read, orbax closes its event loop while tensorstore is
-# still reading the others, whose callbacks then find it closed.
+# When one array cannot be read, orbax closes its event loop while tensorstore
+# is still reading the others, whose callbacks then find it closed.
 pytestmark = pytest.mark.filterwarnings(
   "ignore::pytest.PytestUnraisableExceptionWarning"
 )
