@@ -95,8 +95,8 @@ class Checkpointer:
     self._write(
       int(state.step),
       {
-        "model": _model_copy(state.params, state.batch_stats),
-        "train": fmt.flatten(jax.tree.map(_host_copy, train)),
+        "model": _host_model(state.params, state.batch_stats),
+        "train": fmt.flatten(_to_host(train)),
       },
       config,
       vocabulary,
@@ -245,7 +245,7 @@ def write_model(
       f"{directory} already holds a checkpoint of step {step}. Remove it or "
       "choose another folder."
     )
-  model = _model_copy(variables["params"], variables.get("batch_stats", {}))
+  model = _host_model(variables["params"], variables.get("batch_stats", {}))
   with Checkpointer(directory, keep=10**9) as checkpointer:
     checkpointer._write(step, {"model": model}, config, vocabulary, metrics)
 
@@ -274,11 +274,14 @@ def _read_first_whole(
   raise CheckpointError(f"{directory}: no checkpoint can be restored:{listing}")
 
 
-def _host_copy(leaf: Any) -> np.ndarray:
-  """Copies to host memory: the original may be donated while we write."""
-  return np.array(jax.device_get(leaf), copy=True)
+def _to_host(tree: Any) -> Any:
+  """Numpy leaves: orbax rejects host-local jax arrays in multi-process runs.
+
+  Orbax copies numpy leaves before `save` returns, so the state may change.
+  """
+  return jax.tree.map(lambda leaf: np.asarray(jax.device_get(leaf)), tree)
 
 
-def _model_copy(params: Any, batch_stats: Any) -> dict:
+def _host_model(params: Any, batch_stats: Any) -> dict:
   model = {"params": params, "batch_stats": batch_stats}
-  return jax.tree.map(_host_copy, flax.core.unfreeze(model))
+  return _to_host(flax.core.unfreeze(model))
