@@ -1,0 +1,275 @@
+"""Reads question templates and turns them into English.
+
+The format is that of CLEVR's generator: a folder with `templates/*.json` and
+`synonyms.json`. A template has `params` (typed slots such as <Z>), `nodes` (a
+program whose side inputs are slots), `constraints` (NULL: the slot stays
+empty; OUT_NEQ: two nodes must differ) and `text` (phrasings; parts in brackets
+may be left out). Besides CLEVR's functions a template uses short forms such as
+`relate_filter_unique`, which stand for a chain of them.
+"""
+
+import hashlib
+import json
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.programs import FUNCTIONS
+from data_prep.scenes import pick
+from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES
+
+OWN_LANGUAGE = Path(__file__).parent / "language"
+
+# The order in which descriptions and filters name attributes.
+DESCRIPTION = ("size", "color", "material", "shape")
+
+_SLOT = re.compile(r"<[A-Z]\d*>")
+_SLOT_LETTERS = {
+  "size": "Z",
+  "color": "C",
+  "material": "M",
+  "shape": "S",
+  "relation": "R",
+}
+# Short form → whether it relates before it filters, and the function after.
+SHORT_FORMS = {
+  f"{start}filter{'_' * bool(end)}{end}": (bool(start), end)
+  for start in ("", "relate_")
+  for end in ("", "unique", "count", "exist")
+}
+_ARITY = {
+  "scene": 0,
+  "union": 2,
+  "intersect": 2,
+  "equal_integer": 2,
+  "less_than": 2,
+  "greater_than": 2,
+  **{f"equal_{name}": 2 for name in ATTRIBUTES},
+}
+
+
+@dataclass(frozen=True)
+class Node:
+  """A step of a template.
+
+  Attributes:
+    function: A function of CLEVR's or a short form.
+    inputs: Earlier nodes.
+    slots: Names of the slots that are filled here.
+    empty: For each attribute of DESCRIPTION, whether it must stay unnamed.
+    differs: Earlier nodes whose value this one's must not equal.
+    live: Nodes up to this one whose values matter to later nodes.
+  """
+
+  function: str
+  inputs: tuple[int, ...]
+  slots: tuple[str, ...]
+  empty: tuple[bool, ...]
+  differs: tuple[int, ...]
+  live: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Template:
+  """A question family.
+
+  Attributes:
+    filename: The file it comes from.
+    family: Its position in that file.
+    nodes: The program.
+    texts: Its phrasings.
+    has_relate: Whether it relates without filtering; only such families are
+      checked for relations that do not matter.
+  """
+
+  filename: str
+  family: int
+  nodes: tuple[Node, ...]
+  texts: tuple[str, ...]
+  has_relate: bool
+
+  @property
+  def answers(self) -> tuple:
+    """Everything the last node can yield in principle."""
+    last = self.nodes[-1].function
+    if last.startswith("query_"):
+      return ATTRIBUTES[last.removeprefix("query_")]
+    return tuple(range(11)) if last.endswith("count") else (True, False)
+
+
+@dataclass(frozen=True)
+class Language:
+  """Templates and synonyms; `fingerprint` changes when they do."""
+
+  templates: tuple[Template, ...]
+  synonyms: dict[str, list[str]]
+  fingerprint: str
+
+
+def load_language(
+  folder: Path | str | None = None, names: tuple[str, ...] | None = None
+) -> Language:
+  """Reads a language folder.
+
+  Args:
+    folder: Has `templates/*.json` and `synonyms.json`; None: the project's.
+    names: Template files to use, without their ending; None: all.
+
+  Raises:
+    FileNotFoundError: A file is missing.
+    ValueError: A template is malformed; the message names it.
+  """
+  folder = Path(folder or OWN_LANGUAGE)
+  synonyms_path = folder / "synonyms.json"
+  paths = {p.stem: p for p in sorted(folder.glob("templates/*.json"))}
+  if not paths or not synonyms_path.exists():
+    raise FileNotFoundError(
+      f"{folder} is no language folder: it needs synonyms.json and "
+      "templates/*.json"
+    )
+  for name in names or ():
+    if name not in paths:
+      raise FileNotFoundError(
+        f"{folder}/templates has no {name}.json; it has {', '.join(paths)}"
+      )
+  templates = []
+  digest = hashlib.sha256(synonyms_path.read_bytes())
+  for name in dict.fromkeys(names or paths):
+    digest.update(name.encode() + paths[name].read_bytes())
+    for family, raw in enumerate(_read_json(paths[name])):
+      try:
+        templates.append(parse_template(raw, f"{name}.json", family))
+      except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+          f"{paths[name]}, template {family}: {error!r}"
+        ) from error
+  return Language(
+    templates=tuple(templates),
+    synonyms=_read_json(synonyms_path),
+    fingerprint=digest.hexdigest()[:16],
+  )
+
+
+def parse_template(raw: dict, filename: str, family: int) -> Template:
+  """Checks a template and prepares it for the search.
+
+  Raises:
+    ValueError: Something in it makes no sense; the message says what.
+  """
+  types = {p["name"]: p["type"].lower() for p in raw["params"]}
+  for slot, kind in types.items():
+    if not re.fullmatch(rf"<{_SLOT_LETTERS[kind]}\d*>", slot):
+      raise ValueError(f"slot {slot} is no name for a {kind}")
+  functions = [node["type"] for node in raw["nodes"]]
+  empty, pairs = set(), []
+  for constraint in raw["constraints"]:
+    kind, args = constraint["type"], constraint["params"]
+    if kind == "NULL":
+      empty.update(args)
+    elif kind == "OUT_NEQ":
+      pairs.append(tuple(sorted(args)))
+    else:
+      raise ValueError(f"constraint {kind} is neither NULL nor OUT_NEQ")
+  has_relate = "relate" in functions
+  filled = []
+  nodes = []
+  for j, node in enumerate(raw["nodes"]):
+    slots = tuple(node.get("side_inputs", ()))
+    _check_node(j, node, [types[slot] for slot in slots])
+    filled.extend(slots)
+    needed = {i for later in raw["nodes"][j + 1 :] for i in later["inputs"]}
+    needed.update(a for a, b in pairs if b > j)
+    if has_relate:  # the final check looks at the whole program
+      needed.update(range(j + 1))
+    nodes.append(
+      Node(
+        function=node["type"],
+        inputs=tuple(node["inputs"]),
+        slots=slots,
+        empty=tuple(slot in empty for slot in slots[-4:]),
+        differs=tuple(a for a, b in pairs if b == j),
+        live=tuple(i for i in sorted(needed) if i <= j),
+      )
+    )
+  if len(filled) != len(set(filled)):
+    raise ValueError("a slot is filled by two nodes")
+  if functions[-1] not in ANSWER_FUNCTIONS and not functions[-1].endswith(
+    ("_count", "_exist")
+  ):
+    raise ValueError(f"{functions[-1]} does not answer a question")
+  unknown = {s for t in raw["text"] for s in _SLOT.findall(t)} - set(filled)
+  if unknown:
+    raise ValueError(f"the text has slots that no node fills: {unknown}")
+  return Template(
+    filename, family, tuple(nodes), tuple(raw["text"]), has_relate
+  )
+
+
+def describe(
+  template: Template,
+  filled: dict[str, str],
+  synonyms: dict[str, list[str]],
+  rng: random.Random,
+) -> str:
+  """Writes a question in English.
+
+  Args:
+    template: Gives the phrasings, one of which is drawn.
+    filled: Slot → value; an attribute that is not named is "", or "thing".
+    synonyms: Value → the words for it, one of which is drawn.
+    rng: The source of choices.
+  """
+  words = {
+    slot: pick(rng, synonyms[value]) if value in synonyms else value
+    for slot, value in filled.items()
+  }
+  text = re.sub(
+    r"\[(.*?)\]",
+    lambda part: part[1] if rng.random() < 0.5 else "",
+    pick(rng, template.texts),
+  )
+  if "other" in text and _exclude_each_other(filled):
+    text = text.replace(" another ", " a ").replace(" other ", " ")
+  return " ".join(_SLOT.sub(lambda slot: words[slot[0]], text).split())
+
+
+def _exclude_each_other(filled: dict[str, str]) -> bool:
+  """Whether no object fits both the first and the second description.
+
+  Then "another" would be wrong: "another red cube" than a blue one.
+  """
+  pairs = [(filled.get(f"<{a}>"), filled.get(f"<{a}2>")) for a in "ZCMS"]
+  return any(
+    a != b and a not in ("", "thing", None) and b not in ("", "thing", None)
+    for a, b in pairs
+  )
+
+
+def _check_node(position: int, node: dict, slot_types: list[str]) -> None:
+  function = node["type"]
+  if function not in FUNCTIONS and function not in SHORT_FORMS:
+    raise ValueError(f"node {position}: no function {function!r}")
+  if len(node["inputs"]) != _ARITY.get(function, 1) or any(
+    not 0 <= i < position for i in node["inputs"]
+  ):
+    raise ValueError(f"node {position}: bad inputs {node['inputs']}")
+  if function in SHORT_FORMS:
+    expected = list(DESCRIPTION)
+    if function.startswith("relate_"):
+      expected.insert(0, "relation")
+  elif function == "relate":
+    expected = ["relation"]
+  elif function.startswith("filter_"):
+    expected = [function.removeprefix("filter_")]
+  else:
+    expected = []
+  if slot_types != expected:
+    raise ValueError(f"node {position}: {function} takes {expected}")
+
+
+def _read_json(path: Path):
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except json.JSONDecodeError as error:
+    raise ValueError(f"{path} is no JSON: {error}") from error
