@@ -1,0 +1,216 @@
+"""The pickles inside torch files, read without running what they say.
+
+A pickle is a program: it names functions and calls them. Here only the few
+names that a dictionary of tensors needs are known, all of them stand-ins of
+ours that record what a tensor looks like, and anything else is refused before
+it is even looked up.
+"""
+
+import pickle
+import pickletools
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import BinaryIO, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+DTYPES = {
+  "FloatStorage": np.dtype("<f4"),
+  "DoubleStorage": np.dtype("<f8"),
+  "HalfStorage": np.dtype("<f2"),
+  "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+  "LongStorage": np.dtype("<i8"),
+  "IntStorage": np.dtype("<i4"),
+  "ShortStorage": np.dtype("<i2"),
+  "CharStorage": np.dtype("i1"),
+  "ByteStorage": np.dtype("u1"),
+  "BoolStorage": np.dtype("?"),
+}
+
+# What pickles of containers, numbers, strings and tensors are made of. NEWOBJ
+# is let through to be refused by the name of its class; there is no class here
+# that it could make.
+_OPCODES = frozenset(
+  """
+  PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1
+  BINFLOAT BINUNICODE SHORT_BINUNICODE BINSTRING SHORT_BINSTRING EMPTY_LIST
+  APPEND APPENDS EMPTY_DICT SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2
+  TUPLE3 BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL
+  REDUCE NEWOBJ BUILD BINPERSID
+  """.split()  # noqa: SIM905
+)
+
+
+class TorchFileError(ValueError):
+  """A torch file is damaged, unsupported, or asks for something unsafe."""
+
+
+class Storage(NamedTuple):
+  """A block of `size` numbers, stored elsewhere in the file under `key`."""
+
+  key: str
+  dtype: np.dtype
+  size: int
+
+
+class Tensor(NamedTuple):
+  """A view of a storage; nothing about it has been checked yet."""
+
+  storage: Storage
+  offset: int
+  shape: tuple[int, ...]
+  strides: tuple[int, ...]
+
+
+def load(stream: BinaryIO) -> object:
+  """Reads one pickle and leaves the stream behind it.
+
+  Returns:
+    Plain Python values, with Tensor where there is a tensor.
+
+  Raises:
+    TorchFileError: The pickle is damaged or does more than describe tensors.
+  """
+  start = stream.tell()
+  try:
+    for opcode, argument, _ in pickletools.genops(stream):
+      if opcode.name == "GLOBAL":
+        _stand_in(*argument.split(" ", 1))
+      if opcode.name not in _OPCODES:
+        raise TorchFileError(
+          f"its pickle uses the instruction {opcode.name}, which a state dict "
+          "does not need; nothing was run"
+        )
+      # The memo is an array as long as its largest index.
+      if opcode.name == "LONG_BINPUT" and argument > stream.tell():
+        raise TorchFileError("its pickle is damaged (memo index too large)")
+    end = stream.tell()
+    stream.seek(start)
+    return _Unpickler(BytesIO(stream.read(end - start))).load()
+  except TorchFileError:
+    raise
+  except Exception as error:  # A damaged pickle can raise nearly anything.
+    raise TorchFileError(f"its pickle is damaged ({error!r})") from error
+
+
+class _Function:
+  """A function that a pickle may call and do nothing else with."""
+
+  __slots__ = ("_call",)
+
+  def __init__(self, call: Callable):
+    self._call = call
+
+  def __call__(self, *args):
+    return self._call(*args)
+
+  def __setstate__(self, state):
+    raise TorchFileError("its pickle tries to change a function")
+
+
+class _StorageType(NamedTuple):
+  """Stands for a torch storage class, which is only ever named."""
+
+  name: str
+
+
+class _Dict(dict):
+  """A dictionary deaf to BUILD, with which torch attaches layer versions."""
+
+  def __setstate__(self, state):
+    pass
+
+
+def _rebuild_tensor(storage, offset, shape, strides, *_):
+  """Stands for both versions; the rest is about gradients and hooks."""
+  if not isinstance(storage, Storage):
+    raise TorchFileError("its pickle has a tensor without a storage")
+  return Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+_FUNCTIONS = {
+  ("collections", "OrderedDict"): _Dict,
+  ("torch", "Size"): tuple,
+  ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+  ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+  ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+}
+
+
+def _stand_in(module: str, name: str) -> _Function | _StorageType:
+  """Returns what stands for a name in a pickle, made anew for each use."""
+  if (module, name) in _FUNCTIONS:
+    return _Function(_FUNCTIONS[module, name])
+  if module == "torch" and name in DTYPES:
+    return _StorageType(name)
+  raise TorchFileError(
+    f"it asks for {module}.{name}, which a state dict does not need; nothing "
+    "was run. If it holds a whole model or a training run, open it with the "
+    "program that made it and save model.state_dict() alone"
+  )
+
+
+class _Unpickler(pickle.Unpickler):
+  def find_class(self, module: str, name: str) -> object:
+    return _stand_in(module, name)
+
+  def persistent_load(self, pid: object) -> Storage:
+    kind, storage_type, key, _, size, *view = pid
+    if (
+      kind != "storage"
+      or not isinstance(storage_type, _StorageType)
+      or not isinstance(key, str)
+      or type(size) is not int
+      or size < 0
+    ):
+      raise TorchFileError(f"its pickle has a storage described as {pid!r}")
+    if view not in ([], [None]):
+      raise TorchFileError("its storages are views of other storages")
+    return Storage(key, DTYPES[storage_type.name], size)
+
+
+def dump(tensors: Mapping[str, Tensor]) -> bytes:
+  """Writes the pickle of a state dict, instruction by instruction.
+
+  Python's own pickler would import torch to check the names it writes.
+
+  Raises:
+    ValueError: Torch has no storage for a tensor's dtype.
+  """
+  names = {dtype: name for name, dtype in DTYPES.items()}
+  out = [pickle.PROTO, b"\x02", _ORDERED_DICT, pickle.MARK]
+  for name, (storage, offset, shape, strides) in tensors.items():
+    if storage.dtype not in names:
+      raise ValueError(f"tensor {name}: torch files have no {storage.dtype}")
+    out += [
+      _literal(name),
+      b"ctorch._utils\n_rebuild_tensor_v2\n",
+      pickle.MARK,
+      pickle.MARK,
+      _literal("storage"),
+      f"ctorch\n{names[storage.dtype]}\n".encode(),
+      _literal(storage.key),
+      _literal("cpu"),
+      _literal(storage.size),
+      pickle.TUPLE,
+      pickle.BINPERSID,
+      _literal(offset),
+      _literal(shape),
+      _literal(strides),
+      _literal(False),  # requires_grad; then its hooks.
+      _ORDERED_DICT,
+      pickle.TUPLE,
+      pickle.REDUCE,
+    ]
+  return b"".join([*out, pickle.SETITEMS, pickle.STOP])
+
+
+_ORDERED_DICT = (
+  b"ccollections\nOrderedDict\n" + pickle.EMPTY_TUPLE + pickle.REDUCE
+)
+
+
+def _literal(value: object) -> bytes:
+  """The instructions that make a plain value, without PROTO and STOP."""
+  return pickletools.optimize(pickle.dumps(value, 2))[2:-1]
