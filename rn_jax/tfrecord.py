@@ -86,8 +86,8 @@ def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
   def damaged(what: str) -> RecordError:
     return RecordError(
       f"{path}: record {number} at byte {offset}: {what}. The shard is"
-      " damaged: delete the records folder and convert the data again, or copy"
-      " this shard anew from where it came"
+      " damaged: run the same data_prep.convert_clevr command again, it"
+      " rewrites damaged shards; or copy the shard anew from where it came"
     )
 
   number = offset = 0

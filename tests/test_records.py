@@ -126,7 +126,7 @@ def test_every_cut_and_every_flipped_byte_is_noticed(tmp_path):
     flipped = bytearray(whole)
     flipped[position] ^= 4
     path.write_bytes(flipped)
-    with pytest.raises(RecordError, match=r"shard: record .* convert the data"):
+    with pytest.raises(RecordError, match=r"shard: record .* run the same"):
       list(records.read_shard(path))
 
 
