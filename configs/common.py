@@ -50,6 +50,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = data = ml_collections.ConfigDict()
   # Records folder made by data_prep.convert_clevr.
   data.dir = ""
+  # CoGenT: "trainA" and "valA".
+  data.train_split = "train"
+  data.eval_split = "val"
+  # Side of the square images, from pixels only; records of another size are
+  # refused.
+  data.image_size = 128
   # Rows of a state description. CLEVR has at most 10 objects.
   data.max_objects = 10
   # Columns of a question array; 0: the longest question of the split.
@@ -61,6 +67,16 @@ def get_config() -> ml_collections.ConfigDict:
   data.on_device = True
   # Random crop and rotation of training images.
   data.augment = False
+
+  # Built-in data, made when data.dir is empty; 0 scenes: none. See
+  # data_prep/generate.py for each key.
+  config.generate = generate = ml_collections.ConfigDict()
+  generate.num_train_scenes = 0
+  generate.num_val_scenes = 0
+  generate.seed = 0
+  generate.templates = ()
+  generate.min_objects = 3
+  generate.max_objects = 10
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   # "doubling", "constant" or "cosine" (linear warm-up, then cosine to zero).

@@ -1,4 +1,4 @@
-"""2S-RN from state descriptions as the reference implementation reads its input.
+"""2S-RN from states as the reference implementation reads its input.
 
     python launch.py --config=configs/ir_sd_reference.py --workdir=W \
         --config.data.dir=RECORDS

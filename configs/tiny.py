@@ -1,0 +1,31 @@
+"""Any of the networks at toy size, for tests and first looks.
+
+    python launch.py --config=configs/tiny.py:ir_sd --workdir=W \
+        --config.data.dir=RECORDS
+
+Seconds on a CPU; images are 32x32. The text after the colon names one of the
+other config files.
+"""
+
+import importlib
+
+import ml_collections
+
+
+def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
+  """Returns the experiment of another config file, made small."""
+  config = importlib.import_module(f"configs.{name}").get_config()
+  model = config.model
+  model.conv_channels = (8, 8, 8)
+  model.embedding_size = 8
+  model.lstm_units = 16
+  model.g_units = (32,) * len(model.g_units)
+  model.f_units = (32,) * len(model.f_units)
+  config.data.image_size = 32
+  config.optimizer.schedule = "constant"
+  config.optimizer.learning_rate = 3e-3
+  config.train.batch_size = 40
+  config.train.num_epochs = 2.0
+  config.train.log_every = 5
+  config.eval.batch_size = 8
+  return config

@@ -1,0 +1,64 @@
+"""The built-in data of the quickstart: generated, converted, cached."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from data_prep.convert_clevr import convert
+from data_prep.generate import generate
+from rn_jax import records
+
+
+def cache_dir() -> Path:
+  """Returns the folder for generated data: $XDG_CACHE_HOME/rn_jax."""
+  root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+  return Path(root) / "rn_jax"
+
+
+def prepare(
+  *,
+  num_train_scenes: int,
+  num_val_scenes: int,
+  seed: int,
+  templates: Sequence[str],
+  min_objects: int,
+  max_objects: int,
+) -> Path:
+  """Generates a train and a val split and converts them to records.
+
+  Args:
+    num_train_scenes: Scenes of the train split.
+    num_val_scenes: Scenes of the val split.
+    seed: Seed of both.
+    templates: Template files to use; empty: all.
+    min_objects: Fewest objects of a scene.
+    max_objects: Most objects of a scene.
+
+  Returns:
+    The records folder, which is reused when it has been made before.
+  """
+  arguments = dict(locals())
+  key = json.dumps(arguments, sort_keys=True).encode()
+  root = cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
+  records_dir = root / "records"
+  if (records_dir / records.MANIFEST).exists():
+    logging.info("Using the data in %s", root)
+    return records_dir
+  logging.info("Making data in %s", root)
+  sizes = {"train": num_train_scenes, "val": num_val_scenes}
+  for split, num_scenes in sizes.items():
+    generate(
+      root,
+      split,
+      num_scenes,
+      seed,
+      templates=templates,
+      min_objects=min_objects,
+      max_objects=max_objects,
+    )
+  convert(root, records_dir, splits=tuple(sizes))
+  return records_dir

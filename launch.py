@@ -1,0 +1,119 @@
+"""Trains and evaluates Relation Networks: flags in, one call out."""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  "configs/common.py",
+  "The experiment. When evaluating, the network's own config is used, with "
+  "what --config.KEY=VALUE flags override.",
+)
+_MODE = flags.DEFINE_enum(
+  "mode", "train", ["train", "evaluate", "predict", "ask"], "What to do."
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run: checkpoints, metrics, results."
+)
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", None, "Checkpoint to use instead of the workdir's best."
+)
+_SPLIT = flags.DEFINE_string("split", "val", "Split to evaluate or predict.")
+_IMAGE = flags.DEFINE_string("image", None, "Image file to ask about.")
+_QUESTION = flags.DEFINE_string("question", None, "Question in English.")
+_DEBUG = flags.DEFINE_bool(
+  "debug", False, "Stop at the first NaN, and log what is compiled."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator_address", None, "HOST:PORT of process 0, for several hosts."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Number of processes of the run."
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Number of this process, from 0."
+)
+
+
+def main(argv: list[str]) -> None:
+  """Does what --mode says."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments: {argv[1:]}")
+
+  # Only now: `--help` need not wait for JAX.
+  import jax
+
+  from rn_jax import evaluate, metrics, parallel, train
+  from rn_jax.checkpoint import CheckpointError
+  from rn_jax.records import RecordError
+
+  if _DEBUG.value:
+    jax.config.update("jax_debug_nans", True)
+    jax.config.update("jax_log_compiles", True)
+  parallel.initialize_distributed(
+    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  )
+  logging.info(
+    "JAX %s, process %d of %d, devices: %s",
+    jax.__version__,
+    jax.process_index(),
+    jax.process_count(),
+    ", ".join(map(str, jax.devices())),
+  )
+  config = _CONFIG.value
+  overrides = config_flags.get_override_values(flags.FLAGS["config"])
+  workdir = _require("workdir", _WORKDIR.value or _CHECKPOINT.value)
+  checkpoint = _CHECKPOINT.value or workdir
+  try:
+    if _MODE.value == "train":
+      _prepare_data(config)
+      train.train(config, Path(_require("workdir", _WORKDIR.value)))
+    elif _MODE.value == "ask":
+      from rn_jax.answer import ask_command
+
+      image = _require("image", _IMAGE.value)
+      print(
+        ask_command(checkpoint, image, _require("question", _QUESTION.value))
+      )
+    else:
+      dataset, predictions = evaluate.predict_split(
+        checkpoint, _SPLIT.value, overrides
+      )
+      if _MODE.value == "evaluate":
+        result = evaluate.score(dataset, predictions)
+        print(metrics.format_report(result))
+        print(evaluate.write_evaluation(Path(workdir), result, dataset.split))
+      else:
+        paths = evaluate.write_predictions(Path(workdir), dataset, predictions)
+        print("\n".join(map(str, paths)))
+  except (CheckpointError, RecordError, FloatingPointError) as error:
+    logging.error("%s", error)
+    sys.exit(1)
+
+
+def _require(name: str, value: str | None) -> str:
+  if not value:
+    raise app.UsageError(f"--mode={_MODE.value} needs --{name}")
+  return value
+
+
+def _prepare_data(config) -> None:
+  """Generates the built-in data of a config that asks for it."""
+  if config.data.dir:
+    return
+  if not config.generate.num_train_scenes:
+    raise app.UsageError(
+      "--config.data.dir=DIR is needed: a folder made by "
+      "`python -m data_prep.convert_clevr`"
+    )
+  from data_prep import builtin
+
+  config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.INFO)
+  app.run(main)

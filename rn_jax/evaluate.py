@@ -1,0 +1,215 @@
+"""Exact evaluation and prediction with a network in memory or on disk."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import tqdm
+
+from rn_jax import checkpoint, input_pipeline, metrics, parallel
+from rn_jax.input_pipeline import Dataset
+from rn_jax.run_log import write_json
+from rn_jax.steps import make_model, make_predict_step
+
+
+class Predictor:
+  """Answers every question of a split, once.
+
+  The compiled step and the scenes in device memory are kept between calls.
+  """
+
+  def __init__(
+    self, model, dataset: Dataset, config: ml_collections.ConfigDict
+  ):
+    """Prepares a split.
+
+    Args:
+      model: The RelationNetwork.
+      dataset: The split.
+      config: The whole config; `eval.batch_size` and `data.on_device` count.
+
+    Raises:
+      ValueError: The batch does not divide over the devices.
+    """
+    size = config.eval.batch_size
+    parallel.check_divides(size, f"config.eval.batch_size={size}")
+    self._dataset = dataset
+    self._with_scenes = not config.data.on_device
+    self._scenes = (
+      parallel.replicate(dataset.scenes) if config.data.on_device else {}
+    )
+    self._step = parallel.pmap_predict_step(make_predict_step(model))
+    groups = input_pipeline.group_questions(
+      dataset.questions["scene"],
+      input_pipeline.EVALUATION_QUESTIONS_PER_SCENE,
+    )
+    num_batches = -(-len(groups) // size)
+    self._groups = np.full((num_batches, size, groups.shape[1]), -1)
+    self._groups.reshape(-1, groups.shape[1])[: len(groups)] = groups
+
+  def __call__(self, variables: dict) -> dict[str, np.ndarray]:
+    """Answers the split.
+
+    Args:
+      variables: {"params", "batch_stats"}.
+
+    Returns:
+      `answer` (zero-based id), its `probability` and the `loss` (nats) of the
+      true one, each [Q], in the order of the dataset's questions.
+    """
+
+    def make(index):
+      groups = parallel.local_rows(self._groups[index])
+      batch = input_pipeline.make_batch(
+        self._dataset, groups, self._with_scenes
+      )
+      return parallel.split_over_devices(batch)
+
+    results = {}
+    seen = np.zeros(self._dataset.num_questions, np.int32)
+    batches = input_pipeline.prefetch(make, range(len(self._groups)))
+    progress = tqdm.tqdm(
+      batches,
+      total=len(self._groups),
+      desc=f"answering {self._dataset.split}",
+      unit=" batches",
+      mininterval=1.0,
+      disable=jax.process_index() > 0 or None,
+    )
+    for groups, batch in zip(self._groups, progress, strict=True):
+      predictions = jax.device_get(self._step(variables, self._scenes, batch))
+      live = groups >= 0
+      seen[groups[live]] += 1
+      for name, values in predictions.items():
+        if name not in results:
+          results[name] = np.zeros(len(seen), values.dtype)
+        results[name][groups[live]] = values[live]
+    if not (seen == 1).all():
+      raise AssertionError("a question was left out or answered twice")
+    return results
+
+
+def score(dataset: Dataset, predictions: dict[str, np.ndarray]) -> dict:
+  """Returns the content of eval_<split>.json; see metrics.py.
+
+  Raises:
+    ValueError: The split has no answers to compare with.
+  """
+  if (dataset.questions["answer"] < 0).any():
+    raise ValueError(
+      f"split {dataset.split!r} has questions without an answer, as CLEVR's "
+      "test split does; use --mode=predict"
+    )
+  return metrics.evaluate_predictions(
+    predictions["answer"],
+    dataset.questions["answer"],
+    predictions["loss"],
+    dataset.answers,
+    dataset.questions["question_type"],
+    dataset.questions["function"],
+    dataset.family,
+  )
+
+
+def load_network(
+  path: str | os.PathLike, overrides: dict[str, Any] | None = None
+) -> tuple[dict, ml_collections.ConfigDict, dict]:
+  """Loads a network and the config it was made with.
+
+  Args:
+    path: A workdir, its checkpoints folder, or the folder of one step.
+    overrides: Values to put into that config, by dotted key ("data.dir").
+
+  Returns:
+    Variables {"params", "batch_stats"}, config and vocabulary.
+  """
+  variables, meta = checkpoint.load_model(path)
+  config = ml_collections.ConfigDict(meta["config"])
+  config.update_from_flattened_dict(overrides or {})
+  return variables, config, meta["vocabulary"]
+
+
+def check_vocabulary(dataset: Dataset, vocabulary: dict, where: str) -> None:
+  """Raises ValueError unless data and network number words the same way."""
+  for part in ("questions", "answers"):
+    if dataset.vocabulary[part] != vocabulary[part]:
+      mine, theirs = dataset.vocabulary[part], vocabulary[part]
+      raise ValueError(
+        f"the records and {where} number {part} differently "
+        f"({len(mine)} and {len(theirs)} entries, for example "
+        f"{_first_difference(mine, theirs)}); convert the data with "
+        "--vocabulary=FILE, the vocabulary.json the network was trained with"
+      )
+
+
+def _first_difference(a: dict, b: dict) -> str:
+  name = next(k for k in {**a, **b} if a.get(k) != b.get(k))
+  return f"{name!r}: {a.get(name)} and {b.get(name)}"
+
+
+def predict_split(
+  path: str | os.PathLike, split: str, overrides: dict[str, Any] | None = None
+) -> tuple[Dataset, dict[str, np.ndarray]]:
+  """Loads a network (see load_network) and answers a split with it."""
+  variables, config, vocabulary = load_network(path, overrides)
+  dataset = input_pipeline.load_dataset(config.data, config.model.inputs, split)
+  check_vocabulary(dataset, vocabulary, str(path))
+  model = make_model(
+    config, len(vocabulary["questions"]), len(vocabulary["answers"])
+  )
+  predictor = Predictor(model, dataset, config)
+  return dataset, predictor(parallel.replicate(variables))
+
+
+def write_evaluation(workdir: Path, result: dict, split: str) -> Path:
+  """Writes eval_<split>.json and returns its path."""
+  path = workdir / f"eval_{split}.json"
+  if jax.process_index() == 0:
+    write_json(path, result)
+  return path
+
+
+def write_predictions(
+  workdir: Path, dataset: Dataset, predictions: dict[str, np.ndarray]
+) -> list[Path]:
+  """Writes the predictions of a split, in the order of its questions file.
+
+  `predictions_<split>.jsonl` has a line per question: `question_index`,
+  `image_filename`, `prediction`, `probability`, and the true `answer` where
+  it is known. `submission_<split>.txt` is CLEVR's submission: one answer a
+  line.
+
+  Returns:
+    The two paths.
+  """
+  order = np.argsort(dataset.questions["question_index"], kind="stable")
+  answers = dataset.answers
+  lines, words = [], []
+  for row in order:
+    true = dataset.questions["answer"][row]
+    line = {
+      "question_index": int(dataset.questions["question_index"][row]),
+      "image_filename": str(
+        dataset.image_filename[dataset.questions["scene"][row]]
+      ),
+      "prediction": answers[predictions["answer"][row]],
+      "probability": round(float(predictions["probability"][row]), 6),
+    }
+    if true >= 0:
+      line["answer"] = answers[true]
+    lines.append(json.dumps(line))
+    words.append(line["prediction"])
+  paths = [
+    workdir / f"predictions_{dataset.split}.jsonl",
+    workdir / f"submission_{dataset.split}.txt",
+  ]
+  if jax.process_index() == 0:
+    for path, rows in zip(paths, (lines, words), strict=True):
+      temporary = path.with_name(f".{path.name}.{os.getpid()}")
+      temporary.write_text("\n".join(rows) + "\n")
+      os.replace(temporary, path)
+  return paths

@@ -1,0 +1,117 @@
+"""Data parallelism: every pmap of the project, and its one axis.
+
+The state has no device axis: `in_axes=None` and `out_axes=None` hand one
+logical copy in and out, so a forgotten sum over devices is silent. The test
+that one device equals several on the same global batch guards that.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+
+
+def initialize_distributed(
+  coordinator_address: str | None,
+  num_processes: int | None,
+  process_id: int | None,
+) -> None:
+  """Joins the processes of a multi-host run; does nothing for a single one.
+
+  With all arguments None, TPU pods and SLURM steps of several tasks are
+  recognised by their environment, and JAX finds the rest there. Must run
+  before anything else touches a device.
+
+  Raises:
+    ValueError: Only some of the arguments are given.
+  """
+  given = [coordinator_address, num_processes, process_id]
+  if all(value is not None for value in given):
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+  elif any(value is not None for value in given):
+    raise ValueError(
+      "--coordinator_address, --num_processes and --process_id go together; "
+      "on TPU pods and under SLURM leave out all three"
+    )
+  elif int(
+    os.environ.get("SLURM_STEP_NUM_TASKS", "1")
+  ) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+    jax.distributed.initialize()
+
+
+def replicate(tree: Any) -> Any:
+  """Puts a copy of every array on each local device.
+
+  All on the one mesh that pmap's own outputs have; arrays that arrive with
+  another sharding would make it compile a second time.
+  """
+  mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
+  return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def check_divides(num_scenes: int, what: str) -> None:
+  """Raises ValueError unless a batch of scenes splits over all devices."""
+  if num_scenes % jax.device_count():
+    raise ValueError(
+      f"{what} makes {num_scenes} scenes a step, which do not divide over "
+      f"{jax.device_count()} devices; choose a multiple"
+    )
+
+
+def local_rows(groups: np.ndarray) -> np.ndarray:
+  """Returns this process's part of the rows of a global batch."""
+  size = len(groups) // jax.process_count()
+  start = jax.process_index() * size
+  return groups[start : start + size]
+
+
+def split_over_devices(batch: Mapping[str, np.ndarray]) -> dict:
+  """Reshapes [S, ...] to [local devices, S / local devices, ...]."""
+  devices = jax.local_device_count()
+  return {
+    name: values.reshape(devices, -1, *values.shape[1:])
+    for name, values in batch.items()
+  }
+
+
+def example_keys(key: jax.Array, size: int) -> jax.Array:
+  """Returns one key per local example, [size], by its global position.
+
+  The position, not the device, decides: the same global batch gets the same
+  random numbers however many devices share it.
+  """
+  positions = jax.lax.axis_index(AXIS) * size + jax.numpy.arange(size)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, positions)
+
+
+def sum_over_devices(tree: Any) -> Any:
+  """Sums a tree of float32 arrays over all devices, in one collective."""
+  flat, unravel = ravel_pytree(tree)
+  return unravel(jax.lax.psum(flat, AXIS))
+
+
+def gather_over_devices(tree: Any) -> Any:
+  """Joins arrays [s, ...] of all devices to [S, ...] on each of them."""
+  return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
+
+
+def pmap_train_step(step: Callable) -> Callable:
+  """Maps step(state, scenes, batch) -> (state, metrics); donates the state."""
+  return jax.pmap(
+    step,
+    AXIS,
+    in_axes=(None, None, 0),
+    out_axes=None,
+    donate_argnums=0,
+  )
+
+
+def pmap_predict_step(step: Callable) -> Callable:
+  """Maps step(variables, scenes, batch) -> predictions of the whole batch."""
+  return jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None)

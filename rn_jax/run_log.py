@@ -1,0 +1,138 @@
+"""What a run writes beside its checkpoints, and what it says."""
+
+import datetime
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jaxlib
+import ml_collections
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import tensorboardX
+from absl import logging
+
+import rn_jax
+
+
+def parameter_table(params: Any) -> str:
+  """Returns a table of the parameters' names, shapes and sizes.
+
+  Args:
+    params: Tree of arrays or of shapes (jax.eval_shape).
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  rows = [
+    (
+      jax.tree_util.keystr(path, simple=True, separator="/"),
+      "x".join(map(str, leaf.shape)),
+      f"{leaf.size:,}",
+    )
+    for path, leaf in leaves
+  ]
+  rows.append(("total", "", f"{sum(leaf.size for _, leaf in leaves):,}"))
+  widths = [max(len(row[i]) for row in rows) for i in range(3)]
+  return "\n".join(
+    f"{name:<{widths[0]}}  {shape:>{widths[1]}}  {size:>{widths[2]}}"
+    for name, shape, size in rows
+  )
+
+
+def write_json(path: Path, content: Any) -> None:
+  """Writes JSON so that the file is never seen half-written."""
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+  os.replace(temporary, path)
+
+
+def write_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
+  """Writes config.json: the config, versions and devices of a run."""
+  write_json(
+    workdir / "config.json",
+    {
+      "config": config.to_dict(),
+      "versions": {
+        "rn_jax": rn_jax.__version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "flax": flax.__version__,
+        "optax": optax.__version__,
+        "orbax-checkpoint": ocp.__version__,
+        "numpy": np.__version__,
+      },
+      "devices": [str(device) for device in jax.devices()],
+      "processes": jax.process_count(),
+    },
+  )
+
+
+class MetricsLog:
+  """Appends metrics to metrics.jsonl and to TensorBoard event files.
+
+  Only process 0 writes; the others' calls do nothing.
+  """
+
+  def __init__(self, workdir: Path):
+    self._file = self._events = None
+    if jax.process_index() == 0:
+      self._file = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115
+      self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+
+  def __enter__(self) -> "MetricsLog":
+    return self
+
+  def __exit__(self, *_) -> None:
+    if self._file is not None:
+      self._file.close()
+      self._events.close()
+
+  def write(self, step: int, epoch: float, metrics: dict[str, Any]) -> None:
+    """Writes one line: `step`, `epoch`, `time` (s) and the metrics."""
+    if self._file is None:
+      return
+    line = {"step": step, "epoch": round(epoch, 4), "time": time.time()}
+    self._file.write(json.dumps(line | metrics) + "\n")
+    self._file.flush()
+    for name, value in metrics.items():
+      if value is not None:
+        self._events.add_scalar(name, value, step)
+    self._events.flush()
+
+
+class Progress:
+  """Says how fast a run goes and when it will be done."""
+
+  def __init__(self, start: int, stop: int, batch_size: int):
+    self._stop, self._batch_size = stop, batch_size
+    self._step, self._time = start, time.monotonic()
+
+  def pause(self, seconds: float) -> None:
+    """Leaves out time that was not spent on updates."""
+    self._time += seconds
+
+  def report(self, step: int, epoch: float, metrics: dict) -> dict[str, float]:
+    """Logs a line and returns {"samples_per_second": ...}."""
+    now = time.monotonic()
+    elapsed = max(now - self._time, 1e-9)
+    rate = (step - self._step) / elapsed
+    self._step, self._time = step, now
+    left = datetime.timedelta(seconds=round((self._stop - step) / rate))
+    logging.info(
+      "step %d/%d  epoch %.2f  loss %.4f  accuracy %.1f %%  %.0f questions/s  "
+      "ETA %s",
+      step,
+      self._stop,
+      epoch,
+      metrics["loss"],
+      100 * metrics["accuracy"],
+      rate * self._batch_size,
+      left,
+    )
+    return {"samples_per_second": rate * self._batch_size}

@@ -1,0 +1,148 @@
+"""The two compiled steps: one update, and the answers to one batch."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from rn_jax import parallel
+from rn_jax.augmentation import augment
+from rn_jax.models import RelationNetwork
+from rn_jax.rng import stream
+from rn_jax.train_state import TrainState
+
+
+def make_model(
+  config: ml_collections.ConfigDict, num_words: int, num_answers: int
+) -> RelationNetwork:
+  """Makes the network of a config, for a vocabulary of the given size."""
+  model_config = config.model.copy_and_resolve_references()
+  if model_config.scenes_per_block < 0:
+    on_cpu = jax.default_backend() == "cpu"
+    with model_config.unlocked():
+      model_config.scenes_per_block = 1 if on_cpu else 0
+  return RelationNetwork(
+    ml_collections.FrozenConfigDict(model_config),
+    num_words,
+    num_answers,
+    axis_name=parallel.AXIS,
+  )
+
+
+def init_state(
+  model: RelationNetwork,
+  optimizer: optax.GradientTransformation,
+  batch: dict,
+  seed: int,
+) -> TrainState:
+  """Returns a fresh state; `batch` [S, K, ...] gives shapes only."""
+  variables = model.init(stream(seed, "params"), batch)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=variables["params"],
+    batch_stats=variables.get("batch_stats", {}),
+    opt_state=optimizer.init(variables["params"]),
+  )
+
+
+def add_scenes(scenes: dict, batch: dict) -> dict:
+  """Joins a batch with its rows of the scenes kept on the device, if any."""
+  if not scenes:
+    return batch
+  rows = {name: x[batch["image_index"]] for name, x in scenes.items()}
+  return {**batch, **rows}
+
+
+def _cross_entropy(logits: jax.Array, batch: dict) -> jax.Array:
+  """Returns the loss of each question, [S, K]; 0 where there is none."""
+  answer = jnp.maximum(batch["answer"], 0)
+  loss = optax.softmax_cross_entropy_with_integer_labels(logits, answer)
+  return jnp.where(batch["mask"] & (batch["answer"] >= 0), loss, 0.0)
+
+
+def make_train_step(
+  model: RelationNetwork,
+  optimizer: optax.GradientTransformation,
+  schedule: optax.Schedule,
+  config: ml_collections.ConfigDict,
+) -> Callable:
+  """Makes the update of one device's share of a global batch.
+
+  Returns:
+    step(state, scenes, batch) -> (state, metrics), to be mapped by
+    parallel.pmap_train_step. Loss and gradient are means over the questions
+    of the global batch, so the result does not depend on the device count.
+  """
+  dropout_stream = stream(config.seed, "dropout")
+  augment_stream = stream(config.seed, "augment")
+
+  def step(state: TrainState, scenes: dict, batch: dict):
+    batch = add_scenes(scenes, batch)
+    size = batch["mask"].shape[0]
+
+    def keys(root):
+      return parallel.example_keys(jax.random.fold_in(root, state.step), size)
+
+    if config.data.augment:
+      batch["image"] = augment(batch["image"], keys(augment_stream))
+    mask = batch["mask"]
+    total = jax.lax.psum(mask.sum().astype(jnp.float32), parallel.AXIS)
+
+    def loss_fn(params):
+      (logits, _), updated = model.apply(
+        {"params": params, "batch_stats": state.batch_stats},
+        batch,
+        train=True,
+        keys=keys(dropout_stream),
+        mutable=["batch_stats"],
+      )
+      loss = _cross_entropy(logits, batch).sum() / total
+      correct = ((logits.argmax(-1) == batch["answer"]) & mask).sum() / total
+      return loss, (correct, updated.get("batch_stats", {}))
+
+    (loss, (correct, batch_stats)), gradient = jax.value_and_grad(
+      loss_fn, has_aux=True
+    )(state.params)
+    gradient, loss, correct = parallel.sum_over_devices(
+      (gradient, loss, correct)
+    )
+    updates, opt_state = optimizer.update(
+      gradient, state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    metrics = {
+      "loss": loss,
+      "accuracy": correct,
+      "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+      "gradient_norm": optax.tree.norm(gradient),
+      "parameter_norm": optax.tree.norm(params),
+      "update_norm": optax.tree.norm(updates),
+    }
+    state = TrainState(state.step + 1, params, batch_stats, opt_state)
+    return state, metrics
+
+  return step
+
+
+def make_predict_step(model: RelationNetwork) -> Callable:
+  """Makes the answers of one device's share of a global batch.
+
+  Returns:
+    step(variables, scenes, batch) -> `answer` [S, K] int32, its `probability`
+    and the `loss` of the true one, of the whole global batch on each device;
+    to be mapped by parallel.pmap_predict_step.
+  """
+
+  def step(variables: dict, scenes: dict, batch: dict):
+    batch = add_scenes(scenes, batch)
+    logits, _ = model.apply(variables, batch)
+    predictions = {
+      "answer": logits.argmax(-1).astype(jnp.int32),
+      "probability": jax.nn.softmax(logits).max(-1),
+      "loss": _cross_entropy(logits, batch),
+    }
+    return parallel.gather_over_devices(predictions)
+
+  return step

@@ -1,0 +1,269 @@
+"""Training: from a config and records to checkpoints and metrics."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from rn_jax import evaluate, input_pipeline, metrics, parallel, plots, run_log
+from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
+from rn_jax.input_pipeline import Dataset, TrainOrder
+from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.signals import StopSignals
+from rn_jax.steps import init_state, make_model, make_train_step
+from rn_jax.train_state import TrainState
+
+
+def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
+  """Trains a network, or goes on where a stopped run left off.
+
+  Args:
+    config: The experiment; see configs/common.py.
+    workdir: Folder of the run: config.json, checkpoints, metrics.jsonl,
+      TensorBoard events, and in the end eval_<split>.json and plots.
+
+  Returns:
+    The evaluation of the best checkpoint; see metrics.py.
+
+  Raises:
+    SystemExit: SIGTERM or SIGINT arrived; the state is saved.
+    FloatingPointError: The loss is no longer finite; the last checkpoint from
+      before is kept.
+    ValueError, RecordError, CheckpointError: The config, the data or the
+      checkpoints do not fit together.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  data = config.data
+  per_step = config.train.batch_size // data.questions_per_scene
+  parallel.check_divides(
+    per_step,
+    f"config.train.batch_size={config.train.batch_size} with "
+    f"config.data.questions_per_scene={data.questions_per_scene}",
+  )
+  dataset, validation = (
+    input_pipeline.load_dataset(data, config.model.inputs, split)
+    for split in (data.train_split, data.eval_split)
+  )
+  order = TrainOrder(
+    dataset.questions["scene"],
+    config.train.batch_size,
+    data.questions_per_scene,
+    config.seed,
+  )
+  num_steps = round(config.train.num_epochs * order.steps_per_epoch)
+
+  vocabulary = dataset.vocabulary
+  model = make_model(
+    config, len(vocabulary["questions"]), len(vocabulary["answers"])
+  )
+  schedule = make_schedule(config.optimizer, order.steps_per_epoch, num_steps)
+  optimizer = make_optimizer(config.optimizer, schedule)
+  example = input_pipeline.make_batch(dataset, order(0)[:1], with_scenes=True)
+
+  def fresh_state():
+    return init_state(model, optimizer, example, config.seed)
+
+  like = jax.eval_shape(fresh_state)
+  logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
+  if jax.process_index() == 0:
+    run_log.write_config(workdir, config)
+
+  with (
+    Checkpointer(workdir / "checkpoints") as checkpointer,
+    run_log.MetricsLog(workdir) as log,
+  ):
+    state = _restore(checkpointer, like, vocabulary, workdir)
+    state = parallel.replicate(
+      jax.jit(fresh_state)() if state is None else state
+    )
+    predict = evaluate.Predictor(model, validation, config)
+    _Run(
+      config=config,
+      dataset=dataset,
+      validation=validation,
+      order=order,
+      num_steps=num_steps,
+      step=parallel.pmap_train_step(
+        make_train_step(model, optimizer, schedule, config)
+      ),
+      predict=predict,
+      checkpointer=checkpointer,
+      log=log,
+    ).fit(state)
+    checkpointer.wait()
+    variables, meta = load_model(workdir)
+    logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
+    result = evaluate.score(validation, predict(parallel.replicate(variables)))
+
+  result["question_only_accuracy"] = _question_only(dataset, validation)
+  path = evaluate.write_evaluation(workdir, result, validation.split)
+  if jax.process_index() == 0:
+    logging.info("%s\n%s", path, metrics.format_report(result))
+    logging.info(
+      "accuracy %.1f %%; without looking at the scenes %.1f %%",
+      100 * result["accuracy"],
+      100 * result["question_only_accuracy"],
+    )
+    plots.plot_workdir(workdir)
+  return result
+
+
+def _restore(
+  checkpointer: Checkpointer,
+  like: TrainState,
+  vocabulary: dict,
+  workdir: Path,
+) -> TrainState | None:
+  restored = checkpointer.restore_latest(like)
+  if restored is None:
+    return None
+  state, meta = restored
+  if meta["vocabulary"] != vocabulary:
+    raise CheckpointError(
+      f"{workdir} holds a run on records with another vocabulary; name those "
+      "records with --config.data.dir, or start anew in another --workdir"
+    )
+  logging.info("Resuming after update %d", int(state.step))
+  return state
+
+
+@dataclasses.dataclass
+class _Run:
+  """The training loop and what it works with."""
+
+  config: ml_collections.ConfigDict
+  dataset: Dataset
+  validation: Dataset
+  order: TrainOrder
+  num_steps: int
+  step: Callable
+  predict: evaluate.Predictor
+  checkpointer: Checkpointer
+  log: run_log.MetricsLog
+
+  def fit(self, state: TrainState) -> None:
+    """Runs all updates that are left."""
+    train = self.config.train
+    start = int(state.step)
+    progress = run_log.Progress(start, self.num_steps, train.batch_size)
+    pending: list[dict] = []
+    saved_at = time.monotonic()
+    scenes = (
+      parallel.replicate(self.dataset.scenes)
+      if self.config.data.on_device
+      else {}
+    )
+    batches = input_pipeline.prefetch(
+      self._make_batch, range(start, self.num_steps)
+    )
+    with StopSignals() as signals:
+      for done, batch in enumerate(batches, start=start + 1):
+        state, step_metrics = self.step(state, scenes, batch)
+        pending.append(step_metrics)
+        exit_code = signals.exit_code(done)
+        evaluation_due = self._evaluation_due(done)
+        minutes = (time.monotonic() - saved_at) / 60
+        save_due = minutes >= train.checkpoint_minutes and not evaluation_due
+        if (
+          done % train.log_every == 0
+          or evaluation_due
+          or save_due
+          or exit_code is not None
+        ):
+          # Waiting for the metrics only here keeps the device busy between.
+          summary = self._summarize(done, pending)
+          pending.clear()
+          summary |= progress.report(done, self._epoch(done), summary)
+          self._write(done, "train", summary)
+        if evaluation_due:
+          started = time.monotonic()
+          scores = self._evaluate(done, state)
+          self._save(state, {"accuracy": scores["accuracy"]})
+          progress.pause(time.monotonic() - started)
+        elif save_due or exit_code is not None:
+          self._save(state, None)
+        if evaluation_due or save_due:
+          saved_at = time.monotonic()
+        if exit_code is not None:
+          self.checkpointer.wait()
+          logging.warning(
+            "Stopped by a signal after update %d, which is saved; the same "
+            "command resumes the run",
+            done,
+          )
+          raise SystemExit(exit_code)
+
+  def _make_batch(self, step: int) -> dict[str, np.ndarray]:
+    groups = parallel.local_rows(self.order(step))
+    on_device = self.config.data.on_device
+    batch = input_pipeline.make_batch(self.dataset, groups, not on_device)
+    return parallel.split_over_devices(batch)
+
+  def _epoch(self, done: int) -> float:
+    return done / self.order.steps_per_epoch
+
+  def _evaluation_due(self, done: int) -> bool:
+    period = self.config.train.eval_every * self.order.steps_per_epoch
+    passed = int(done / period) > int((done - 1) / period)
+    return passed or done == self.num_steps
+
+  def _summarize(self, done: int, pending: list[dict]) -> dict[str, float]:
+    """Means of loss and accuracy since the last time; the rest as it is."""
+    values = jax.device_get(pending)
+    first = done - len(values) + 1
+    for step, metrics_of_step in enumerate(values, start=first):
+      if not np.isfinite(metrics_of_step["loss"]):
+        raise FloatingPointError(
+          f"the loss is {metrics_of_step['loss']} at update {step}; the last "
+          "checkpoint before it is kept. Lower "
+          "--config.optimizer.learning_rate, or find the cause with --debug"
+        )
+    summary = {name: float(value) for name, value in values[-1].items()}
+    for name in ("loss", "accuracy"):
+      summary[name] = float(np.mean([v[name] for v in values]))
+    return summary
+
+  def _evaluate(self, done: int, state: TrainState) -> dict:
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    scores = evaluate.score(self.validation, self.predict(variables))
+    summary = {k: scores[k] for k in ("accuracy", "loss", "invalid_rate")}
+    for part in ("by_answer_class", "by_question_type"):
+      for name, entry in scores[part].items():
+        summary[f"{part}/{name}"] = entry["accuracy"]
+    self._write(done, "val", summary)
+    logging.info(
+      "epoch %.2f  %s: accuracy %.2f %%  loss %.4f  invalid %.2f %%",
+      self._epoch(done),
+      self.validation.split,
+      100 * scores["accuracy"],
+      scores["loss"],
+      100 * scores["invalid_rate"],
+    )
+    return scores
+
+  def _write(self, done: int, prefix: str, summary: dict) -> None:
+    values = {f"{prefix}/{name}": value for name, value in summary.items()}
+    self.log.write(done, self._epoch(done), values)
+
+  def _save(self, state: TrainState, scores: dict | None) -> None:
+    self.checkpointer.save(
+      state,
+      config=self.config.to_dict(),
+      vocabulary=self.dataset.vocabulary,
+      metrics=scores,
+    )
+
+
+def _question_only(dataset: Dataset, validation: Dataset) -> float:
+  names = ("question", "function", "answer")
+  return metrics.question_only_accuracy(
+    *(dataset.questions[name] for name in names),
+    dataset.family,
+    *(validation.questions[name] for name in names),
+    validation.family,
+  )
