@@ -9,45 +9,21 @@ scenes file and its questions no answers. The data depend on the arguments
 alone, not on the number of workers.
 """
 
-import collections
-import functools
+import contextlib
 import json
-import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from data_prep.questions import ask
-from data_prep.scenes import SPLITS, random_stream, sample_scene
-from data_prep.templates import load_language
-
-# Scenes over which families and answers are balanced, then the counters start
-# anew (as in CLEVR). A chunk is also what one worker makes at a time.
-CHUNK = 250
+from data_prep.chunks import Job, language_of, make_chunks
+from data_prep.scenes import SPLITS
 
 # Goes up whenever the same arguments would give other data.
 _VERSION = 1
-
-_TEST_FIELDS = ("image_index", "image_filename", "split", "question")
-
-_language = functools.cache(load_language)
-
-
-@dataclass(frozen=True)
-class _Job:
-  split: str
-  num_scenes: int
-  seed: int
-  min_objects: int
-  max_objects: int
-  questions_per_scene: int
-  language_dir: str | None
-  templates: tuple[str, ...]
 
 
 def generate(
@@ -91,7 +67,7 @@ def generate(
     FileNotFoundError: The language folder or a template file is missing.
     FileExistsError: The split is there, made with other arguments.
   """
-  job = _Job(
+  job = Job(
     split=split,
     num_scenes=num_scenes,
     seed=seed,
@@ -102,7 +78,7 @@ def generate(
     templates=tuple(templates),
   )
   _check(job, workers)
-  language = _language(job.language_dir, job.templates)
+  language = language_of(job.language_dir, job.templates)
   if len(language.templates) < questions_per_scene:
     logging.warning(
       "%d templates give at most as many questions a scene, not %d.",
@@ -142,32 +118,7 @@ def generate(
   return output_dir
 
 
-def make_chunk(job: _Job, chunk: int) -> tuple[list[str], list[str]]:
-  """Makes CHUNK scenes and their questions, as JSON without question_index."""
-  language = _language(job.language_dir, job.templates)
-  indices = range(chunk * CHUNK, min((chunk + 1) * CHUNK, job.num_scenes))
-  scenes = [
-    sample_scene(
-      job.seed,
-      job.split,
-      index,
-      min_objects=job.min_objects,
-      max_objects=job.max_objects,
-    )
-    for index in indices
-  ]
-  rng = random_stream("questions", job.seed, job.split, chunk)
-  questions = [
-    question
-    for asked in ask(scenes, language, rng, job.questions_per_scene)
-    for question in asked
-  ]
-  if job.split.startswith("test"):
-    questions = [{key: q[key] for key in _TEST_FIELDS} for q in questions]
-  return [json.dumps(s) for s in scenes], [json.dumps(q) for q in questions]
-
-
-def _check(job: _Job, workers: int | None) -> None:
+def _check(job: Job, workers: int | None) -> None:
   if job.split not in SPLITS:
     raise ValueError(f"split {job.split!r} is none of {', '.join(SPLITS)}")
   for name in ("num_scenes", "questions_per_scene"):
@@ -182,7 +133,7 @@ def _check(job: _Job, workers: int | None) -> None:
     raise ValueError(f"workers is {workers}, must be at least 1")
 
 
-def _is_made(paths, info: dict) -> bool:
+def _is_made(paths: Iterable[Path], info: dict) -> bool:
   """Whether the files are there.
 
   Raises:
@@ -205,39 +156,35 @@ def _head(info: dict) -> str:
   return f'{{"info": {json.dumps(info)},\n'
 
 
-def _write(job: _Job, info: dict, paths: dict[str, Path], workers: int) -> int:
+def _write(job: Job, info: dict, paths: dict[str, Path], workers: int) -> int:
   """Writes the files chunk by chunk; returns the number of questions."""
   temporary = {}
-  for key, path in paths.items():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary[key] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   num_questions = 0
   try:
-    files = {key: open(path, "w") for key, path in temporary.items()}
-    try:
-      for key, file in files.items():
-        file.write(f'{_head(info)}"{key}": [')
-      separator = "\n"
-      progress = tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
-      with progress:
-        for scenes, questions in _chunks(job, workers):
-          numbered = [
-            f'{text[:-1]}, "question_index": {number}}}'
-            for number, text in enumerate(questions, num_questions)
-          ]
-          num_questions += len(questions)
-          for key, texts in (("scenes", scenes), ("questions", numbered)):
-            if key in files and texts:
-              files[key].write(separator + ",\n".join(texts))
-          separator = ",\n"
-          progress.update(len(scenes))
+    with contextlib.ExitStack() as stack:
+      files = {}
+      for key, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary[key] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        files[key] = stack.enter_context(open(temporary[key], "w"))
+        files[key].write(f'{_head(info)}"{key}": [')
+      progress = stack.enter_context(
+        tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
+      )
+      for scenes, questions in make_chunks(job, workers):
+        numbered = [
+          f'{text[:-1]}, "question_index": {number}}}'
+          for number, text in enumerate(questions, num_questions)
+        ]
+        if "scenes" in files:
+          _append(files["scenes"], scenes, first=progress.n == 0)
+        _append(files["questions"], numbered, first=num_questions == 0)
+        num_questions += len(questions)
+        progress.update(len(scenes))
       for file in files.values():
         file.write("\n]}\n")
         file.flush()
         os.fsync(file.fileno())
-    finally:
-      for file in files.values():
-        file.close()
     for key, path in paths.items():
       os.replace(temporary[key], path)
   finally:
@@ -246,23 +193,10 @@ def _write(job: _Job, info: dict, paths: dict[str, Path], workers: int) -> int:
   return num_questions
 
 
-def _chunks(job: _Job, workers: int) -> Iterator[tuple[list[str], list[str]]]:
-  """Yields the chunks in order, made by several processes."""
-  numbers = range(-(-job.num_scenes // CHUNK))
-  workers = min(workers, len(numbers))
-  if workers == 1:
-    for chunk in numbers:
-      yield make_chunk(job, chunk)
-    return
-  context = multiprocessing.get_context("spawn")
-  with ProcessPoolExecutor(workers, mp_context=context) as pool:
-    pending = collections.deque()
-    for chunk in numbers:
-      pending.append(pool.submit(make_chunk, job, chunk))
-      if len(pending) > 2 * workers:  # what is made early waits in memory
-        yield pending.popleft().result()
-    while pending:
-      yield pending.popleft().result()
+def _append(file: TextIO, texts: list[str], first: bool) -> None:
+  """Appends elements to a JSON list, a line each."""
+  if texts:
+    file.write(("\n" if first else ",\n") + ",\n".join(texts))
 
 
 def _define_flags() -> list[flags.FlagHolder]:

@@ -170,7 +170,7 @@ def sample_scene(
 
 
 def _place(rng: random.Random, count: int) -> list[tuple] | None:
-  """Places objects one by one: (x, y, size) each, or None when one won't fit."""
+  """Places objects: (x, y, size) each; None when one does not fit."""
   taken = []  # position along right and behind, radius
   placed = []
   for _ in range(count):

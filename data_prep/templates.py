@@ -1,4 +1,4 @@
-"""Reads question templates and turns them into English.
+"""Reads question templates.
 
 The format is that of CLEVR's generator: a folder with `templates/*.json` and
 `synonyms.json`. A template has `params` (typed slots such as <Z>), `nodes` (a
@@ -10,13 +10,11 @@ may be left out). Besides CLEVR's functions a template uses short forms such as
 
 import hashlib
 import json
-import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.programs import FUNCTIONS
-from data_prep.scenes import pick
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES
 
 OWN_LANGUAGE = Path(__file__).parent / "language"
@@ -24,7 +22,7 @@ OWN_LANGUAGE = Path(__file__).parent / "language"
 # The order in which descriptions and filters name attributes.
 DESCRIPTION = ("size", "color", "material", "shape")
 
-_SLOT = re.compile(r"<[A-Z]\d*>")
+SLOT = re.compile(r"<[A-Z]\d*>")
 _SLOT_LETTERS = {
   "size": "Z",
   "color": "C",
@@ -198,51 +196,11 @@ def parse_template(raw: dict, filename: str, family: int) -> Template:
     ("_count", "_exist")
   ):
     raise ValueError(f"{functions[-1]} does not answer a question")
-  unknown = {s for t in raw["text"] for s in _SLOT.findall(t)} - set(filled)
+  unknown = {s for t in raw["text"] for s in SLOT.findall(t)} - set(filled)
   if unknown:
     raise ValueError(f"the text has slots that no node fills: {unknown}")
   return Template(
     filename, family, tuple(nodes), tuple(raw["text"]), has_relate
-  )
-
-
-def describe(
-  template: Template,
-  filled: dict[str, str],
-  synonyms: dict[str, list[str]],
-  rng: random.Random,
-) -> str:
-  """Writes a question in English.
-
-  Args:
-    template: Gives the phrasings, one of which is drawn.
-    filled: Slot → value; an attribute that is not named is "", or "thing".
-    synonyms: Value → the words for it, one of which is drawn.
-    rng: The source of choices.
-  """
-  words = {
-    slot: pick(rng, synonyms[value]) if value in synonyms else value
-    for slot, value in filled.items()
-  }
-  text = re.sub(
-    r"\[(.*?)\]",
-    lambda part: part[1] if rng.random() < 0.5 else "",
-    pick(rng, template.texts),
-  )
-  if "other" in text and _exclude_each_other(filled):
-    text = text.replace(" another ", " a ").replace(" other ", " ")
-  return " ".join(_SLOT.sub(lambda slot: words[slot[0]], text).split())
-
-
-def _exclude_each_other(filled: dict[str, str]) -> bool:
-  """Whether no object fits both the first and the second description.
-
-  Then "another" would be wrong: "another red cube" than a blue one.
-  """
-  pairs = [(filled.get(f"<{a}>"), filled.get(f"<{a}2>")) for a in "ZCMS"]
-  return any(
-    a != b and a not in ("", "thing", None) and b not in ("", "thing", None)
-    for a, b in pairs
   )
 
 
