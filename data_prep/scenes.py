@@ -27,8 +27,9 @@ _HALF_WIDTH = (
   16 / 35
 )  # 32 mm sensor behind a 35 mm lens: tan(angle of view / 2)
 
+# As the released scenes have them, rounding of single precision included.
 _RIGHT = (0.6563112735748291, 0.7544902563095093)
-_BEHIND = (-_RIGHT[1], _RIGHT[0])
+_BEHIND = (-0.754490315914154, 0.6563112735748291)
 DIRECTIONS = {
   "right": [*_RIGHT, 0.0],
   "behind": [*_BEHIND, 0.0],
