@@ -9,21 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ijson
+from tqdm import tqdm
 
 
 class SourceError(ValueError):
   """The data to convert are missing, damaged, or contradict themselves."""
 
 
-class _Hashed:
-  """Feeds what is read from a file to a digest as well."""
+class _Watched:
+  """Feeds what is read from a file to a digest and a progress bar as well."""
 
-  def __init__(self, file, digest):
-    self._file, self._digest = file, digest
+  def __init__(self, file, digest, bar):
+    self._file, self._digest, self._bar = file, digest, bar
 
   def read(self, size: int) -> bytes:
     data = self._file.read(size)
     self._digest.update(data)
+    self._bar.update(len(data))
     return data
 
 
@@ -43,9 +45,21 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
   path = Path(path)
   number = -1
   try:
-    with open(path, "rb") as file:
+    with (
+      open(path, "rb") as file,
+      tqdm(
+        total=path.stat().st_size,
+        desc=path.name,
+        unit="B",
+        unit_scale=True,
+        delay=1,  # small files need no bar
+      ) as bar,
+    ):
       elements = ijson.items(
-        _Hashed(file, digest), f"{key}.item", use_float=True, buf_size=1 << 20
+        _Watched(file, digest, bar),
+        f"{key}.item",
+        use_float=True,
+        buf_size=1 << 20,
       )
       for number, element in enumerate(elements):
         if not isinstance(element, dict):

@@ -95,7 +95,7 @@ def load_split(
   for number, element in enumerate(questions):
     where = f"{questions_path}: question {number}"
     index, filename = _identity(element, where)
-    question = _read_question(element, number, vocabulary, where)
+    question = read_question(element, number, vocabulary, where)
     if index not in sources:
       if has_scenes:
         raise SourceError(
@@ -155,9 +155,20 @@ def _answer_text(answer) -> str:
   return str(answer)
 
 
-def _read_question(
+def read_question(
   element: dict, number: int, vocabulary: Vocabulary, where: str
 ) -> Question:
+  """Returns a question of CLEVR's JSON in the terms of the records.
+
+  Args:
+    element: The question as in the JSON.
+    number: Its position there.
+    vocabulary: Gives the indices of words and answers; may grow.
+    where: Names the question in errors.
+
+  Raises:
+    SourceError: Something in it is unusable or not in a frozen vocabulary.
+  """
   text = element.get("question")
   if not isinstance(text, str) or not text.strip():
     raise SourceError(f"{where} has no text")

@@ -7,8 +7,6 @@ added to a finished folder later; it then uses the vocabulary of the folder.
 """
 
 import functools
-import hashlib
-import json
 import os
 import re
 import sys
@@ -17,13 +15,10 @@ from pathlib import Path
 
 from absl import app, flags
 
-from data_prep import write_records
+from data_prep import records_folder, shards
 from data_prep.clevr_json import SourceError
 from data_prep.clevr_source import load_split
 from data_prep.scene_record import build_scene
-from data_prep.vocabulary import Vocabulary
-from rn_jax import records
-from rn_jax.records import FORMAT_VERSION, RecordError
 
 
 def convert(
@@ -63,38 +58,41 @@ def convert(
   """
   clevr_dir, output_dir = Path(clevr_dir), Path(output_dir)
   splits = _choose_splits(splits, clevr_dir)
-  manifest = open_folder(output_dir)
-  words = open_vocabulary(vocabulary, output_dir, manifest, splits)
+  manifest = records_folder.open_folder(output_dir)
+  words = records_folder.open_vocabulary(
+    vocabulary, output_dir, manifest, splits
+  )
   output_dir.mkdir(parents=True, exist_ok=True)
   for split in splits:
     loaded = load_split(clevr_dir, split, words, images)
     words.frozen = True  # after the train split, which comes first
-    shards = write_records.count_shards(len(loaded.sources), num_shards)
-    description = {
-      "folder": clevr_dir.resolve().name,
-      "fingerprints": loaded.fingerprints,
-      "arguments": {"image_size": image_size, "num_shards": shards},
-      "vocabulary": words.sha256(),
-    }
-    known = check_fits(
+    num = shards.count_shards(len(loaded.sources), num_shards)
+    description = records_folder.describe(
+      clevr_dir.resolve().name,
+      loaded.fingerprints,
+      words,
+      image_size=image_size,
+      num_shards=num,
+    )
+    known = records_folder.check_fits(
       output_dir, manifest, split, description, loaded.has_images
     )
-    entries = write_records.write_shards(
+    entries = shards.write_shards(
       output_dir,
       split,
       loaded.sources,
       functools.partial(build_scene, image_size=image_size),
-      key=hash_of(description),
-      num_shards=shards,
+      key=records_folder.key_of(description),
+      num_shards=num,
       workers=workers or os.cpu_count(),
       known=known,
     )
     manifest["splits"][split] = {
-      **write_records.summarise(entries),
+      **shards.summarise(entries),
       "source": description,
     }
   manifest["vocabulary_sha256"] = words.sha256()
-  write_records.finish_folder(output_dir, manifest, words)
+  records_folder.finish_folder(output_dir, manifest, words)
   return manifest
 
 
@@ -117,75 +115,6 @@ def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
       )
   splits = dict.fromkeys(wanted or present)
   return sorted(splits, key=lambda name: not name.startswith("train"))
-
-
-def open_folder(output_dir: Path) -> dict:
-  """Returns the manifest of a finished folder, or the start of a new one."""
-  if (output_dir / records.MANIFEST).exists():
-    return records.read_manifest(output_dir)
-  return {"format_version": FORMAT_VERSION, "splits": {}}
-
-
-def open_vocabulary(
-  given: str | os.PathLike | None,
-  output_dir: Path,
-  manifest: dict,
-  splits: Sequence[str],
-) -> Vocabulary:
-  """Returns the vocabulary to convert with: given, the folder's, or empty."""
-  own = output_dir / records.VOCABULARY
-  has_train = splits[0].startswith("train")
-  if manifest["splits"] or (not given and not has_train and own.exists()):
-    vocabulary = Vocabulary.load(own)
-    if given and Vocabulary.load(given).sha256() != vocabulary.sha256():
-      raise RecordError(
-        f"{given} is not the vocabulary of the records in {output_dir}; leave"
-        " --vocabulary out to use that one, or convert into a new folder"
-      )
-    return vocabulary
-  if given:
-    return Vocabulary.load(given)
-  if not has_train:
-    raise SourceError(
-      f"no vocabulary for split {splits[0]!r}: it comes from a train split."
-      " Convert one in the same command (--splits=train,val), extend a folder"
-      " that has one, or name a vocabulary file with --vocabulary"
-    )
-  return Vocabulary()
-
-
-def check_fits(
-  output_dir: Path, manifest: dict, split: str, description: dict, images: bool
-) -> list[dict]:
-  """Checks that a split can go into a folder beside those it has.
-
-  Returns:
-    The shards that the folder has of this split already.
-  """
-  for name, other in manifest["splits"].items():
-    if (other["image"] is not None) != images:
-      reason = f"with{'' if images else 'out'} images"
-    elif other["source"]["arguments"] != {
-      **description["arguments"],
-      "num_shards": other["source"]["arguments"]["num_shards"],
-    }:
-      reason = f"with other arguments ({description['arguments']})"
-    elif name == split and hash_of(other["source"]) != hash_of(description):
-      reason = "from other files or with another number of shards"
-    else:
-      continue
-    raise RecordError(
-      f"{output_dir}: cannot add split {split!r} {reason}: the folder holds"
-      f" {name!r}, converted with {other['source']['arguments']}. Convert into"
-      " a new folder, or delete this one first"
-    )
-  return manifest["splits"].get(split, {}).get("shards", [])
-
-
-def hash_of(description: dict) -> str:
-  """Returns a hash of a description in plain JSON types."""
-  text = json.dumps(description, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Writes a records folder: shards in parallel, resumable, the manifest last.
+"""Writes the shards of a split: in parallel, and resumable.
 
 Each shard is written by one process and noted in a small state file. A run
 that was interrupted goes on from there if nothing that matters changed: the
@@ -17,21 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.tfds_metadata import write_tfds_metadata
-from data_prep.vocabulary import Vocabulary
+from data_prep.records_folder import state_file, write_text
 from rn_jax import records
 
 SCENES_PER_SHARD = 512
-
-
-def write_text(path: Path, text: str) -> None:
-  """Writes a small file that is either the old or the new one, never half."""
-  temporary = path.with_name(f".{path.name}.tmp")
-  with open(temporary, "w", encoding="utf-8") as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
 
 
 def count_shards(num_scenes: int, num_shards: int | None = None) -> int:
@@ -162,11 +151,6 @@ def write_shards(
   return [entries[name] for name in parts]
 
 
-def state_file(records_dir: Path, split: str) -> Path:
-  """Returns where an unfinished conversion notes the shards it has."""
-  return records_dir / f".convert-{split}.json"
-
-
 def _read_state(path: Path, key: str) -> list[dict]:
   try:
     state = json.loads(path.read_text(encoding="utf-8"))
@@ -205,31 +189,3 @@ def summarise(shards: list[dict]) -> dict:
     "max_question_length": max(s["max_question_length"] for s in shards),
     "shards": shards,
   }
-
-
-def leftovers(records_dir: Path, manifest: dict) -> list[Path]:
-  """Returns shards and notes of other conversions that were never finished."""
-  listed = {
-    shard["filename"]
-    for split in manifest["splits"].values()
-    for shard in split["shards"]
-  }
-  shards = records_dir.glob(f"{records.DATASET_NAME}-*.tfrecord-*-of-*")
-  return [
-    *(path for path in shards if path.name not in listed),
-    *records_dir.glob(".convert-*.json"),
-    *records_dir.glob(f".{records.DATASET_NAME}-*.tmp"),
-  ]
-
-
-def finish_folder(
-  records_dir: Path, manifest: dict, vocabulary: Vocabulary
-) -> None:
-  """Makes a folder whose shards are all written a finished records folder."""
-  stale = leftovers(records_dir, manifest)
-  for path in stale:
-    path.unlink()
-  write_text(records_dir / records.VOCABULARY, vocabulary.to_json())
-  write_tfds_metadata(records_dir, manifest["splits"], vocabulary.answers)
-  text = json.dumps(manifest, indent=1) + "\n"
-  write_text(records_dir / records.MANIFEST, text)
