@@ -1,0 +1,86 @@
+"""Writes a checkpoint's weights under the reference's names, for PyTorch.
+
+    python -m rn_jax.interop.export_torch --checkpoint=DIR --output=X.pth
+
+The suffix of the output decides: `.safetensors`, anything else is read by
+torch.load(X, weights_only=True). No bit is lost: what was imported comes out
+equal. BatchNorm's num_batches_tracked, which the reference's PyTorch did not
+have yet, is left out, and so is the conv encoder that the reference builds but
+never calls on state descriptions; for that one load with strict=False.
+"""
+
+import os
+from pathlib import Path
+
+import ml_collections
+from absl import app, flags
+
+from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.interop.reference_names import to_tensors
+from rn_jax.interop.safetensors_file import write_safetensors
+from rn_jax.interop.torch_file import write_state_dict
+
+
+def export_torch(
+  checkpoint: str | os.PathLike, output: str | os.PathLike, prefix: str = ""
+) -> dict[str, tuple[int, ...]]:
+  """Writes a checkpoint's weights under the reference's names.
+
+  Args:
+    checkpoint: A workdir, its checkpoints folder, or the folder of one step.
+    output: File to write.
+    prefix: Put before every name; the reference's published files and other
+      DataParallel networks have "module.".
+
+  Returns:
+    The shapes written, by name.
+
+  Raises:
+    CheckpointError: There is no usable checkpoint.
+    ValueError: The network has no counterpart in the reference (AVF-RN).
+  """
+  variables, meta = load_model(checkpoint)
+  config = ml_collections.ConfigDict(meta["config"])
+  try:
+    tensors = to_tensors(variables, config.model)
+  except ValueError as error:
+    raise ValueError(f"{checkpoint}: {error}") from error
+  tensors = {f"{prefix}{name}": array for name, array in tensors.items()}
+  is_safetensors = Path(output).suffix == ".safetensors"
+  write = write_safetensors if is_safetensors else write_state_dict
+  write(output, tensors)
+  return {name: array.shape for name, array in tensors.items()}
+
+
+def _define_flags() -> list[flags.FlagHolder]:
+  """Defines a flag per argument; only when run as a program."""
+  return [
+    flags.DEFINE_string(
+      "checkpoint",
+      None,
+      "Workdir or checkpoints folder to read.",
+      required=True,
+    ),
+    flags.DEFINE_string(
+      "output", None, "File to write, .pth or .safetensors.", required=True
+    ),
+    flags.DEFINE_string("prefix", "", 'Put before every name, e.g. "module.".'),
+  ]
+
+
+def _main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments {argv[1:]}")
+  arguments = {flag.name: flag.value for flag in _FLAGS}
+  try:
+    shapes = export_torch(**arguments)
+  except (ValueError, OSError, CheckpointError) as error:
+    raise SystemExit(f"error: {error}") from error
+  for name, shape in shapes.items():
+    print(f"{name:40} {list(shape)}")
+  print(f"{arguments['output']}: {len(shapes)} tensors")
+
+
+if __name__ == "__main__":
+  _FLAGS = _define_flags()
+  app.run(_main)
