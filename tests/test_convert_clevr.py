@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_clevr import make_question, make_questions, make_scene, write_clevr
 
 from data_prep import convert_clevr
 from data_prep.clevr_json import SourceError
@@ -24,72 +25,6 @@ from rn_jax.records import RecordError
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLD = SHARED / "clevr_gold"
-
-
-def make_question(index, text, answer, function, split="train", **more):
-  return {
-    "image_index": index,
-    "image_filename": f"CLEVR_{split}_{index:06d}.png",
-    "split": split,
-    "question": text,
-    "answer": answer,
-    "question_family_index": 17,
-    "program": [
-      {"function": "scene", "inputs": [], "value_inputs": []},
-      {"function": function, "inputs": [0], "value_inputs": []},
-    ],
-    **more,
-  }
-
-
-def make_scene(index, split="train"):
-  return {
-    "image_index": index,
-    "image_filename": f"CLEVR_{split}_{index:06d}.png",
-    "split": split,
-    "objects": [
-      {
-        "3d_coords": [k + 0.25, -1.5, 0.7],
-        "pixel_coords": [100 + k, 50, 9.5],
-        "rotation": 30.0 * k,
-        "color": "red",
-        "material": "metal",
-        "shape": "cube",
-        "size": "small",
-      }
-      for k in range(2)
-    ],
-    "relationships": {
-      "left": [[], [0]],
-      "right": [[1], []],
-      "front": [[1], []],
-      "behind": [[], [0]],
-    },
-  }
-
-
-def make_questions(num_scenes, split="train"):
-  questions = []
-  for i in range(num_scenes):
-    questions += [
-      make_question(i, "How many cubes?", str(i % 3), "count", split),
-      make_question(i, "Any red cubes?", "yes", "exist", split),
-    ]
-  return questions
-
-
-def write_clevr(root, split, scenes, questions, image=None):
-  for kind, values in (("scenes", scenes), ("questions", questions)):
-    (root / kind).mkdir(parents=True, exist_ok=True)
-    if values is not None:
-      path = root / kind / f"CLEVR_{split}_{kind}.json"
-      path.write_text(json.dumps({"info": {"split": split}, kind: values}))
-  if image:
-    folder = root / "images" / split
-    folder.mkdir(parents=True, exist_ok=True)
-    for item in {q["image_filename"] for q in questions}:
-      image.save(folder / item)
-  return root
 
 
 @pytest.fixture
@@ -318,9 +253,12 @@ def test_interrupted_conversion_of_other_data_starts_anew(
   scenes = [make_scene(i) for i in range(6)]
   scenes[0]["objects"][0]["color"] = "blue"
   write_clevr(clevr, "train", scenes, make_questions(6))
-  convert(clevr, out, workers=1, num_shards=3)
+  convert(clevr, out, workers=1, num_shards=2)
   scene = next(records.read_scenes(out, "train"))
   assert ATTRIBUTES["color"][scene["objects"]["color"][0]] == "blue"
+  # The shards of three and the notes of the first attempt are gone.
+  assert not [p for p in out.iterdir() if "of-00003" in p.name]
+  assert not list(out.glob(".*"))
 
 
 def test_running_again_repairs_damaged_shards_and_keeps_the_rest(

@@ -1,0 +1,168 @@
+"""Checks a records folder and shows what is in it.
+
+  python -m data_prep.inspect_records --records_dir=records
+
+Reads every record, verifies every checksum, prints counts and histograms, and
+draws a contact sheet of a few scenes for each split.
+"""
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from absl import app, flags
+
+from data_prep.contact_sheet import draw_contact_sheet
+from data_prep.shards import sha256_of
+from rn_jax import records
+from rn_jax.clevr import QUESTION_TYPES
+from rn_jax.records import RecordError
+
+
+def inspect_split(
+  records_dir: str | os.PathLike, split: str, num_drawn: int = 6
+) -> dict:
+  """Verifies a split, counts what is in it, and draws some of its scenes.
+
+  Args:
+    records_dir: Records folder.
+    split: Name of the split.
+    num_drawn: Scenes on the contact sheet, spread over the split.
+
+  Returns:
+    Counters "answer", "question_type", "question_length" (tokens),
+    "objects", "questions" (both per scene), "family"; numbers "num_scenes",
+    "num_questions", "num_bytes", "num_shards"; "image" as in the manifest;
+    "contact_sheet", the path of the drawing.
+
+  Raises:
+    RecordError: A checksum, a count or an index is wrong.
+  """
+  records_dir = Path(records_dir)
+  manifest = records.read_manifest(records_dir)
+  vocabulary = records.read_vocabulary(records_dir)
+  _verify_files(records_dir, manifest, split)
+  entry = manifest["splits"][split]
+  answers = sorted(vocabulary["answers"], key=vocabulary["answers"].get)
+  num_words = len(vocabulary["questions"])
+  types = tuple(QUESTION_TYPES)
+  every = max(1, entry["num_scenes"] // num_drawn)
+  counters = {
+    name: Counter()
+    for name in (
+      *("answer", "question_type", "question_length"),
+      *("objects", "questions", "family"),
+    )
+  }
+  drawn = []
+  for number, scene in enumerate(records.read_scenes(records_dir, split)):
+    where = f"{records_dir}: {split} scene {scene['image_filename']}"
+    questions = scene["questions"]
+    if any(not 0 < t <= num_words for ts in questions["tokens"] for t in ts):
+      raise RecordError(f"{where}: a token is outside the vocabulary")
+    if any(not -1 <= a < len(answers) for a in questions["answer"]):
+      raise RecordError(f"{where}: an answer is outside the vocabulary")
+    counters["objects"][len(scene["objects"]["rotation"])] += 1
+    counters["questions"][len(questions["text"])] += 1
+    counters["question_length"].update(map(len, questions["tokens"]))
+    counters["family"].update(questions["family"])
+    counters["answer"].update(
+      answers[a] if a >= 0 else "unknown" for a in questions["answer"]
+    )
+    counters["question_type"].update(
+      types[t] if t >= 0 else "unknown" for t in questions["question_type"]
+    )
+    if number % every == 0 and len(drawn) < num_drawn:
+      drawn.append(scene)
+  sheet = records_dir / f"contact_sheet_{split}.png"
+  draw_contact_sheet(
+    sheet, drawn, answers, f"{split}: {entry['num_scenes']:,} scenes"
+  )
+  return {
+    **counters,
+    "num_scenes": entry["num_scenes"],
+    "num_questions": entry["num_questions"],
+    "num_shards": len(entry["shards"]),
+    "num_bytes": sum(shard["num_bytes"] for shard in entry["shards"]),
+    "image": entry["image"],
+    "contact_sheet": sheet,
+  }
+
+
+def _verify_files(records_dir: Path, manifest: dict, split: str) -> None:
+  """Compares the files with the hashes that the manifest holds."""
+  paths = records.shard_paths(records_dir, split)
+  expected = {
+    path: shard["sha256"]
+    for path, shard in zip(
+      paths, manifest["splits"][split]["shards"], strict=True
+    )
+  }
+  vocabulary = records_dir / records.VOCABULARY
+  expected[vocabulary] = manifest["vocabulary_sha256"]
+  for path, sha256 in expected.items():
+    if not path.exists():
+      raise RecordError(f"{path}: missing; convert the data again")
+    if sha256_of(path) != sha256:
+      for _ in records.read_shard(path) if path != vocabulary else ():
+        pass  # its own checksums tell more precisely where the damage is
+      raise RecordError(
+        f"{path}: its SHA-256 is not the one in the manifest; run the same"
+        " data_prep.convert_clevr command again"
+      )
+
+
+def report(split: str, found: dict) -> str:
+  """Returns the result of `inspect_split` as text."""
+  image = found["image"]
+  size = "no images"
+  if image:
+    size = f"images {image['width'] or '*'}×{image['height'] or '*'}"
+  lengths = found["question_length"]
+  total = max(1, found["num_questions"])
+  mean = sum(n * count for n, count in lengths.items()) / total
+  lines = [
+    f"{split}: {found['num_scenes']:,} scenes, {found['num_questions']:,}"
+    f" questions, {size}",
+    f"  shards: {found['num_shards']}, {found['num_bytes'] / 1e6:,.1f} MB,"
+    " all checksums right",
+    f"  objects per scene (scenes): {_sorted(found['objects'])}",
+    f"  questions per scene (scenes): {_sorted(found['questions'])}",
+    f"  question length in tokens: {min(lengths, default=0)} to"
+    f" {max(lengths, default=0)}, mean {mean:.1f}",
+    f"  question families: {len(found['family'])}",
+  ]
+  for name in ("question_type", "answer"):
+    lines.append(f"  {name.replace('_', ' ')}s:")
+    top = max(found[name].values(), default=1)
+    lines += [
+      f"    {key:<17} {count:>8,}  {100 * count / total:5.1f} %"
+      f"  {'█' * round(30 * count / top)}".rstrip()
+      for key, count in found[name].most_common()
+    ]
+  lines.append(f"  contact sheet: {found['contact_sheet']}")
+  return "\n".join(lines)
+
+
+def _sorted(counter: Counter) -> str:
+  return ", ".join(f"{n} ({count:,})" for n, count in sorted(counter.items()))
+
+
+def main(argv: list[str]) -> None:
+  """Inspects the splits that the flags name."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+  records_dir = flags.FLAGS.records_dir
+  try:
+    splits = flags.FLAGS.split or records.read_manifest(records_dir)["splits"]
+    for split in splits:
+      print(report(split, inspect_split(records_dir, split)))
+  except ValueError as error:
+    sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("records_dir", None, "Records folder.", required=True)
+  flags.DEFINE_list("split", [], "Splits to look at; default: all.")
+  app.run(main)
