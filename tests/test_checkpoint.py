@@ -101,10 +101,19 @@ def largest_file(directory, pattern):
 
 @pytest.fixture
 def warnings_of(caplog, monkeypatch):
-  """What was logged as a warning or worse (absl keeps its own handler)."""
+  """What was logged as a warning or worse (absl does not propagate)."""
   monkeypatch.setattr(absl_logging.get_absl_logger(), "propagate", True)
   caplog.set_level(logging.WARNING, logger="absl")
   return lambda: [r.getMessage() for r in caplog.records]
+
+
+def test_orbax_is_quiet_where_info_is_shown(tmp_path, warnings_of, caplog):
+  caplog.set_level(logging.INFO, logger="absl")
+  save(tmp_path, [1])
+  load_model(tmp_path)
+  assert warnings_of() == []
+  absl_logging.info("ours")
+  assert warnings_of() == ["ours"]
 
 
 @pytest.mark.parametrize("batch_stats", [True, False])
@@ -288,7 +297,7 @@ def test_leftovers_are_ignored(tmp_path):
   shutil.copytree(directory / "2", directory / "8.orbax-checkpoint-tmp")
   assert load_model(directory, "latest")[1]["step"] == 2
   assert restore(directory)[1]["step"] == 2
-  assert sorted(p.name for p in directory.iterdir()) == ["1", "2"]
+  assert steps_in(directory) == [1, 2]  # The empty 9 does not block step 9.
 
 
 def test_only_an_empty_step_is_no_checkpoint(tmp_path):

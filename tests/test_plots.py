@@ -183,15 +183,23 @@ def test_confusion_is_in_per_cent_of_the_row():
   assert across == borders.tolist()
 
 
-def test_end_labels_keep_apart_and_in_order(workdir):
-  series = plots.read_metrics(workdir / "metrics.jsonl")
-  figure = figures.draw_accuracy(series, question_only=0.43)
-  texts = figure.axes[0].texts
-  heights = [t.get_position()[1] for t in texts]
-  assert len(texts) == 8
-  assert np.diff(sorted(heights)).min() > 4
-  assert "question alone 43.0 %" in [t.get_text() for t in texts]
-  assert texts[heights.index(min(heights))].get_text().startswith("question")
+@pytest.mark.parametrize("accuracy", [0.0, 0.43, 1.0])
+def test_end_labels_keep_apart_and_in_order(accuracy):
+  point = {"step": np.ones(1), "epoch": np.ones(1), "value": np.ones(1)}
+  series = {
+    f"val/by_answer_class/{name}": point | {"value": np.array([accuracy])}
+    for name in ANSWER_CLASSES
+  } | {"val/accuracy": point | {"value": np.array([0.431])}}
+  figure = figures.draw_accuracy(series, question_only=0.429)
+  heights = {
+    text.get_text().split()[0]: text.get_position()[1]
+    for text in figure.axes[0].texts
+  }
+  assert set(heights) == {*ANSWER_CLASSES, "all", "question"}
+  assert np.diff(sorted(heights.values())).min() > 4
+  assert heights["question"] < heights["all"]
+  assert min(heights.values()) >= -0.1
+  assert max(heights.values()) <= 102.1
 
 
 def test_smoothing_equals_a_loop():
