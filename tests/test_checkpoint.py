@@ -390,6 +390,7 @@ def test_killed_while_saving(tmp_path):
     while started < 4:
       started = int(process.stdout.readline())
     while not list(tmp_path.glob("*.orbax-checkpoint-tmp*")):
+      assert process.poll() is None
       time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
     started = int((process.stdout.read().split() or [started])[-1])
