@@ -10,9 +10,9 @@ from rn_jax.interop.reference_names import to_variables
 from rn_jax.models import RelationNetwork
 
 NUM_WORDS, NUM_ANSWERS = 6, 3
-CHANNELS = (2, 3, 2, 4)
+CHANNELS = (4, 5, 6, 8)
 EMBEDDING, UNITS = 3, 4
-G_UNITS, F_UNITS = (5, 4, 6, 5), (4, 3)
+G_UNITS, F_UNITS = (9, 8, 10, 9), (12, 11)
 
 
 def make_tensors(rng, inputs, question_layer):
@@ -172,12 +172,16 @@ def test_equals_the_reference(inputs, question_layer):
   logits, _ = jax.jit(model.apply)(variables, batch)
 
   scenes = images if inputs == "pixels" else objects
-  expected = [
+  expected = np.array(
     [
-      reference_logits(tensors, scene, question, inputs, question_layer)
-      for question in rows
+      [
+        reference_logits(tensors, scene, question, inputs, question_layer)
+        for question in rows
+      ]
+      for scene, rows in zip(scenes, questions, strict=True)
     ]
-    for scene, rows in zip(scenes, questions, strict=True)
-  ]
-  assert np.ptp(expected) > 1
+  )
+  # The network is alive: scenes and questions both matter.
+  assert np.abs(expected[0] - expected[1]).max() > 0.1
+  assert np.abs(expected[:, 0] - expected[:, 1]).max() > 0.1
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
