@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -483,3 +485,36 @@ def test_gold_data_against_plain_reading(tmp_path, name):
       )
   numbers = [n for s in read for n in s["questions"]["question_index"]]
   assert sorted(numbers) == list(range(len(questions)))
+
+
+def test_cogent_splits(tmp_path):
+  for split in ("valA", "valB", "trainA"):
+    write_clevr(
+      tmp_path, split, [make_scene(0, split)], make_questions(1, split)
+    )
+  manifest = convert(tmp_path, tmp_path / "out")
+  assert list(manifest["splits"]) == ["trainA", "valA", "valB"]
+  (scene,) = records.read_scenes(tmp_path / "out", "valB")
+  assert scene["image_filename"] == "CLEVR_valB_000000.png"
+
+
+def test_command_line(clevr, tmp_path):
+  def run(*arguments):
+    return subprocess.run(
+      [
+        *(sys.executable, "-m", "data_prep.convert_clevr"),
+        *(f"--clevr_dir={clevr}", f"--output_dir={tmp_path / 'out'}"),
+        *arguments,
+      ],
+      cwd=Path(__file__).parents[1],
+      capture_output=True,
+      text=True,
+    )
+
+  refused = run("--splits=val")
+  assert refused.returncode == 1
+  assert refused.stderr.startswith("error: no vocabulary for split 'val'")
+  done = run("--splits=train,val", "--num_shards=2", "--workers=2")
+  assert done.returncode == 0, done.stderr
+  assert "train: 6 scenes, 12 questions" in done.stdout
+  assert len(list(records.read_scenes(tmp_path / "out", "val"))) == 2
