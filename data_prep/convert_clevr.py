@@ -19,6 +19,8 @@ from data_prep import records_folder, shards
 from data_prep.clevr_json import SourceError
 from data_prep.clevr_source import load_split
 from data_prep.scene_record import build_scene
+from data_prep.vocabulary import VocabularyError
+from rn_jax.records import RecordError
 
 
 def convert(
@@ -145,7 +147,7 @@ def main(argv: list[str]) -> None:
         workers=flags.FLAGS.workers,
         **arguments,
       )
-  except ValueError as error:
+  except (SourceError, RecordError, VocabularyError) as error:
     sys.exit(f"error: {error}")
   for name, split in manifest["splits"].items():
     print(

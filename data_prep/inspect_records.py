@@ -158,7 +158,7 @@ def main(argv: list[str]) -> None:
     splits = flags.FLAGS.split or records.read_manifest(records_dir)["splits"]
     for split in splits:
       print(report(split, inspect_split(records_dir, split)))
-  except ValueError as error:
+  except RecordError as error:
     sys.exit(f"error: {error}")
 
 
