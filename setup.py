@@ -22,6 +22,7 @@ setup(
     "absl-py>=2.0",
     "flax>=0.12",
     "google-crc32c>=1.5",
+    "ijson>=3.2",
     "jax>=0.10",
     "matplotlib>=3.8",
     "ml-collections>=1.0",
@@ -38,6 +39,6 @@ setup(
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
-    "test": ["pytest>=8.0", "ruff>=0.6"],
+    "test": ["pytest>=8.0", "ruff>=0.6", "scipy>=1.11"],
   },
 )

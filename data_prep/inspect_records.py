@@ -6,18 +6,25 @@ Reads every record, verifies every checksum, prints counts and histograms, and
 draws a contact sheet of a few scenes for each split.
 """
 
+import io
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from absl import app, flags
+from PIL import Image
 
-from data_prep.contact_sheet import draw_contact_sheet
 from data_prep.shards import sha256_of
 from rn_jax import records
 from rn_jax.clevr import QUESTION_TYPES
+from rn_jax.contact_sheet import Panel, draw_contact_sheet
+from rn_jax.input_pipeline import state_description
 from rn_jax.records import RecordError
+
+# Of a scene, on the contact sheet.
+_QUESTIONS = 4
 
 
 def inspect_split(
@@ -74,11 +81,9 @@ def inspect_split(
       types[t] if t >= 0 else "unknown" for t in questions["question_type"]
     )
     if number % every == 0 and len(drawn) < num_drawn:
-      drawn.append(scene)
+      drawn.append(_panel(scene, answers))
   sheet = records_dir / f"contact_sheet_{split}.png"
-  draw_contact_sheet(
-    sheet, drawn, answers, f"{split}: {entry['num_scenes']:,} scenes"
-  )
+  draw_contact_sheet(sheet, drawn, f"{split}: {entry['num_scenes']:,} scenes")
   return {
     **counters,
     "num_scenes": entry["num_scenes"],
@@ -88,6 +93,33 @@ def inspect_split(
     "image": entry["image"],
     "contact_sheet": sheet,
   }
+
+
+def _panel(scene: dict, answers: list[str]) -> Panel:
+  """Makes a panel with a few questions, spread over the scene's."""
+  questions = scene["questions"]
+  count = len(questions["text"])
+  chosen = sorted({count * k // _QUESTIONS for k in range(_QUESTIONS)})
+  if scene["image"] is None:
+    num_objects = len(scene["objects"]["rotation"])
+    picture = state_description(
+      scene["objects"], num_objects, scene["image_filename"]
+    )
+  else:
+    picture = np.asarray(Image.open(io.BytesIO(scene["image"])))
+  return Panel(
+    title=scene["image_filename"],
+    picture=picture,
+    questions=[
+      (
+        questions["text"][k],
+        answers[questions["answer"][k]]
+        if questions["answer"][k] >= 0
+        else "(no answer)",
+      )
+      for k in (chosen if count else ())
+    ],
+  )
 
 
 def _verify_files(records_dir: Path, manifest: dict, split: str) -> None:

@@ -10,7 +10,15 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from rn_jax import evaluate, input_pipeline, metrics, parallel, plots, run_log
+from rn_jax import (
+  evaluate,
+  first_batch,
+  input_pipeline,
+  metrics,
+  parallel,
+  plots,
+  run_log,
+)
 from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
 from rn_jax.input_pipeline import Dataset, TrainOrder
 from rn_jax.optimizer import make_optimizer, make_schedule
@@ -72,6 +80,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
   if jax.process_index() == 0:
     run_log.write_config(workdir, config)
+    first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)
 
   with (
     Checkpointer(workdir / "checkpoints") as checkpointer,

@@ -31,7 +31,12 @@ class LSTM(nn.Module):
     recurrent_init = nn.initializers.orthogonal()
     kernel_ih = self.param("kernel_ih", kernel_init, (inputs.shape[-1], width))
     kernel_hh = self.param("kernel_hh", recurrent_init, (self.units, width))
-    bias_ih = self.param("bias_ih", nn.initializers.zeros, (width,))
+    # A forget gate that starts open carries words over the sequence.
+    bias_ih = self.param(
+      "bias_ih",
+      lambda _, shape: jnp.zeros(shape).at[self.units : 2 * self.units].set(1),
+      (width,),
+    )
     bias_hh = self.param("bias_hh", nn.initializers.zeros, (width,))
 
     # Everything that does not depend on the state is one matmul up front.

@@ -1,0 +1,108 @@
+"""Schedules by hand and the optimiser chain against plain NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import common
+from rn_jax.optimizer import make_optimizer, make_schedule
+
+
+def make_config(**changes):
+  config = common.get_config().optimizer
+  config.update(changes)
+  return config
+
+
+def test_doubling_ends_on_the_references_plateau():
+  # 699,989 questions in batches of 640.
+  steps_per_epoch = 699_989 / 640
+  schedule = make_schedule(make_config(), steps_per_epoch, 0)
+
+  def rate(epoch):  # counted from 1, in the middle of the epoch
+    return float(schedule((epoch - 0.5) * steps_per_epoch))
+
+  assert rate(1) == pytest.approx(5e-6)
+  assert rate(19) == pytest.approx(5e-6)
+  assert rate(20) == pytest.approx(1e-5)
+  assert rate(39) == pytest.approx(1e-5)
+  assert rate(40) == pytest.approx(2e-5)
+  assert rate(139) == pytest.approx(3.2e-4)
+  # The check comes before the doubling: 3.2e-4 is below 5e-4.
+  assert rate(140) == pytest.approx(6.4e-4)
+  assert rate(160) == pytest.approx(6.4e-4)
+  assert rate(493) == pytest.approx(6.4e-4)
+
+
+def test_doubling_clamped_for_the_avf_network():
+  schedule = make_schedule(make_config(clamp=True), 10.0, 0)
+  assert float(schedule(10 * 138)) == pytest.approx(3.2e-4)
+  assert float(schedule(10 * 139)) == pytest.approx(5e-4)
+
+
+def test_doubling_of_the_paper():
+  config = make_config(initial_learning_rate=1e-6, learning_rate=1e-4)
+  schedule = make_schedule(config, 1.0, 0)
+  rates = [float(schedule(step)) for step in range(400)]
+  assert rates[0] == pytest.approx(1e-6)
+  assert max(rates) == rates[-1] == pytest.approx(1.28e-4)
+  steps = np.flatnonzero(np.diff(rates))
+  np.testing.assert_array_equal(steps + 1, 19 + 20 * np.arange(7))
+
+
+def test_doubling_that_starts_at_its_target_stays():
+  config = make_config(initial_learning_rate=1e-3, learning_rate=1e-3)
+  assert float(make_schedule(config, 1.0, 0)(1000)) == pytest.approx(1e-3)
+
+
+def test_constant_and_cosine():
+  constant = make_schedule(
+    make_config(schedule="constant", learning_rate=2.5e-4), 10.0, 100
+  )
+  assert float(constant(0)) == float(constant(99)) == pytest.approx(2.5e-4)
+  cosine = make_schedule(
+    make_config(schedule="cosine", learning_rate=1.0, warmup_epochs=2.0),
+    10.0,
+    100,
+  )
+  assert float(cosine(0)) == 0.0
+  assert float(cosine(10)) == pytest.approx(0.5)
+  assert float(cosine(20)) == pytest.approx(1.0)
+  assert float(cosine(60)) == pytest.approx(0.5)
+  assert float(cosine(100)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_unknown_schedule_and_impossible_rates_are_named():
+  with pytest.raises(ValueError, match="'linear'"):
+    make_schedule(make_config(schedule="linear"), 1.0, 1)
+  with pytest.raises(ValueError, match="positive"):
+    make_schedule(make_config(initial_learning_rate=0.0), 1.0, 1)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_the_chain_is_clip_then_l2_then_adam(decoupled):
+  config = make_config(
+    schedule="constant",
+    learning_rate=0.1,
+    weight_decay=0.5,
+    clip_norm=1.0,
+    decoupled_weight_decay=decoupled,
+  )
+  optimizer = make_optimizer(config, make_schedule(config, 1.0, 1))
+  params = np.array([1.0, -2.0])
+  state = optimizer.init(jnp.asarray(params))
+  m = v = np.zeros(2)
+  for step, gradient in enumerate([[3.0, 4.0], [0.3, 0.1]], start=1):
+    updates, state = optimizer.update(
+      jnp.array(gradient), state, jnp.asarray(params)
+    )
+    g = np.array(gradient)
+    g = g / max(1.0, np.linalg.norm(g))
+    if not decoupled:
+      g = g + 0.5 * params
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+    direction = (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    if decoupled:
+      direction = direction + 0.5 * params
+    np.testing.assert_allclose(updates, -0.1 * direction, rtol=1e-4, atol=1e-6)
+    params = params + np.asarray(updates)
