@@ -40,8 +40,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
 
   Raises:
     SystemExit: SIGTERM or SIGINT arrived; the state is saved.
-    FloatingPointError: The loss is no longer finite; the last checkpoint from
-      before is kept.
+    FloatingPointError: The loss or a norm is no longer finite; the last
+      checkpoint from before is kept.
     ValueError, RecordError, CheckpointError: The config, the data or the
       checkpoints do not fit together.
   """
@@ -224,14 +224,14 @@ class _Run:
   def _summarize(self, done: int, pending: list[dict]) -> dict[str, float]:
     """Means of loss and accuracy since the last time; the rest as it is."""
     values = jax.device_get(pending)
-    first = done - len(values) + 1
-    for step, metrics_of_step in enumerate(values, start=first):
-      if not np.isfinite(metrics_of_step["loss"]):
-        raise FloatingPointError(
-          f"the loss is {metrics_of_step['loss']} at update {step}; the last "
-          "checkpoint before it is kept. Lower "
-          "--config.optimizer.learning_rate, or find the cause with --debug"
-        )
+    for step, at_step in enumerate(values, start=done - len(values) + 1):
+      for name, value in at_step.items():
+        if not np.isfinite(value):
+          raise FloatingPointError(
+            f"{name} is {value} at update {step}; the last checkpoint before "
+            "it is kept. Lower --config.optimizer.learning_rate, or find the "
+            "cause with --debug"
+          )
     summary = {name: float(value) for name, value in values[-1].items()}
     for name in ("loss", "accuracy"):
       summary[name] = float(np.mean([v[name] for v in values]))

@@ -1,7 +1,99 @@
-"""Settings of all tests."""
+"""Settings and data of all tests."""
+
+import json
+import pathlib
 
 import jax
+import pytest
+from PIL import Image, ImageDraw
+
+from configs import tiny
+from data_prep.convert_clevr import convert
+from data_prep.generate import generate
+from rn_jax.clevr import tokenize
 
 # Compiling is most of the suite's time, and its numbers hold without LLVM's
 # optimisations too.
 jax.config.update("jax_disable_most_optimizations", True)
+
+IMAGE_SIZE = 32
+NUM_SCENES = {"train": 10, "val": 5}
+
+
+@pytest.fixture(scope="session")
+def clevr_dir(tmp_path_factory) -> pathlib.Path:
+  """Generated scenes and questions, with drawings in place of renderings."""
+  root = tmp_path_factory.mktemp("clevr")
+  for split, num_scenes in NUM_SCENES.items():
+    generate(
+      root,
+      split,
+      num_scenes,
+      seed=1,
+      templates=("zero_hop", "one_hop"),
+      questions_per_scene=4,
+      max_objects=5,
+      workers=1,
+    )
+    folder = root / "images" / split
+    folder.mkdir(parents=True)
+    scenes = json.loads(
+      (root / "scenes" / f"CLEVR_{split}_scenes.json").read_text()
+    )
+    for scene in scenes["scenes"]:
+      _draw(scene).save(folder / scene["image_filename"])
+  return root
+
+
+def _draw(scene: dict) -> Image.Image:
+  image = Image.new("RGB", (480, 320), "white")
+  canvas = ImageDraw.Draw(image)
+  for thing in scene["objects"]:
+    x, y, _ = thing["pixel_coords"]
+    radius = 50 if thing["size"] == "large" else 25
+    box = (x - radius, y - radius, x + radius, y + radius)
+    outline = "black" if thing["material"] == "metal" else None
+    draw = canvas.ellipse if thing["shape"] == "sphere" else canvas.rectangle
+    draw(box, fill=thing["color"], outline=outline, width=8)
+  return image
+
+
+@pytest.fixture(scope="session")
+def records_dir(clevr_dir, tmp_path_factory) -> pathlib.Path:
+  """The generated data as records of 32x32 pixels."""
+  root = tmp_path_factory.mktemp("records")
+  convert(
+    clevr_dir,
+    root,
+    image_size=IMAGE_SIZE,
+    vocabulary=_write_vocabulary(clevr_dir),
+    workers=1,
+  )
+  return root
+
+
+def _write_vocabulary(clevr_dir: pathlib.Path) -> pathlib.Path:
+  # So few training questions do not hold all words of the validation ones.
+  words, answers = {}, {}
+  for split in NUM_SCENES:
+    path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
+    for question in json.loads(path.read_text())["questions"]:
+      for word in tokenize(question["question"]):
+        words.setdefault(word, len(words) + 1)
+      answers.setdefault(question["answer"], len(answers) + 1)
+  path = clevr_dir / "vocabulary.json"
+  path.write_text(json.dumps({"questions": words, "answers": answers}))
+  return path
+
+
+@pytest.fixture
+def make_config(records_dir):
+  """make_config("ir_fp", **{"train.num_epochs": 1.0}): a tiny experiment."""
+
+  def make(name="original_sd", **changes):
+    config = tiny.get_config(name)
+    config.data.dir = str(records_dir)
+    config.update_from_flattened_dict(changes)
+    return config
+
+  return make

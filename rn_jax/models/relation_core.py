@@ -110,7 +110,9 @@ class RelationCore(nn.Module):
     if self.scenes_per_block == 0:
       return jax.vmap(relate_scene)(scenes)
     return jax.lax.map(
-      jax.checkpoint(relate_scene), scenes, batch_size=self.scenes_per_block
+      jax.checkpoint(relate_scene),
+      scenes,
+      batch_size=min(self.scenes_per_block, len(objects)),
     )
 
   def _pair_weights(self, position_weights, mask, num_objects):

@@ -1,0 +1,235 @@
+"""One global batch gives one result, however many devices share it.
+
+The runs are subprocesses, because the number of devices is fixed when JAX
+starts. Batch statistics, dropout, augmentation and clipping are all on.
+"""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+
+from rn_jax import parallel
+from rn_jax.checkpoint import load_model
+from rn_jax.input_pipeline import TrainOrder, load_dataset, make_batch
+from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.steps import (
+  init_state,
+  make_model,
+  make_predict_step,
+  make_train_step,
+)
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def start(workdir, records_dir, *flags, devices):
+  environment = dict(
+    os.environ,
+    JAX_PLATFORMS="cpu",
+    XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
+    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+  )
+  command = [
+    sys.executable,
+    "launch.py",
+    "--config=configs/tiny.py:original_fp",
+    f"--workdir={workdir}",
+    f"--config.data.dir={records_dir}",
+    "--config.data.questions_per_scene=2",
+    "--config.train.batch_size=16",
+    "--config.train.num_epochs=2",
+    "--config.train.log_every=1",
+    "--config.optimizer.clip_norm=0.5",
+    *flags,
+  ]
+  return subprocess.Popen(
+    command,
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def free_port():
+  with socket.socket() as listener:
+    listener.bind(("localhost", 0))
+    return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def workdirs(records_dir, tmp_path_factory):
+  """The same training on one device, on four, and on two processes of two."""
+  root = tmp_path_factory.mktemp("parallel")
+  address = f"localhost:{free_port()}"
+  runs = {
+    "one": [start(root / "one", records_dir, devices=1)],
+    "four": [start(root / "four", records_dir, devices=4)],
+    "two_by_two": [
+      start(
+        root / "two_by_two",
+        records_dir,
+        f"--coordinator_address={address}",
+        "--num_processes=2",
+        f"--process_id={number}",
+        devices=2,
+      )
+      for number in range(2)
+    ],
+  }
+  for processes in runs.values():
+    for process in processes:
+      output, _ = process.communicate(timeout=300)
+      assert process.returncode == 0, output[-3000:]
+  return {name: root / name for name in runs}
+
+
+def read(workdir):
+  variables, _ = load_model(workdir, "latest")
+  lines = [
+    json.loads(line)
+    for line in (workdir / "metrics.jsonl").read_text().splitlines()
+  ]
+  result = json.loads((workdir / "eval_val.json").read_text())
+  return variables, lines, result
+
+
+@pytest.mark.parametrize("name", ["four", "two_by_two"])
+def test_devices_and_processes_make_no_difference(name, workdirs):
+  expected, expected_lines, expected_result = read(workdirs["one"])
+  found, lines, result = read(workdirs[name])
+  assert len(lines) == len(expected_lines)
+  for line, expected_line in zip(lines, expected_lines, strict=True):
+    for key, value in expected_line.items():
+      if value is None:
+        assert line[key] is None, key
+      elif key not in ("time", "train/samples_per_second"):
+        assert line[key] == pytest.approx(value, rel=2e-3, abs=1e-5), key
+  assert result["num_examples"] == expected_result["num_examples"] == 20
+  leaves = jax.tree_util.tree_leaves_with_path(expected)
+  for (path, a), b in zip(leaves, jax.tree.leaves(found), strict=True):
+    key = jax.tree_util.keystr(path)
+    if "conv_" in key and key.endswith("['bias']") and "batch" not in key:
+      continue  # BatchNorm takes it away: its gradient is rounding alone
+    np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-4, err_msg=key)
+
+
+def test_only_one_process_writes(workdirs):
+  lines = (workdirs["two_by_two"] / "metrics.jsonl").read_text().splitlines()
+  steps = [json.loads(line)["step"] for line in lines if "train/loss" in line]
+  assert steps == sorted(set(steps))
+  config = json.loads((workdirs["two_by_two"] / "config.json").read_text())
+  assert config["processes"] == 2
+  assert len(config["devices"]) == 4
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
+  monkeypatch.setattr(jax, "device_count", lambda: 3)
+  parallel.check_divides(9, "config.train.batch_size=9")
+  with pytest.raises(ValueError, match=r"batch_size=8 makes 8 scenes.* 3 dev"):
+    parallel.check_divides(8, "config.train.batch_size=8")
+
+
+def test_flags_of_a_distributed_run_go_together():
+  with pytest.raises(ValueError, match="go together"):
+    parallel.initialize_distributed("localhost:1", None, 0)
+
+
+def test_slurm_and_tpu_pods_start_by_themselves(monkeypatch):
+  calls = []
+  monkeypatch.setattr(
+    jax.distributed, "initialize", lambda *args: calls.append(args)
+  )
+  for name in ("SLURM_STEP_NUM_TASKS", "TPU_WORKER_HOSTNAMES"):
+    monkeypatch.delenv(name, raising=False)
+  parallel.initialize_distributed(None, None, None)
+  assert calls == []
+  for name, value in (
+    ("SLURM_STEP_NUM_TASKS", "4"),
+    ("TPU_WORKER_HOSTNAMES", "host-0,host-1"),
+  ):
+    with monkeypatch.context() as context:
+      context.setenv(name, value)
+      parallel.initialize_distributed(None, None, None)
+  assert calls == [(), ()]
+  parallel.initialize_distributed("host:1234", 8, 3)
+  assert calls[-1] == ("host:1234", 8, 3)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("name", ["original_fp", "avf_sd"])
+def test_the_steps_lower_for_accelerators(platform, name, make_config):
+  config = make_config(
+    name, **{"model.scenes_per_block": 0, "model.dtype": "bfloat16"}
+  )
+  dataset = load_dataset(config.data, config.model.inputs, "val")
+  per_scene = config.data.questions_per_scene
+  order = TrainOrder(dataset.questions["scene"], 2 * per_scene, per_scene, 0)
+  model = make_model(
+    config,
+    len(dataset.vocabulary["questions"]),
+    len(dataset.vocabulary["answers"]),
+  )
+  schedule = make_schedule(config.optimizer, order.steps_per_epoch, 10)
+  optimizer = make_optimizer(config.optimizer, schedule)
+  batch = make_batch(dataset, order(0), with_scenes=False)
+  example = make_batch(dataset, order(0)[:1], with_scenes=True)
+  state = jax.eval_shape(lambda: init_state(model, optimizer, example, 0))
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  batch = parallel.split_over_devices(batch)
+  for mapped, first in (
+    (
+      parallel.pmap_train_step(
+        make_train_step(model, optimizer, schedule, config)
+      ),
+      state,
+    ),
+    (parallel.pmap_predict_step(make_predict_step(model)), variables),
+  ):
+    exported = jax.export.export(jax.jit(mapped), platforms=[platform])(
+      first, dataset.scenes, batch
+    )
+    assert exported.platforms == (platform,)
+    assert "stablehlo.dot_general" in exported.mlir_module()
+
+
+def test_the_training_step_compiles_once(make_config):
+  # Any difference in sharding or type between the first state and later ones
+  # would compile the step a second time.
+  config = make_config()
+  dataset = load_dataset(config.data, "states", "train")
+  order = TrainOrder(dataset.questions["scene"], 8, 1, 0)
+  model = make_model(
+    config,
+    len(dataset.vocabulary["questions"]),
+    len(dataset.vocabulary["answers"]),
+  )
+  optimizer = make_optimizer(
+    config.optimizer, make_schedule(config.optimizer, 5.0, 10)
+  )
+  step = make_train_step(model, optimizer, lambda _: 1e-3, config)
+  traces = []
+
+  def counted(*args):
+    traces.append(1)
+    return step(*args)
+
+  mapped = parallel.pmap_train_step(counted)
+  example = make_batch(dataset, order(0)[:1], with_scenes=True)
+  state = parallel.replicate(init_state(model, optimizer, example, 0))
+  scenes = parallel.replicate(dataset.scenes)
+  for number in range(3):
+    batch = make_batch(dataset, order(number), with_scenes=False)
+    state, _ = mapped(state, scenes, parallel.split_over_devices(batch))
+  assert int(state.step) == 3
+  assert len(traces) == 1
+  assert isinstance(config, ml_collections.ConfigDict)

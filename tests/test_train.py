@@ -1,0 +1,157 @@
+"""Training: it learns, it resumes exactly, and it stops in an orderly way."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from rn_jax import signals, train
+from rn_jax.checkpoint import CheckpointError, load_model
+
+SIX = ("original_fp", "original_sd", "ir_fp", "ir_sd", "avf_fp", "avf_sd")
+
+
+def flatten(tree):
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def read_lines(workdir):
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_32_questions_are_learned_by_heart(name, make_config, tmp_path):
+  config = make_config(
+    name,
+    **{
+      "data.eval_split": "train",
+      "data.augment": False,
+      "train.batch_size": 40,
+      "train.num_epochs": 120.0,
+      "train.eval_every": 120.0,
+      "train.log_every": 60,
+      "optimizer.learning_rate": 3e-3,
+      "optimizer.weight_decay": 0.0,
+    },
+  )
+  config.model.g_dropout = (0.0,) * len(config.model.g_units)
+  config.model.f_dropout = (0.0,) * len(config.model.f_units)
+  result = train.train(config, tmp_path)
+  assert result["num_examples"] >= 32
+  assert result["accuracy"] == 1.0
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+  make_config, tmp_path, monkeypatch
+):
+  # Augmentation, dropout, batch statistics, a moving learning rate, and a
+  # stop that is no evaluation: all must go on as if nothing had happened.
+  config = make_config(
+    "original_fp",
+    **{
+      "optimizer.schedule": "cosine",
+      "train.batch_size": 8,
+      "train.num_epochs": 2.0,
+    },
+  )
+  train.train(config, tmp_path / "whole")
+
+  exit_code = signals.StopSignals.exit_code
+  monkeypatch.setattr(
+    signals.StopSignals,
+    "exit_code",
+    lambda self, step: 143 if step == 3 else exit_code(self, step),
+  )
+  with pytest.raises(SystemExit) as stop:
+    train.train(config, tmp_path / "parts")
+  assert stop.value.code == 143
+  monkeypatch.undo()
+  assert read_lines(tmp_path / "parts")[-1]["step"] == 3
+  train.train(config, tmp_path / "parts")
+
+  whole, parts = (
+    flatten(load_model(tmp_path / name, "latest")[0])
+    for name in ("whole", "parts")
+  )
+  assert whole.keys() == parts.keys()
+  for name, values in whole.items():
+    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  last = [
+    {k: v for k, v in read_lines(tmp_path / name)[-1].items() if k != "time"}
+    for name in ("whole", "parts")
+  ]
+  assert last[0] == last[1]
+
+
+def test_a_finished_run_is_evaluated_again_and_not_trained(
+  make_config, tmp_path
+):
+  config = make_config(**{"train.num_epochs": 1.0})
+  first = train.train(config, tmp_path)
+  lines = read_lines(tmp_path)
+  assert train.train(config, tmp_path) == first
+  assert read_lines(tmp_path) == lines
+  stored = json.loads((tmp_path / "eval_val.json").read_text())
+  assert stored["accuracy"] == first["accuracy"]
+  assert stored["num_examples"] == 20
+  assert 0 < stored["question_only_accuracy"] < 1
+  for name in ("config.json", "first_batch.png", "plots"):
+    assert (tmp_path / name).exists(), name
+  assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_other_records_or_another_network_do_not_resume(make_config, tmp_path):
+  train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
+  wider = make_config(**{"train.num_epochs": 2.0, "model.lstm_units": 24})
+  with pytest.raises(CheckpointError, match="lstm"):
+    train.train(wider, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+  make_config, tmp_path
+):
+  train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
+  good = flatten(load_model(tmp_path, "latest")[0])
+  broken = make_config(
+    **{
+      "train.num_epochs": 3.0,
+      "train.batch_size": 20,
+      "optimizer.learning_rate": 1e38,
+    }
+  )
+  # The loss of update 2 is still that of good parameters; the update is not.
+  with pytest.raises(FloatingPointError, match="norm is inf at update 2"):
+    train.train(broken, tmp_path)
+  kept = flatten(load_model(tmp_path, "latest")[0])
+  for name, values in good.items():
+    np.testing.assert_array_equal(values, kept[name], err_msg=name)
+
+
+@pytest.mark.parametrize("per_scene", [1, 4])
+@pytest.mark.parametrize("name", ["original_fp", "ir_sd"])
+def test_scenes_on_the_device_or_sent_make_no_difference(
+  name, per_scene, make_config, tmp_path
+):
+  results = []
+  for on_device in (True, False):
+    config = make_config(
+      name,
+      **{
+        "train.num_epochs": 1.0,
+        "train.batch_size": 16,
+        "data.questions_per_scene": per_scene,
+        "data.on_device": on_device,
+      },
+    )
+    workdir = tmp_path / str(on_device)
+    train.train(config, workdir)
+    results.append(flatten(load_model(workdir)[0]))
+  for key, values in results[0].items():
+    np.testing.assert_allclose(
+      values, results[1][key], rtol=1e-4, atol=1e-5, err_msg=key
+    )
