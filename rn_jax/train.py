@@ -159,6 +159,9 @@ class _Run:
     """Runs all updates that are left."""
     train = self.config.train
     start = int(state.step)
+    if start == 0:
+      # The level of a fresh network, where every curve begins.
+      self._evaluate_and_save(0, state)
     progress = run_log.Progress(start, self.num_steps, train.batch_size)
     pending: list[dict] = []
     saved_at = time.monotonic()
@@ -190,10 +193,7 @@ class _Run:
           summary |= progress.report(done, self._epoch(done), summary)
           self._write(done, "train", summary)
         if evaluation_due:
-          started = time.monotonic()
-          scores = self._evaluate(done, state)
-          self._save(state, {"accuracy": scores["accuracy"]})
-          progress.pause(time.monotonic() - started)
+          progress.pause(self._evaluate_and_save(done, state))
         elif save_due or exit_code is not None:
           self._save(state, None)
         if evaluation_due or save_due:
@@ -237,7 +237,9 @@ class _Run:
       summary[name] = float(np.mean([v[name] for v in values]))
     return summary
 
-  def _evaluate(self, done: int, state: TrainState) -> dict:
+  def _evaluate_and_save(self, done: int, state: TrainState) -> float:
+    """Returns the seconds it took."""
+    started = time.monotonic()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     scores = evaluate.score(self.validation, self.predict(variables))
     summary = {k: scores[k] for k in ("accuracy", "loss", "invalid_rate")}
@@ -253,7 +255,8 @@ class _Run:
       scores["loss"],
       100 * scores["invalid_rate"],
     )
-    return scores
+    self._save(state, {"accuracy": scores["accuracy"]})
+    return time.monotonic() - started
 
   def _write(self, done: int, prefix: str, summary: dict) -> None:
     values = {f"{prefix}/{name}": value for name, value in summary.items()}
