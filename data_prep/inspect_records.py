@@ -20,7 +20,7 @@ from data_prep.shards import sha256_of
 from rn_jax import records
 from rn_jax.clevr import QUESTION_TYPES
 from rn_jax.contact_sheet import Panel, draw_contact_sheet
-from rn_jax.input_pipeline import state_description
+from rn_jax.dataset import state_description
 from rn_jax.records import RecordError
 
 # Of a scene, on the contact sheet.

@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 
 from rn_jax.clevr import ATTRIBUTES, tokenize
+from rn_jax.dataset import pad_questions, state_description
 from rn_jax.evaluate import load_network
-from rn_jax.input_pipeline import pad_questions, state_description
 from rn_jax.steps import make_model
 
 # Questions are padded to at least this length, so that the network is compiled

@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 
 from rn_jax import checkpoint, input_pipeline, metrics, parallel
-from rn_jax.input_pipeline import Dataset
+from rn_jax.dataset import Dataset, load_dataset
 from rn_jax.run_log import write_json
 from rn_jax.steps import make_model, make_predict_step
 
@@ -156,7 +156,7 @@ def predict_split(
 ) -> tuple[Dataset, dict[str, np.ndarray]]:
   """Loads a network (see load_network) and answers a split with it."""
   variables, config, vocabulary = load_network(path, overrides)
-  dataset = input_pipeline.load_dataset(config.data, config.model.inputs, split)
+  dataset = load_dataset(config.data, config.model.inputs, split)
   check_vocabulary(dataset, vocabulary, str(path))
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])

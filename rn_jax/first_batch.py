@@ -9,7 +9,8 @@ import numpy as np
 
 from rn_jax.augmentation import augment
 from rn_jax.contact_sheet import Panel, draw_contact_sheet
-from rn_jax.input_pipeline import Dataset, make_batch
+from rn_jax.dataset import Dataset
+from rn_jax.input_pipeline import make_batch
 from rn_jax.rng import stream
 
 _NUM_SCENES = 6

@@ -20,7 +20,8 @@ from rn_jax import (
   run_log,
 )
 from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
-from rn_jax.input_pipeline import Dataset, TrainOrder
+from rn_jax.dataset import Dataset, load_dataset
+from rn_jax.input_pipeline import TrainOrder
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.signals import StopSignals
 from rn_jax.steps import init_state, make_model, make_train_step
@@ -54,7 +55,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
     f"config.data.questions_per_scene={data.questions_per_scene}",
   )
   dataset, validation = (
-    input_pipeline.load_dataset(data, config.model.inputs, split)
+    load_dataset(data, config.model.inputs, split)
     for split in (data.train_split, data.eval_split)
   )
   order = TrainOrder(

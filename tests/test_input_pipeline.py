@@ -7,12 +7,11 @@ import pytest
 
 from rn_jax import records
 from rn_jax.clevr import ATTRIBUTES, tokenize
+from rn_jax.dataset import load_dataset, pad_questions
 from rn_jax.input_pipeline import (
   TrainOrder,
   group_questions,
-  load_dataset,
   make_batch,
-  pad_questions,
   prefetch,
 )
 

@@ -18,7 +18,8 @@ import pytest
 
 from rn_jax import parallel
 from rn_jax.checkpoint import load_model
-from rn_jax.input_pipeline import TrainOrder, load_dataset, make_batch
+from rn_jax.dataset import load_dataset
+from rn_jax.input_pipeline import TrainOrder, make_batch
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import (
   init_state,
