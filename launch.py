@@ -1,6 +1,5 @@
 """Trains and evaluates Relation Networks: flags in, one call out."""
 
-import logging as standard_logging
 import sys
 from pathlib import Path
 
@@ -47,13 +46,11 @@ def main(argv: list[str]) -> None:
   # Only now: `--help` need not wait for JAX.
   import jax
 
-  from rn_jax import evaluate, metrics, parallel, train
+  from rn_jax import evaluate, metrics, parallel, run_log, train
   from rn_jax.checkpoint import CheckpointError
   from rn_jax.records import RecordError
 
-  # Which accelerators are absent is no news to somebody on a CPU.
-  logging_of_backends = standard_logging.getLogger("jax._src.xla_bridge")
-  logging_of_backends.setLevel(standard_logging.WARNING)
+  run_log.quiet_backends()
   if _DEBUG.value:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)

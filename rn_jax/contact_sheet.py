@@ -50,11 +50,18 @@ def draw_contact_sheet(
 ) -> None:
   """Writes a PNG of the panels under a title."""
   rows = -(-len(panels) // _COLUMNS)
-  figure = Figure((4.2 * _COLUMNS, 5.3 * rows + 0.5), layout="constrained")
+  lines = max(1, *(len(panel.questions) for panel in panels))
+  text_height = 0.3 + 0.4 * lines  # inches
+  figure = Figure(
+    (4.2 * _COLUMNS, (3.4 + text_height) * rows + 0.5), layout="constrained"
+  )
   FigureCanvasAgg(figure)
   figure.suptitle(title, fontweight="bold")
   axes = figure.subplots(
-    2 * rows, _COLUMNS, squeeze=False, height_ratios=[3, 1.6] * rows
+    2 * rows,
+    _COLUMNS,
+    squeeze=False,
+    height_ratios=[3.4, text_height] * rows,
   )
   for cell in axes.flat:
     cell.set_axis_off()

@@ -169,6 +169,7 @@ def write_evaluation(workdir: Path, result: dict, split: str) -> Path:
   """Writes eval_<split>.json and returns its path."""
   path = workdir / f"eval_{split}.json"
   if jax.process_index() == 0:
+    workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
   return path
 
@@ -208,6 +209,7 @@ def write_predictions(
     workdir / f"submission_{dataset.split}.txt",
   ]
   if jax.process_index() == 0:
+    workdir.mkdir(parents=True, exist_ok=True)
     for path, rows in zip(paths, (lines, words), strict=True):
       temporary = path.with_name(f".{path.name}.{os.getpid()}")
       temporary.write_text("\n".join(rows) + "\n")

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import logging
 import os
 import platform
 import time
@@ -16,9 +17,14 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import tensorboardX
-from absl import logging
+from absl import logging as absl_logging
 
 import rn_jax
+
+
+def quiet_backends() -> None:
+  """Keeps JAX from listing the accelerators that a machine does not have."""
+  logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
 
 
 def parameter_table(params: Any) -> str:
@@ -124,7 +130,7 @@ class Progress:
     rate = (step - self._step) / elapsed
     self._step, self._time = step, now
     left = datetime.timedelta(seconds=round((self._stop - step) / rate))
-    logging.info(
+    absl_logging.info(
       "step %d/%d  epoch %.2f  loss %.4f  accuracy %.1f %%  %.0f questions/s  "
       "ETA %s",
       step,

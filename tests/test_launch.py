@@ -74,10 +74,10 @@ def test_train_leaves_everything(trained):
 def test_evaluate_needs_only_a_checkpoint(trained, tmp_path):
   trained_result = json.loads((trained / "eval_val.json").read_text())
   result = run(
-    "--mode=evaluate", f"--checkpoint={trained}", f"--workdir={tmp_path}"
+    "--mode=evaluate", f"--checkpoint={trained}", f"--workdir={tmp_path}/new"
   )
   assert result.returncode == 0, result.stderr[-3000:]
-  found = json.loads((tmp_path / "eval_val.json").read_text())
+  found = json.loads((tmp_path / "new" / "eval_val.json").read_text())
   for name in ("accuracy", "num_examples", "by_answer_class", "confusion"):
     assert found[name] == trained_result[name]
   assert {

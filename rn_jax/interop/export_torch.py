@@ -19,6 +19,7 @@ from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.interop.reference_names import to_tensors
 from rn_jax.interop.safetensors_file import write_safetensors
 from rn_jax.interop.torch_file import write_state_dict
+from rn_jax.run_log import quiet_backends
 
 
 def export_torch(
@@ -71,6 +72,7 @@ def _define_flags() -> list[flags.FlagHolder]:
 def _main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments {argv[1:]}")
+  quiet_backends()
   arguments = {flag.name: flag.value for flag in _FLAGS}
   try:
     shapes = export_torch(**arguments)

@@ -22,6 +22,7 @@ from rn_jax.interop.recognize import recognize
 from rn_jax.interop.reference_names import strip_prefix, to_variables
 from rn_jax.interop.safetensors_file import read_safetensors
 from rn_jax.interop.torch_file import read_state_dict
+from rn_jax.run_log import quiet_backends
 
 # The published networks need about eight words of padding before a question
 # (without: 84 % in place of 92.6 % on rendered CLEVR images), and more changes
@@ -129,6 +130,7 @@ def _define_flags() -> list[flags.FlagHolder]:
 def _main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments {argv[1:]}")
+  quiet_backends()
   arguments = {flag.name: flag.value for flag in _FLAGS}
   try:
     name, num_parameters = import_torch(**arguments)

@@ -1,0 +1,119 @@
+"""Fair timing of variants side by side, and the tables that show it."""
+
+import importlib.metadata
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+from absl import app, flags
+
+
+def measure(
+  variants: Mapping[str, Callable[[], Any]],
+  repeats: int,
+  min_seconds: float = 0.3,
+) -> dict[str, list[float]]:
+  """Times variants in turns, so that a busy machine slows all of them alike.
+
+  Args:
+    variants: What to call, by name; results are waited for.
+    repeats: Rounds; in each one every variant has its turn.
+    min_seconds: Length of a turn, which quick calls are repeated to fill;
+      0: one call.
+
+  Returns:
+    Seconds per call of each round, after one call to warm up.
+  """
+  calls = dict.fromkeys(variants, 1)
+  for name, variant in variants.items():
+    _seconds_per_call(variant, 1)
+    if min_seconds:
+      once = _seconds_per_call(variant, 1)
+      calls[name] = max(1, math.ceil(min_seconds / once))
+  seconds = {name: [] for name in variants}
+  for _ in tqdm.trange(repeats, unit=" rounds", leave=False):
+    for name, variant in variants.items():
+      seconds[name].append(_seconds_per_call(variant, calls[name]))
+  return seconds
+
+
+def _seconds_per_call(variant: Callable[[], Any], calls: int) -> float:
+  started = time.perf_counter()
+  for _ in range(calls):
+    result = variant()
+  jax.block_until_ready(result)
+  return (time.perf_counter() - started) / calls
+
+
+def speedup(slow: Sequence[float], fast: Sequence[float]) -> float:
+  """Returns how many times as fast: the median of the rounds' ratios."""
+  return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def difference(found: Any, expected: Any) -> float:
+  """Returns how far a tree of arrays is from another.
+
+  Per array, the largest difference relative to the largest expected entry.
+  """
+  trees = (jax.tree.leaves(jax.device_get(x)) for x in (found, expected))
+  return max(
+    float(np.abs(a - b).max() / np.abs(b).max())
+    for a, b in zip(*trees, strict=True)
+  )
+
+
+def exact(dtype: str) -> bool:
+  """Whether products are as exact as float32; accelerators shorten it."""
+  return dtype == "float32" and jax.default_backend() == "cpu"
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence]) -> None:
+  """Prints a Markdown table; floats get three significant digits."""
+  table = [list(header), *([_text(cell) for cell in row] for row in rows)]
+  widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+  numeric = [not isinstance(cell, str) for cell in rows[0]]
+  rule = ["-" * (w - n) + ":" * n for w, n in zip(widths, numeric, strict=True)]
+  for row in [table[0], rule, *table[1:]]:
+    cells = [
+      cell.rjust(width) if is_number else cell.ljust(width)
+      for cell, width, is_number in zip(row, widths, numeric, strict=True)
+    ]
+    print(f"| {' | '.join(cells)} |")
+
+
+def _text(cell: str | float | int) -> str:
+  if not isinstance(cell, float):
+    return f"{cell:,}" if isinstance(cell, int) else cell
+  digits = 2 - math.floor(math.log10(abs(cell))) if cell else 0
+  return f"{round(cell, digits):,.{max(digits, 0)}f}"
+
+
+def machine() -> str:
+  """Describes devices, versions and the load at this moment in one line."""
+  packages = ("jax", "jaxlib", "flax", "numpy")
+  versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+  return (
+    f"{jax.device_count()} x {jax.devices()[0].device_kind}, "
+    f"{os.cpu_count()} {platform.machine()} cores, load "
+    f"{os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
+    f"{', '.join(versions)}"
+  )
+
+
+def main(run: Callable, holders: Sequence[flags.FlagHolder]) -> None:
+  """Runs a benchmark as a program, with a flag for each of its arguments."""
+
+  def start(argv: list[str]) -> None:
+    if len(argv) > 1:
+      raise app.UsageError(f"unknown arguments {argv[1:]}")
+    print(machine())
+    run(**{holder.name: holder.value for holder in holders})
+
+  app.run(start)

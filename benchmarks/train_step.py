@@ -1,0 +1,110 @@
+"""Training speed: whole updates, fed as `rn_jax.train` feeds them.
+
+    python -m benchmarks.train_step [--configs=ir_sd] [--batch_size=640] ...
+
+An update takes a batch from the input pipeline (gathered ahead in a thread)
+and runs the mapped step on all devices: augmentation, loss, gradient, sum over
+devices, optimizer. Variants: type of the products, and scenes kept on the
+devices or sent with every batch. Random data of CLEVR's shapes.
+"""
+
+import contextlib
+import importlib
+import itertools
+import statistics
+from collections.abc import Sequence
+
+import jax
+from absl import flags
+
+from benchmarks import timing
+from benchmarks.random_data import NUM_ANSWERS, NUM_WORDS, random_dataset
+from rn_jax import input_pipeline, parallel
+from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.steps import init_state, make_model, make_train_step
+
+CONFIGS = ("original_fp", "ir_fp", "avf_fp", "original_sd", "ir_sd", "avf_sd")
+DTYPES = ("float32", "bfloat16")
+QUESTIONS_PER_SCENE = 10  # as CLEVR has
+
+
+class Trainer:
+  """A fresh run whose calls do one update each."""
+
+  def __init__(self, config, dataset, stack: contextlib.ExitStack):
+    data = config.data
+    per_scene = data.questions_per_scene
+    order = input_pipeline.TrainOrder(
+      dataset.questions["scene"], config.train.batch_size, per_scene, 0
+    )
+    model = make_model(config, NUM_WORDS, NUM_ANSWERS)
+    schedule = make_schedule(config.optimizer, order.steps_per_epoch, 1000)
+    optimizer = make_optimizer(config.optimizer, schedule)
+    example = input_pipeline.make_batch(dataset, order(0)[:1], True)
+    fresh = jax.jit(lambda: init_state(model, optimizer, example, 0))
+    self._state = parallel.replicate(fresh())
+    self._scenes = parallel.replicate(dataset.scenes) if data.on_device else {}
+    self._step = parallel.pmap_train_step(
+      make_train_step(model, optimizer, schedule, config)
+    )
+
+    def make(step):
+      batch = input_pipeline.make_batch(
+        dataset, order(step), not data.on_device
+      )
+      return parallel.split_over_devices(batch)
+
+    self._batches = input_pipeline.prefetch(make, range(10**9))
+    stack.enter_context(contextlib.closing(self._batches))
+
+  def __call__(self):
+    self._state, metrics = self._step(
+      self._state, self._scenes, next(self._batches)
+    )
+    return metrics["loss"]
+
+
+def run(
+  configs: Sequence[str],
+  dtypes: Sequence[str],
+  batch_size: int,
+  scenes: int,
+  repeats: int,
+) -> list[tuple]:
+  """Prints and returns the table; for the arguments see the flags below."""
+  rows = []
+  for name in configs:
+    module, _, argument = name.partition(":")
+    module = importlib.import_module(f"configs.{module}")
+    with contextlib.ExitStack() as stack:
+      calls = {}
+      for dtype, on_device in itertools.product(dtypes, (False, True)):
+        config = module.get_config(*filter(None, [argument]))
+        config.model.dtype, config.data.on_device = dtype, on_device
+        config.train.batch_size = batch_size
+        dataset = random_dataset(config, scenes, QUESTIONS_PER_SCENE)
+        calls[dtype, on_device] = Trainer(config, dataset, stack)
+      seconds = timing.measure(calls, repeats)
+    first = next(iter(seconds.values()))
+    for (dtype, on_device), samples in seconds.items():
+      time = statistics.median(samples)
+      where = "on the device" if on_device else "sent"
+      speed = (1e3 * time, batch_size / time, timing.speedup(first, samples))
+      rows.append((name, dtype, where, *speed))
+  print(f"Updates of {batch_size} questions\n")
+  header = "config", "dtype", "scenes", "ms", "questions/s", "times as fast"
+  timing.print_table(header, rows)
+  return rows
+
+
+if __name__ == "__main__":
+  timing.main(
+    run,
+    [
+      flags.DEFINE_list("configs", list(CONFIGS), "Config files."),
+      flags.DEFINE_list("dtypes", list(DTYPES), "Types of the products."),
+      flags.DEFINE_integer("batch_size", 640, "Questions of an update."),
+      flags.DEFINE_integer("scenes", 2000, "Scenes of the data."),
+      flags.DEFINE_integer("repeats", 7, "Rounds of measuring."),
+    ],
+  )
