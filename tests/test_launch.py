@@ -61,7 +61,9 @@ def test_train_leaves_everything(trained):
   assert config["config"]["model"]["question_layer"] == 2
   assert {"jax", "flax", "python"} <= set(config["versions"])
   lines = (trained / "metrics.jsonl").read_text().splitlines()
-  first = json.loads(lines[0])
+  fresh, first = (json.loads(line) for line in lines[:2])
+  assert fresh["step"] == 0
+  assert fresh["val/accuracy"] < 0.5
   assert {
     "train/gradient_norm",
     "train/parameter_norm",
