@@ -7,8 +7,6 @@ come in one call, and once per question when each comes with a copy of its
 scene. Inference; answers are compared before anything is timed.
 """
 
-import importlib
-import statistics
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,7 +14,14 @@ import jax
 from absl import flags
 
 from benchmarks import timing
-from benchmarks.random_data import NUM_ANSWERS, NUM_WORDS, random_dataset
+from benchmarks.workload import (
+  NUM_ANSWERS,
+  NUM_WORDS,
+  difference,
+  exact,
+  load_config,
+  random_dataset,
+)
 from rn_jax.input_pipeline import group_questions, make_batch
 from rn_jax.steps import make_model
 
@@ -29,13 +34,12 @@ def run(
   questions_per_scene: int,
   dtype: str,
   repeats: int,
+  min_seconds: float = 0.3,
 ) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
   rows = []
   for name in configs:
-    module, _, argument = name.partition(":")
-    module = importlib.import_module(f"configs.{module}")
-    config = module.get_config(*filter(None, [argument]))
+    config = load_config(name)
     config.model.dtype = dtype
     dataset = random_dataset(config, scenes, questions_per_scene)
     model = make_model(config, NUM_WORDS, NUM_ANSWERS)
@@ -52,15 +56,13 @@ def run(
     answer = jax.jit(lambda v, batch, model=model: model.apply(v, batch)[0])
     calls = {v: partial(answer, variables, b) for v, b in batches.items()}
     logits = {v: call().reshape(-1, NUM_ANSWERS) for v, call in calls.items()}
-    error = timing.difference(*logits.values())
-    if timing.exact(dtype) and not error < 1e-4:
+    error = difference(*logits.values())
+    if exact(dtype) and not error < 1e-4:
       raise ValueError(f"{name}: answers differ by {error:.1e}")
-    seconds = timing.measure(calls, repeats)
-    for variant, samples in seconds.items():
-      time = statistics.median(samples)
-      ratio = timing.speedup(seconds["each with its scene"], samples)
-      rate = dataset.num_questions / time
-      rows.append((name, variant, 1e3 * time, rate, ratio, f"{error:.0e}"))
+    seconds = timing.measure(calls, repeats, name, min_seconds)
+    speeds = timing.speeds(seconds, dataset.num_questions)
+    for variant, speed in speeds.items():
+      rows.append((name, variant, *speed, f"{error:.0e}"))
   print(f"{scenes} scenes, {questions_per_scene} questions each, {dtype}\n")
   header = "config", "questions", "ms", "questions/s", "times as fast"
   timing.print_table((*header, "difference"), rows)

@@ -4,11 +4,11 @@
 
 "concatenated" lays out every pair with its question in memory and applies one
 Dense layer after another. RelationCore computes the same from the same
-parameters, all scenes at once or one by one. Results and gradients are
-compared before anything is timed.
+parameters, all scenes at once or one by one. "off by" is how far results and
+gradients are from the concatenated form's in float32, relative to each array's
+largest entry.
 """
 
-import statistics
 from collections.abc import Sequence
 from functools import partial
 
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from benchmarks import timing
+from benchmarks.workload import difference, exact
 from rn_jax.models.relation_core import RelationCore
 
 # Objects, their features, question width, units of the published networks.
@@ -47,82 +48,65 @@ def concatenated(params, objects, question, question_layer, dtype):
   return x.astype(jnp.float32).sum((1, 2)).reshape(s, k, -1)
 
 
-def compile_passes(
-  name, scenes, questions_per_scene, question_layer, units, dtype
-):
-  """Returns for forward and backward the variants compiled, and the truth.
-
-  Returns:
-    {pass: ({variant: compiled function}, its arguments, what they should give:
-    the result of the concatenated form in float32)}.
-  """
-  n, f, q, published = SIZES[name]
-  units = tuple(map(int, units)) or published
-  keys = jax.random.split(jax.random.key(0), 4)
-  objects = jax.random.normal(keys[0], (scenes, n, f))
-  question = jax.random.normal(keys[1], (scenes, questions_per_scene, q))
-  shape = (scenes, questions_per_scene, units[-1])
-  weights = jax.random.normal(keys[2], shape)
-
-  def core(block):
-    rates = (0.0,) * len(units)
-    return RelationCore(units, rates, question_layer, "sum", block, dtype)
-
-  def ours(block):
-    return lambda params, objects, question: core(block).apply(
-      {"params": params}, objects, None, question
-    )
-
-  def theirs(dtype):
-    return lambda *arrays: concatenated(*arrays, question_layer, dtype)
-
-  def gradient(function):
-    return jax.grad(lambda *x: (function(*x) * weights).sum(), (0, 1, 2))
-
-  params = jax.jit(core(0).init)(keys[3], objects, None, question)["params"]
-  arrays = (params, objects, question)
-  variants = {
-    "concatenated": theirs(dtype),
-    "all at once": ours(0),
-    "one by one": ours(1),
-  }
-  return {
-    direction: (
-      {
-        variant: jax.jit(change(function)).lower(*arrays).compile()
-        for variant, function in variants.items()
-      },
-      arrays,
-      jax.jit(change(theirs("float32")))(*arrays),
-    )
-    for direction, change in (
-      ("forward", lambda function: function),
-      ("forward + backward", gradient),
-    )
-  }
+def factorised(params, objects, question, question_layer, dtype, block):
+  """The same from RelationCore, in blocks of so many scenes (0: all)."""
+  units = [params[f"g_{index}"]["bias"].size for index in range(len(params))]
+  rates = (0.0,) * len(units)
+  core = RelationCore(units, rates, question_layer, "sum", block, dtype)
+  return core.apply({"params": params}, objects, None, question)
 
 
-def run(inputs: Sequence[str], repeats: int, **case) -> list[tuple]:
+def gradient(function):
+  """Returns the compiled gradient of the results' squares in all arguments."""
+  return jax.jit(jax.grad(lambda *x: (function(*x) ** 2).sum(), (0, 1, 2)))
+
+
+def run(
+  inputs: Sequence[str],
+  scenes: int,
+  questions_per_scene: int,
+  question_layer: int,
+  units: Sequence[int],
+  dtype: str,
+  repeats: int,
+  min_seconds: float = 0.3,
+) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
   rows = []
   for name in inputs:
-    for direction, part in compile_passes(name, **case).items():
-      compiled, arrays, truth = part
-      calls = {v: partial(f, *arrays) for v, f in compiled.items()}
-      errors = {v: timing.difference(f(), truth) for v, f in calls.items()}
-      if timing.exact(case["dtype"]) and not max(errors.values()) < 1e-4:
+    n, f, q, published = SIZES[name]
+    widths = tuple(map(int, units)) or published
+    keys = jax.random.split(jax.random.key(0), 3)
+    objects = jax.random.normal(keys[0], (scenes, n, f))
+    question = jax.random.normal(keys[1], (scenes, questions_per_scene, q))
+    rates = (0.0,) * len(widths)
+    core = RelationCore(widths, rates, question_layer, "sum", 0, "float32")
+    params = core.init(keys[2], objects, None, question)["params"]
+    arrays = (params, objects, question)
+    options = {"question_layer": question_layer, "dtype": dtype}
+    variants = {
+      "concatenated": partial(concatenated, **options),
+      "all at once": partial(factorised, block=0, **options),
+      "one by one": partial(factorised, block=1, **options),
+    }
+    truth = partial(concatenated, **options | {"dtype": "float32"})
+    for direction in ("forward", "forward + backward"):
+      change = jax.jit if direction == "forward" else gradient
+      expected = change(truth)(*arrays)
+      programs, calls, errors = {}, {}, {}
+      for variant, function in variants.items():
+        programs[variant] = change(function).lower(*arrays).compile()
+        calls[variant] = partial(programs[variant], *arrays)
+        errors[variant] = difference(calls[variant](), expected)
+      if exact(dtype) and not max(errors.values()) < 1e-4:
         raise ValueError(f"{name}, {direction}: results differ: {errors}")
-      seconds = timing.measure(calls, repeats)
-      for variant, samples in seconds.items():
-        time = statistics.median(samples)
-        memory = compiled[variant].memory_analysis().temp_size_in_bytes
-        questions = case["scenes"] * case["questions_per_scene"]
-        ratio = timing.speedup(seconds["concatenated"], samples)
-        numbers = (1e3 * time, questions / time, ratio, memory / 2**20)
-        rows.append(
-          (name, direction, variant, *numbers, f"{errors[variant]:.0e}")
-        )
-  print(*(f"{key}={value}" for key, value in case.items()), "\n")
+      seconds = timing.measure(calls, repeats, name, min_seconds)
+      speeds = timing.speeds(seconds, scenes * questions_per_scene)
+      for variant, speed in speeds.items():
+        memory = programs[variant].memory_analysis().temp_size_in_bytes
+        more = (memory / 2**20, f"{errors[variant]:.0e}")
+        rows.append((name, direction, variant, *speed, *more))
+  print(f"{scenes} scenes, {questions_per_scene} questions each, {dtype}\n")
   header = "inputs", "pass", "variant", "ms", "questions/s", "times as fast"
   timing.print_table((*header, "temporary MiB", "off by"), rows)
   return rows

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import tqdm
 from absl import app, flags
 
@@ -18,6 +17,7 @@ from absl import app, flags
 def measure(
   variants: Mapping[str, Callable[[], Any]],
   repeats: int,
+  label: str = "",
   min_seconds: float = 0.3,
 ) -> dict[str, list[float]]:
   """Times variants in turns, so that a busy machine slows all of them alike.
@@ -25,6 +25,7 @@ def measure(
   Args:
     variants: What to call, by name; results are waited for.
     repeats: Rounds; in each one every variant has its turn.
+    label: What the progress bar says.
     min_seconds: Length of a turn, which quick calls are repeated to fill;
       0: one call.
 
@@ -38,7 +39,7 @@ def measure(
       once = _seconds_per_call(variant, 1)
       calls[name] = max(1, math.ceil(min_seconds / once))
   seconds = {name: [] for name in variants}
-  for _ in tqdm.trange(repeats, unit=" rounds", leave=False):
+  for _ in tqdm.trange(repeats, desc=label, unit=" rounds", leave=False):
     for name, variant in variants.items():
       seconds[name].append(_seconds_per_call(variant, calls[name]))
   return seconds
@@ -52,26 +53,23 @@ def _seconds_per_call(variant: Callable[[], Any], calls: int) -> float:
   return (time.perf_counter() - started) / calls
 
 
-def speedup(slow: Sequence[float], fast: Sequence[float]) -> float:
-  """Returns how many times as fast: the median of the rounds' ratios."""
-  return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+def speeds(
+  seconds: Mapping[str, Sequence[float]], items: int
+) -> dict[str, tuple[float, float, float]]:
+  """Sums up what `measure` returns, for calls that deal with so many items.
 
-
-def difference(found: Any, expected: Any) -> float:
-  """Returns how far a tree of arrays is from another.
-
-  Per array, the largest difference relative to the largest expected entry.
+  Returns:
+    By variant: milliseconds per call and items per second, both of the median
+    call, and the median of how many times as fast as the first variant it was
+    in the same round.
   """
-  trees = (jax.tree.leaves(jax.device_get(x)) for x in (found, expected))
-  return max(
-    float(np.abs(a - b).max() / np.abs(b).max())
-    for a, b in zip(*trees, strict=True)
-  )
-
-
-def exact(dtype: str) -> bool:
-  """Whether products are as exact as float32; accelerators shorten it."""
-  return dtype == "float32" and jax.default_backend() == "cpu"
+  first = next(iter(seconds.values()))
+  table = {}
+  for name, samples in seconds.items():
+    time = statistics.median(samples)
+    ratios = [a / b for a, b in zip(first, samples, strict=True)]
+    table[name] = 1e3 * time, items / time, statistics.median(ratios)
+  return table
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence]) -> None:
@@ -81,11 +79,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence]) -> None:
   numeric = [not isinstance(cell, str) for cell in rows[0]]
   rule = ["-" * (w - n) + ":" * n for w, n in zip(widths, numeric, strict=True)]
   for row in [table[0], rule, *table[1:]]:
-    cells = [
+    aligned = (
       cell.rjust(width) if is_number else cell.ljust(width)
       for cell, width, is_number in zip(row, widths, numeric, strict=True)
-    ]
-    print(f"| {' | '.join(cells)} |")
+    )
+    print(f"| {' | '.join(aligned)} |")
 
 
 def _text(cell: str | float | int) -> str:

@@ -9,16 +9,19 @@ devices or sent with every batch. Random data of CLEVR's shapes.
 """
 
 import contextlib
-import importlib
 import itertools
-import statistics
 from collections.abc import Sequence
 
 import jax
 from absl import flags
 
 from benchmarks import timing
-from benchmarks.random_data import NUM_ANSWERS, NUM_WORDS, random_dataset
+from benchmarks.workload import (
+  NUM_ANSWERS,
+  NUM_WORDS,
+  load_config,
+  random_dataset,
+)
 from rn_jax import input_pipeline, parallel
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import init_state, make_model, make_train_step
@@ -70,26 +73,23 @@ def run(
   batch_size: int,
   scenes: int,
   repeats: int,
+  min_seconds: float = 0.3,
 ) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
   rows = []
   for name in configs:
-    module, _, argument = name.partition(":")
-    module = importlib.import_module(f"configs.{module}")
     with contextlib.ExitStack() as stack:
       calls = {}
       for dtype, on_device in itertools.product(dtypes, (False, True)):
-        config = module.get_config(*filter(None, [argument]))
+        config = load_config(name)
         config.model.dtype, config.data.on_device = dtype, on_device
         config.train.batch_size = batch_size
         dataset = random_dataset(config, scenes, QUESTIONS_PER_SCENE)
         calls[dtype, on_device] = Trainer(config, dataset, stack)
-      seconds = timing.measure(calls, repeats)
-    first = next(iter(seconds.values()))
-    for (dtype, on_device), samples in seconds.items():
-      time = statistics.median(samples)
+      seconds = timing.measure(calls, repeats, name, min_seconds)
+    speeds = timing.speeds(seconds, batch_size)
+    for (dtype, on_device), speed in speeds.items():
       where = "on the device" if on_device else "sent"
-      speed = (1e3 * time, batch_size / time, timing.speedup(first, samples))
       rows.append((name, dtype, where, *speed))
   print(f"Updates of {batch_size} questions\n")
   header = "config", "dtype", "scenes", "ms", "questions/s", "times as fast"

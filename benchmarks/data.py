@@ -1,0 +1,117 @@
+"""How fast data are generated, converted, read and batched.
+
+    python -m benchmarks.data [--scenes=2000] [--workers=2] ...
+
+Works in a temporary folder on generated scenes. Their images are noise of
+CLEVR's size, in pixels and about in bytes. "times as fast" compares with the
+first line of each stage.
+"""
+
+import itertools
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from benchmarks import timing
+from configs import common
+from data_prep.convert_clevr import convert
+from data_prep.generate import generate
+from rn_jax.dataset import Dataset, load_dataset
+from rn_jax.input_pipeline import TrainOrder, make_batch
+
+
+def draw_images(folder: Path, scenes: int) -> None:
+  """Writes images; a faint noise on a ramp makes some 90 kB each."""
+  folder.mkdir(parents=True)
+  ramp = np.linspace(90, 140, 480)[None, :, None] * np.ones((320, 1, 3))
+  rng = np.random.default_rng(0)
+  for index in range(scenes):
+    pixels = ramp + rng.normal(0, 1.1, (320, 480, 1))
+    name = f"CLEVR_train_{index:06d}.png"
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
+
+
+def batches(dataset: Dataset, batch_size: int, per_scene: int, scenes: bool):
+  """Returns a function that makes the next training batch."""
+  order = TrainOrder(dataset.questions["scene"], batch_size, per_scene, 0)
+  steps = itertools.count()
+  return lambda: make_batch(dataset, order(next(steps)), scenes)
+
+
+def run(
+  scenes: int, workers: int, batch_size: int, repeats: int
+) -> list[tuple]:
+  """Prints and returns the table; for the arguments see the flags below."""
+  rows = []
+
+  def compare(stage, variants, num_scenes, num_questions, min_seconds=0.0):
+    seconds = timing.measure(variants, repeats, stage, min_seconds)
+    for variant, speed in timing.speeds(seconds, num_scenes).items():
+      _, rate, ratio = speed
+      asked = rate * num_questions / num_scenes
+      rows.append((stage, variant, rate, asked, ratio))
+
+  with tempfile.TemporaryDirectory() as root:
+
+    def new() -> Path:
+      return Path(tempfile.mkdtemp(dir=root))
+
+    def processes(function):
+      """Variants: alone and with all workers."""
+      return {
+        f"{n} process" + "es" * (n > 1): partial(function, n)
+        for n in sorted({1, workers})
+      }
+
+    clevr = generate(new(), "train", scenes, workers=workers)
+    draw_images(clevr / "images" / "train", scenes)
+    records, datasets = new(), {}
+    convert(clevr, records, workers=workers, num_shards=workers)
+    config = common.get_config().data
+    config.dir = str(records)
+    for inputs in ("states", "pixels"):
+      datasets[inputs] = load_dataset(config, inputs, "train")
+    size = scenes, datasets["states"].num_questions
+
+    alone_and_all = processes(
+      lambda n: generate(new(), "train", scenes, workers=n)
+    )
+    compare("generate", alone_and_all, *size)
+    for inputs, images in (("states", "no"), ("pixels", "yes")):
+      options = {"num_shards": workers, "images": images}
+      alone_and_all = processes(
+        lambda n, options=options: convert(clevr, new(), workers=n, **options)
+      )
+      compare(f"convert {inputs}", alone_and_all, *size)
+    readers = {i: partial(load_dataset, config, i, "train") for i in datasets}
+    compare("read", readers, *size)
+    for per_scene in (1, 10):
+      next_batch = partial(batches, datasets["pixels"], batch_size, per_scene)
+      variants = {
+        "indices of scenes": next_batch(scenes=False),
+        "states": batches(datasets["states"], batch_size, per_scene, True),
+        "images": next_batch(scenes=True),
+      }
+      stage = f"batch, {per_scene} a scene"
+      compare(stage, variants, batch_size // per_scene, batch_size, 0.3)
+  print(f"{size[0]} scenes, {size[1]} questions; batches of {batch_size}\n")
+  header = "stage", "variant", "scenes/s", "questions/s", "times as fast"
+  timing.print_table(header, rows)
+  return rows
+
+
+if __name__ == "__main__":
+  timing.main(
+    run,
+    [
+      flags.DEFINE_integer("scenes", 2000, "Scenes to make."),
+      flags.DEFINE_integer("workers", os.cpu_count(), "Processes."),
+      flags.DEFINE_integer("batch_size", 640, "Questions of a batch."),
+      flags.DEFINE_integer("repeats", 3, "Rounds of measuring."),
+    ],
+  )

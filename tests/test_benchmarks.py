@@ -1,0 +1,95 @@
+"""The benchmarks run, and what they compare gives equal results."""
+
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import (
+  data,
+  questions_per_scene,
+  relation_core,
+  timing,
+  train_step,
+  workload,
+)
+
+
+@pytest.mark.parametrize("question_layer", [0, 1])
+def test_relation_core_equals_the_concatenated_form(question_layer, capsys):
+  # run() itself raises where results or gradients differ.
+  rows = relation_core.run(
+    inputs=["states"],
+    scenes=3,
+    questions_per_scene=2,
+    question_layer=question_layer,
+    units=["8", "8"],
+    dtype="float32",
+    repeats=1,
+    min_seconds=0.0,
+  )
+  assert [row[1:3] for row in rows] == [
+    (direction, variant)
+    for direction in ("forward", "forward + backward")
+    for variant in ("concatenated", "all at once", "one by one")
+  ]
+  assert capsys.readouterr().out.count("\n") == 4 + len(rows)
+
+
+def test_relation_core_notices_a_difference(monkeypatch):
+  concatenated = relation_core.concatenated
+
+  def wrong(params, objects, question, **options):
+    return concatenated(params, objects + 1e-3, question, **options)
+
+  monkeypatch.setattr(relation_core, "concatenated", wrong)
+  with pytest.raises(ValueError, match="results differ"):
+    relation_core.run(["states"], 3, 2, 0, ["8", "8"], "float32", 1, 0.0)
+
+
+def test_questions_per_scene_runs():
+  rows = questions_per_scene.run(
+    configs=["tiny:avf_fp"],
+    scenes=2,
+    questions_per_scene=3,
+    dtype="float32",
+    repeats=1,
+    min_seconds=0.0,
+  )
+  assert [row[1] for row in rows] == ["each with its scene", "together"]
+
+
+def test_train_step_runs():
+  rows = train_step.run(
+    configs=["tiny:ir_sd"],
+    dtypes=["float32"],
+    batch_size=8,
+    scenes=4,
+    repeats=2,
+    min_seconds=0.0,
+  )
+  assert [row[2] for row in rows] == ["sent", "on the device"]
+
+
+def test_data_runs():
+  rows = data.run(scenes=4, workers=1, batch_size=10, repeats=1)
+  assert {row[0] for row in rows} >= {"generate", "convert pixels", "read"}
+  assert all(row[2] > 0 and row[3] > row[2] / 2 for row in rows)
+
+
+def test_speeds_compare_with_the_first_variant_round_by_round():
+  seconds = {"slow": [1.0, 2.0, 8.0], "fast": [0.5, 0.5, 4.0]}
+  assert timing.speeds(seconds, items=10) == {
+    "slow": (2000.0, 5.0, 1.0),
+    "fast": (500.0, 20.0, 2.0),
+  }
+
+
+def test_difference_is_relative_to_the_largest_entry():
+  found = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([9.0])}
+  expected = {"a": jnp.array([1.5, 2.0]), "b": jnp.array([10.0])}
+  assert workload.difference(found, expected) == pytest.approx(0.25)
+
+
+def test_numbers_are_printed_with_three_digits(capsys):
+  timing.print_table(["n", "x"], [["a", 0.012345], ["b", 12345.6], ["c", 1.0]])
+  cells = [line.split("|")[2] for line in capsys.readouterr().out.splitlines()]
+  assert [cell.strip() for cell in cells[2:]] == ["0.0123", "12,300", "1.00"]
