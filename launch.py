@@ -22,7 +22,11 @@ _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", None, "Checkpoint to use instead of the workdir's best."
 )
 _SPLIT = flags.DEFINE_string("split", "val", "Split to evaluate or predict.")
-_IMAGE = flags.DEFINE_string("image", None, "Image file to ask about.")
+_IMAGE = flags.DEFINE_string(
+  "image",
+  None,
+  "Image file to ask about; for networks on states a scene's JSON file.",
+)
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _DEBUG = flags.DEFINE_bool(
   "debug", False, "Stop at the first NaN, and log what is compiled."
@@ -45,53 +49,70 @@ def main(argv: list[str]) -> None:
 
   # Only now: `--help` need not wait for JAX.
   import jax
+  from flax.errors import FlaxError
 
-  from rn_jax import evaluate, metrics, parallel, run_log, train
+  from rn_jax import answer, evaluate, metrics, parallel, run_log, train
   from rn_jax.checkpoint import CheckpointError
-  from rn_jax.records import RecordError
 
   run_log.quiet_backends()
   if _DEBUG.value:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)
-  parallel.initialize_distributed(
-    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-  )
-  logging.info(
-    "JAX %s, process %d of %d, devices: %s",
-    jax.__version__,
-    jax.process_index(),
-    jax.process_count(),
-    ", ".join(map(str, jax.devices())),
-  )
   config = _CONFIG.value
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
-  workdir = _require("workdir", _WORKDIR.value or _CHECKPOINT.value)
-  checkpoint = _CHECKPOINT.value or workdir
+  checkpoint = _CHECKPOINT.value or _WORKDIR.value
   try:
+    parallel.initialize_distributed(
+      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    )
+    logging.info(
+      "JAX %s, process %d of %d, devices: %s",
+      jax.__version__,
+      jax.process_index(),
+      jax.process_count(),
+      ", ".join(map(str, jax.devices())),
+    )
     if _MODE.value == "train":
+      workdir = Path(_require("workdir", _WORKDIR.value))
+      if _CHECKPOINT.value:
+        raise app.UsageError(
+          "--mode=train resumes from its --workdir; it reads no --checkpoint"
+        )
       _prepare_data(config)
-      train.train(config, Path(_require("workdir", _WORKDIR.value)))
-    elif _MODE.value == "ask":
-      from rn_jax.answer import ask_command
-
+      train.train(config, workdir)
+      return
+    _require("checkpoint or --workdir", checkpoint)
+    # What one only looks at is computed as exactly as the accelerator can.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if _MODE.value == "ask":
       image = _require("image", _IMAGE.value)
-      print(
-        ask_command(checkpoint, image, _require("question", _QUESTION.value))
-      )
+      question = _require("question", _QUESTION.value)
+      print(answer.ask_command(checkpoint, image, question))
+      return
+    workdir = Path(_WORKDIR.value or evaluate.run_folder(checkpoint))
+    dataset, predictions = evaluate.predict_split(
+      checkpoint,
+      _SPLIT.value,
+      overrides,
+      with_answers=_MODE.value == "evaluate",
+    )
+    if _MODE.value == "predict":
+      paths = evaluate.write_predictions(workdir, dataset, predictions)
+      print("\n".join(map(str, paths)))
     else:
-      dataset, predictions = evaluate.predict_split(
-        checkpoint, _SPLIT.value, overrides
-      )
-      if _MODE.value == "evaluate":
-        result = evaluate.score(dataset, predictions)
-        print(metrics.format_report(result))
-        print(evaluate.write_evaluation(Path(workdir), result, dataset.split))
-      else:
-        paths = evaluate.write_predictions(Path(workdir), dataset, predictions)
-        print("\n".join(map(str, paths)))
-  except (CheckpointError, RecordError, FloatingPointError) as error:
-    logging.error("%s", error)
+      result = evaluate.score(dataset, predictions)
+      print(metrics.format_report(result))
+      print(evaluate.write_evaluation(workdir, result, dataset.split))
+  except (
+    CheckpointError,
+    FlaxError,
+    FloatingPointError,
+    OSError,
+    ValueError,
+  ) as error:
+    if _DEBUG.value:
+      raise
+    logging.error("%s (--debug shows where)", error)
     sys.exit(1)
 
 
@@ -111,8 +132,11 @@ def _prepare_data(config) -> None:
       "`python -m data_prep.convert_clevr`"
     )
   from data_prep import builtin
+  from rn_jax import parallel
 
-  config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
+  # One process makes it; the others find it made.
+  with parallel.first_process_first("built-in data"):
+    config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
 
 
 if __name__ == "__main__":

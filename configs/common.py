@@ -103,13 +103,14 @@ def get_config() -> ml_collections.ConfigDict:
   # Epochs between evaluations on the validation split; each is followed by a
   # checkpoint.
   train.eval_every = 1.0
-  # Minutes between checkpoints besides those.
+  # Minutes between checkpoints besides those, looked at with each log line.
   train.checkpoint_minutes = 10.0
   # Updates between log lines.
   train.log_every = 100
 
   config.eval = evaluation = ml_collections.ConfigDict()
-  # Scenes per step, over all devices; each comes with all its questions.
+  # Scenes per step over all devices, rounded up to a multiple of them; each
+  # comes with ten questions.
   evaluation.batch_size = 64
   return config
 
@@ -118,9 +119,14 @@ def use_reference_semantics(config: ml_collections.ConfigDict) -> None:
   """Makes the networks read their input as the reference implementation does.
 
   Raw attribute indices, twelve rows that all count as objects, and questions
-  read together with their padding. Published weights need it.
+  read together with the padding before them. Published weights need all of it.
+  Without any padding their accuracy falls from 92.6 to 84 % (rendered images);
+  from about eight words on, more changes nothing. The reference pads to the
+  longest question of a split, which is less for a few short questions; here it
+  is always the longest one that CLEVR's templates allow.
   """
   config.model.one_hot_objects = False
   config.model.mask_objects = False
   config.model.exact_lengths = False
   config.data.max_objects = 12
+  config.data.max_question_length = 50

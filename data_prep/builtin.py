@@ -9,7 +9,8 @@ from pathlib import Path
 from absl import logging
 
 from data_prep.convert_clevr import convert
-from data_prep.generate import generate
+from data_prep.generate import VERSION, generate
+from data_prep.templates import load_language
 from rn_jax import records
 
 
@@ -41,7 +42,13 @@ def prepare(
   Returns:
     The records folder, which is reused when it has been made before.
   """
-  arguments = dict(locals())
+  # All that decides what the data are; a new release makes new data.
+  arguments = dict(
+    locals(),
+    generator=VERSION,
+    language=load_language(names=templates or None).fingerprint,
+    records=records.FORMAT_VERSION,
+  )
   key = json.dumps(arguments, sort_keys=True).encode()
   root = cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
   records_dir = root / "records"

@@ -19,8 +19,8 @@ from data_prep import records_folder, shards
 from data_prep.clevr_json import SourceError
 from data_prep.clevr_source import load_split
 from data_prep.scene_record import build_scene
-from data_prep.vocabulary import VocabularyError
 from rn_jax.records import RecordError
+from rn_jax.vocabulary import VocabularyError
 
 
 def convert(

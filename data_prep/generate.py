@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from data_prep.chunks import Job, language_of, make_chunks
 from data_prep.scenes import SPLITS
+from rn_jax.atomic import replacing
 
 # Goes up whenever the same arguments would give other data.
-_VERSION = 1
+VERSION = 1
 
 
 def generate(
@@ -89,7 +90,7 @@ def generate(
     "split": split,
     "version": "1.0",
     "generator": {
-      "version": _VERSION,
+      "version": VERSION,
       "num_scenes": num_scenes,
       "seed": seed,
       "min_objects": min_objects,
@@ -158,38 +159,29 @@ def _head(info: dict) -> str:
 
 def _write(job: Job, info: dict, paths: dict[str, Path], workers: int) -> int:
   """Writes the files chunk by chunk; returns the number of questions."""
-  temporary = {}
   num_questions = 0
-  try:
-    with contextlib.ExitStack() as stack:
-      files = {}
-      for key, path in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary[key] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        files[key] = stack.enter_context(open(temporary[key], "w"))
-        files[key].write(f'{_head(info)}"{key}": [')
-      progress = stack.enter_context(
-        tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
-      )
-      for scenes, questions in make_chunks(job, workers):
-        numbered = [
-          f'{text[:-1]}, "question_index": {number}}}'
-          for number, text in enumerate(questions, num_questions)
-        ]
-        if "scenes" in files:
-          _append(files["scenes"], scenes, first=progress.n == 0)
-        _append(files["questions"], numbered, first=num_questions == 0)
-        num_questions += len(questions)
-        progress.update(len(scenes))
-      for file in files.values():
-        file.write("\n]}\n")
-        file.flush()
-        os.fsync(file.fileno())
+  with contextlib.ExitStack() as stack:
+    files = {}
     for key, path in paths.items():
-      os.replace(temporary[key], path)
-  finally:
-    for path in temporary.values():
-      path.unlink(missing_ok=True)
+      path.parent.mkdir(parents=True, exist_ok=True)
+      temporary = stack.enter_context(replacing(path))
+      files[key] = stack.enter_context(open(temporary, "w"))
+      files[key].write(f'{_head(info)}"{key}": [')
+    progress = stack.enter_context(
+      tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
+    )
+    for scenes, questions in make_chunks(job, workers):
+      numbered = [
+        f'{text[:-1]}, "question_index": {number}}}'
+        for number, text in enumerate(questions, num_questions)
+      ]
+      if "scenes" in files:
+        _append(files["scenes"], scenes, first=progress.n == 0)
+      _append(files["questions"], numbered, first=num_questions == 0)
+      num_questions += len(questions)
+      progress.update(len(scenes))
+    for file in files.values():
+      file.write("\n]}\n")
   return num_questions
 
 

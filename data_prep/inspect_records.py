@@ -22,6 +22,7 @@ from rn_jax.clevr import QUESTION_TYPES
 from rn_jax.contact_sheet import Panel, draw_contact_sheet
 from rn_jax.dataset import state_description
 from rn_jax.records import RecordError
+from rn_jax.vocabulary import answers_by_id
 
 # Of a scene, on the contact sheet.
 _QUESTIONS = 4
@@ -48,10 +49,10 @@ def inspect_split(
   """
   records_dir = Path(records_dir)
   manifest = records.read_manifest(records_dir)
-  vocabulary = records.read_vocabulary(records_dir)
   _verify_files(records_dir, manifest, split)
+  vocabulary = records.read_vocabulary(records_dir)
   entry = manifest["splits"][split]
-  answers = sorted(vocabulary["answers"], key=vocabulary["answers"].get)
+  answers = answers_by_id(vocabulary["answers"])
   num_words = len(vocabulary["questions"])
   types = tuple(QUESTION_TYPES)
   every = max(1, entry["num_scenes"] // num_drawn)

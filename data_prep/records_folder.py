@@ -13,18 +13,15 @@ from pathlib import Path
 from data_prep.clevr_json import SourceError
 from data_prep.tfds_metadata import write_tfds_metadata
 from data_prep.vocabulary import Vocabulary
-from rn_jax import records
+from rn_jax import atomic, records
+from rn_jax.atomic import replacing
 from rn_jax.records import FORMAT_VERSION, RecordError
 
 
 def write_text(path: Path, text: str) -> None:
   """Writes a small file that is either the old or the new one, never half."""
-  temporary = path.with_name(f".{path.name}.tmp")
-  with open(temporary, "w", encoding="utf-8") as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    temporary.write_text(text, encoding="utf-8")
 
 
 def state_file(records_dir: Path, split: str) -> Path:
@@ -142,7 +139,7 @@ def leftovers(records_dir: Path, manifest: dict) -> list[Path]:
   return [
     *(path for path in shards if path.name not in listed),
     *records_dir.glob(".convert-*.json"),
-    *records_dir.glob(f".{records.DATASET_NAME}-*.tmp"),
+    *atomic.leftovers(records_dir),
   ]
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from data_prep.clevr_json import SourceError
 from data_prep.clevr_source import Question, Source
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
+from rn_jax.images import to_rgb
 
 _ATTRIBUTE_IDS = {
   name: {value: i for i, value in enumerate(values)}
@@ -18,17 +19,9 @@ _ATTRIBUTE_IDS = {
 
 
 def encode_image(image: Image.Image, image_size: int) -> bytes:
-  """Returns a PNG file: RGB, squeezed to a square as the reference does.
-
-  Args:
-    image: Any mode.
-    image_size: Width and height in pixels, or 0 to keep the size.
-  """
-  image = image.convert("RGB")
-  if image_size and image.size != (image_size, image_size):
-    image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+  """Returns the content of a PNG file of `to_rgb(image, image_size)`."""
   content = io.BytesIO()
-  image.save(content, "PNG")
+  to_rgb(image, image_size).save(content, "PNG")
   return content.getvalue()
 
 

@@ -16,6 +16,7 @@ from rn_jax.clevr import (
   RELATIONS,
 )
 from rn_jax.records import DATASET_NAME
+from rn_jax.vocabulary import answers_by_id
 
 
 def write_tfds_metadata(
@@ -85,7 +86,7 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
         "family": features.Text(),
         "tokens": features.Sequence(integer),
         "question_index": integer,
-        "answer": features.ClassLabel(names=sorted(answers, key=answers.get)),
+        "answer": features.ClassLabel(names=answers_by_id(answers)),
         "function": features.ClassLabel(names=list(ANSWER_FUNCTIONS)),
         "question_type": features.ClassLabel(names=list(QUESTION_TYPES)),
       }

@@ -1,21 +1,11 @@
-"""Word and answer indices, by first appearance in the train questions.
-
-Indices start at 1; 0 is the padding. The file format is
-{"questions": {word: index}, "answers": {answer: index}}.
-"""
+"""Word and answer indices, by first appearance in the train questions."""
 
 import hashlib
 import json
 import os
-from pathlib import Path
 
 from rn_jax.clevr import tokenize
-
-_KINDS = {"questions": "word", "answers": "answer"}
-
-
-class VocabularyError(ValueError):
-  """A vocabulary cannot be read, or does not cover the data."""
+from rn_jax.vocabulary import read_vocabulary
 
 
 class Vocabulary:
@@ -72,22 +62,4 @@ class Vocabulary:
     Raises:
       VocabularyError: The file is missing or no vocabulary.
     """
-    try:
-      content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-      raise VocabularyError(f"{path}: no such vocabulary file") from None
-    except ValueError as error:
-      raise VocabularyError(f"{path}: not readable as JSON: {error}") from None
-    tables = {}
-    for key, kind in _KINDS.items():
-      table = content.get(key) if isinstance(content, dict) else None
-      if not isinstance(table, dict) or not table:
-        raise VocabularyError(f"{path}: has no table {key!r} of {kind}s")
-      expected = list(range(1, len(table) + 1))
-      if sorted(table.values(), key=str) != sorted(expected, key=str):
-        raise VocabularyError(
-          f"{path}: the indices of its {len(table)} {kind}s must be 1 to"
-          f" {len(table)}, each once"
-        )
-      tables[key] = dict(sorted(table.items(), key=lambda item: item[1]))
-    return cls(tables["questions"], tables["answers"], frozen=True)
+    return cls(**read_vocabulary(path), frozen=True)

@@ -76,6 +76,7 @@ class Checkpointer:
     *,
     config: dict,
     vocabulary: dict,
+    data_sha256: str | None = None,
     metrics: dict | None = None,
   ) -> None:
     """Takes a copy of the state and writes it in the background.
@@ -88,34 +89,21 @@ class Checkpointer:
         device or replicated over the local ones. May be donated afterwards.
       config: The run's configuration, as JSON values.
       vocabulary: The vocabulary of questions and answers, as JSON values.
+      data_sha256: Identifies the training data; see Dataset.sha256.
       metrics: Numbers; "accuracy" decides which checkpoint is best. None if
         there was no time to evaluate.
     """
-    train = {"opt_state": state.opt_state, "step": state.step}
-    self._write(
-      int(state.step),
-      {
-        "model": _host_model(state.params, state.batch_stats),
-        "train": fmt.flatten(_to_host(train)),
-      },
-      config,
-      vocabulary,
-      metrics,
-    )
-
-  def _write(self, step, items, config, vocabulary, metrics) -> None:
+    step = int(state.step)
     if step in self._manager.all_steps():
       return
-    meta = fmt.make_meta(step, items, config, vocabulary, metrics)
+    train = {"opt_state": state.opt_state, "step": state.step}
+    items = {
+      "model": _host_model(state.params, state.batch_stats),
+      "train": fmt.flatten(_to_host(train)),
+    }
+    meta = fmt.make_meta(step, items, config, vocabulary, metrics, data_sha256)
     self._accuracy[step] = fmt.finite_accuracy(meta)
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
-        meta=ocp.args.JsonSave(meta),
-      ),
-      force=True,
-    )
+    _save(self._manager, items, meta)
 
   def wait(self) -> None:
     """Blocks until the last save is complete on disk; raises if it failed."""
@@ -240,14 +228,26 @@ def write_model(
   Raises:
     CheckpointError: The folder already has a checkpoint of that step.
   """
-  if step in fmt.list_steps(pathlib.Path(directory)):
+  fmt.quiet_orbax()
+  directory = pathlib.Path(directory).absolute()
+  if step in fmt.list_steps(directory):
     raise CheckpointError(
       f"{directory} already holds a checkpoint of step {step}. Remove it or "
       "choose another folder."
     )
   model = _host_model(variables["params"], variables.get("batch_stats", {}))
-  with Checkpointer(directory, keep=10**9) as checkpointer:
-    checkpointer._write(step, {"model": model}, config, vocabulary, metrics)
+  items = {"model": model}
+  meta = fmt.make_meta(step, items, config, vocabulary, metrics, None)
+  directory.mkdir(parents=True, exist_ok=True)
+  fmt.remove_empty_steps(directory)
+  with ocp.CheckpointManager(directory) as manager:  # keeps all there are
+    _save(manager, items, meta)
+
+
+def _save(manager: ocp.CheckpointManager, items: dict, meta: dict) -> None:
+  trees = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+  args = ocp.args.Composite(**trees, meta=ocp.args.JsonSave(meta))
+  manager.save(meta["step"], args=args, force=True)
 
 
 def _read_first_whole(

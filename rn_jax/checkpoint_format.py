@@ -48,6 +48,7 @@ def make_meta(
   config: dict,
   vocabulary: dict,
   metrics: dict | None,
+  data_sha256: str | None,
 ) -> dict:
   """Builds the meta of a checkpoint from its items {name: tree of numpy}."""
   # JSON has no NaN: a metric that is not finite becomes null.
@@ -59,6 +60,7 @@ def make_meta(
     "hashes": {name: _hash(tree) for name, tree in items.items()},
     "config": config,
     "vocabulary": vocabulary,
+    "data_sha256": data_sha256,
     "metrics": json.loads(text, parse_constant=lambda _: None),
   }
   meta = json.loads(json.dumps(meta, allow_nan=False))  # As a reader sees it.

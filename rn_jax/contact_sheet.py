@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
+from rn_jax.atomic import replacing
 from rn_jax.clevr import ATTRIBUTES
 
 _RGB = {
@@ -86,7 +87,8 @@ def draw_contact_sheet(
       fontsize=7.5,
       linespacing=1.3,
     )
-  figure.savefig(path, dpi=100)
+  with replacing(path) as temporary:
+    figure.savefig(temporary, format="png", dpi=100)
 
 
 def _draw_from_above(axes, rows: np.ndarray) -> None:

@@ -6,6 +6,7 @@ and kept.
 
 import collections
 import dataclasses
+import hashlib
 import io
 from concurrent import futures
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from rn_jax import records
 from rn_jax.clevr import ATTRIBUTES
+from rn_jax.vocabulary import answers_by_id
 
 _NUMBERS = ("answer", "question_type", "function", "question_index")
 
@@ -36,6 +38,7 @@ class Dataset:
     image_filename: [S] str.
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both
       from 1.
+    sha256: Hash of the split's shards.
   """
 
   split: str
@@ -44,6 +47,7 @@ class Dataset:
   family: np.ndarray
   image_filename: np.ndarray
   vocabulary: dict[str, dict[str, int]]
+  sha256: str
 
   @property
   def num_questions(self) -> int:
@@ -52,9 +56,7 @@ class Dataset:
   @property
   def answers(self) -> list[str]:
     """The answers by zero-based id."""
-    return sorted(
-      self.vocabulary["answers"], key=self.vocabulary["answers"].get
-    )
+    return answers_by_id(self.vocabulary["answers"])
 
 
 def load_dataset(
@@ -74,10 +76,16 @@ def load_dataset(
     RecordError: The folder or a shard is unusable, or does not hold what the
       network reads (images of the right size, objects, short questions).
   """
-  manifest = records.read_manifest(config.dir)
-  num_scenes = manifest["splits"].get(split, {}).get("num_scenes")
+  entry = records.read_split(config.dir, split)
+  num_scenes, size = entry["num_scenes"], config.image_size
   columns = collections.defaultdict(list)
-  scenes = collections.defaultdict(list)
+  scenes = {}
+  if inputs == "pixels":
+    scenes["image"] = np.empty((num_scenes, size, size, 3), np.uint8)
+  else:
+    shape = (num_scenes, config.max_objects, 3 + len(ATTRIBUTES))
+    scenes["objects"] = np.empty(shape, np.float32)
+  decoding = []
   progress = tqdm.tqdm(
     records.read_scenes(config.dir, split),
     total=num_scenes,
@@ -88,27 +96,31 @@ def load_dataset(
   with futures.ThreadPoolExecutor() as pool:
     for row, scene in enumerate(progress):
       where = f"{config.dir}: {split} scene {scene['image_filename']}"
-      scenes["image_filename"].append(scene["image_filename"])
+      columns["image_filename"].append(scene["image_filename"])
       if inputs == "pixels":
-        scenes["image"].append(
-          pool.submit(_decode_image, scene["image"], config.image_size, where)
+        decoding.append(
+          pool.submit(
+            _decode_image, scene["image"], scenes["image"][row], where
+          )
         )
       else:
-        objects = state_description(scene["objects"], config.max_objects, where)
-        scenes["objects"].append(objects)
-        scenes["object_mask"].append(objects.any(-1))
+        scenes["objects"][row] = state_description(
+          scene["objects"], config.max_objects, where
+        )
       questions = scene["questions"]
       for name in _NUMBERS:
         columns[name].append(questions[name])
       columns["tokens"] += questions["tokens"]
       columns["family"] += questions["family"]
       columns["scene"].append(np.full(len(questions["tokens"]), row))
-    if inputs == "pixels":
-      scenes["image"] = [image.result() for image in scenes["image"]]
+    for image in decoding:
+      image.result()  # raises what the thread raised
+  if inputs == "states":
+    scenes["object_mask"] = scenes["objects"].any(-1)
   return Dataset(
     split=split,
-    image_filename=np.array(scenes.pop("image_filename")),
-    scenes={name: np.stack(values) for name, values in scenes.items()},
+    image_filename=np.array(columns["image_filename"]),
+    scenes=scenes,
     questions={
       "question": pad_questions(
         columns["tokens"], config.max_question_length, f"{config.dir}: {split}"
@@ -123,10 +135,14 @@ def load_dataset(
     },
     family=np.array(columns["family"]),
     vocabulary=records.read_vocabulary(config.dir),
+    sha256=hashlib.sha256(
+      "".join(shard["sha256"] for shard in entry["shards"]).encode()
+    ).hexdigest(),
   )
 
 
-def _decode_image(png: bytes | None, size: int, where: str) -> np.ndarray:
+def _decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
+  """Decodes an image into `out`, [size, size, 3] uint8."""
   if png is None:
     raise records.RecordError(
       f"{where} has no image: these records hold state descriptions only. "
@@ -138,13 +154,14 @@ def _decode_image(png: bytes | None, size: int, where: str) -> np.ndarray:
     raise records.RecordError(
       f"{where}: its image cannot be decoded ({error}); convert it again"
     ) from None
-  if image.shape != (size, size, 3):
+  size = len(out)
+  if image.shape != out.shape:
     raise records.RecordError(
       f"{where} is {image.shape[1]}x{image.shape[0]} pixels, the network reads "
       f"{size}x{size}: convert with --image_size={size}, or set "
       "--config.data.image_size"
     )
-  return image
+  out[:] = image
 
 
 def state_description(

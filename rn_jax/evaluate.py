@@ -10,7 +10,8 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from rn_jax import checkpoint, input_pipeline, metrics, parallel
+from rn_jax import checkpoint, input_pipeline, metrics, parallel, plots
+from rn_jax.atomic import replacing
 from rn_jax.dataset import Dataset, load_dataset
 from rn_jax.run_log import write_json
 from rn_jax.steps import make_model, make_predict_step
@@ -31,12 +32,9 @@ class Predictor:
       model: The RelationNetwork.
       dataset: The split.
       config: The whole config; `eval.batch_size` and `data.on_device` count.
-
-    Raises:
-      ValueError: The batch does not divide over the devices.
     """
-    size = config.eval.batch_size
-    parallel.check_divides(size, f"config.eval.batch_size={size}")
+    devices = jax.device_count()
+    size = -(-config.eval.batch_size // devices) * devices
     self._dataset = dataset
     self._with_scenes = not config.data.on_device
     self._scenes = (
@@ -80,30 +78,38 @@ class Predictor:
       mininterval=1.0,
       disable=jax.process_index() > 0 or None,
     )
-    for groups, batch in zip(self._groups, progress, strict=True):
-      predictions = jax.device_get(self._step(variables, self._scenes, batch))
+
+    def collect(groups, predictions):
       live = groups >= 0
       seen[groups[live]] += 1
-      for name, values in predictions.items():
+      for name, values in jax.device_get(predictions).items():
         if name not in results:
           results[name] = np.zeros(len(seen), values.dtype)
         results[name][groups[live]] = values[live]
+
+    waiting = None  # fetched a batch late, so that the device need not wait
+    for groups, batch in zip(self._groups, progress, strict=True):
+      predictions = self._step(variables, self._scenes, batch)
+      if waiting is not None:
+        collect(*waiting)
+      waiting = groups, predictions
+    collect(*waiting)
     if not (seen == 1).all():
       raise AssertionError("a question was left out or answered twice")
     return results
 
 
-def score(dataset: Dataset, predictions: dict[str, np.ndarray]) -> dict:
-  """Returns the content of eval_<split>.json; see metrics.py.
-
-  Raises:
-    ValueError: The split has no answers to compare with.
-  """
+def check_answers(dataset: Dataset) -> None:
+  """Raises ValueError unless every question of a split has its answer."""
   if (dataset.questions["answer"] < 0).any():
     raise ValueError(
       f"split {dataset.split!r} has questions without an answer, as CLEVR's "
-      "test split does; use --mode=predict"
+      "test split does; all one can do with it is --mode=predict"
     )
+
+
+def score(dataset: Dataset, predictions: dict[str, np.ndarray]) -> dict:
+  """Returns the content of eval_<split>.json; see metrics.py."""
   return metrics.evaluate_predictions(
     predictions["answer"],
     dataset.questions["answer"],
@@ -152,12 +158,23 @@ def _first_difference(a: dict, b: dict) -> str:
 
 
 def predict_split(
-  path: str | os.PathLike, split: str, overrides: dict[str, Any] | None = None
+  path: str | os.PathLike,
+  split: str,
+  overrides: dict[str, Any] | None = None,
+  *,
+  with_answers: bool = False,
 ) -> tuple[Dataset, dict[str, np.ndarray]]:
-  """Loads a network (see load_network) and answers a split with it."""
+  """Loads a network (see load_network) and answers a split with it.
+
+  Raises:
+    ValueError: The split has another vocabulary than the network, or, if
+      with_answers asks for them, no answers.
+  """
   variables, config, vocabulary = load_network(path, overrides)
   dataset = load_dataset(config.data, config.model.inputs, split)
   check_vocabulary(dataset, vocabulary, str(path))
+  if with_answers:
+    check_answers(dataset)
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )
@@ -165,12 +182,25 @@ def predict_split(
   return dataset, predictor(parallel.replicate(variables))
 
 
+def run_folder(checkpoint: str | os.PathLike) -> Path:
+  """Returns the folder of the run that a checkpoint's path belongs to."""
+  path = Path(checkpoint)
+  if path.name.isdigit():  # one step
+    path = path.parent
+  return path.parent if path.name == "checkpoints" else path
+
+
 def write_evaluation(workdir: Path, result: dict, split: str) -> Path:
-  """Writes eval_<split>.json and returns its path."""
+  """Writes eval_<split>.json and draws its confusion matrix.
+
+  Returns:
+    The path of the JSON file; the picture is in workdir/plots.
+  """
   path = workdir / f"eval_{split}.json"
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
+    plots.plot_workdir(workdir)
   return path
 
 
@@ -211,7 +241,6 @@ def write_predictions(
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
     for path, rows in zip(paths, (lines, words), strict=True):
-      temporary = path.with_name(f".{path.name}.{os.getpid()}")
-      temporary.write_text("\n".join(rows) + "\n")
-      os.replace(temporary, path)
+      with replacing(path) as temporary:
+        temporary.write_text("\n".join(rows) + "\n")
   return paths

@@ -5,12 +5,15 @@ logical copy in and out, so a forgotten sum over devices is silent. The test
 that one device equals several on the same global batch guards that.
 """
 
+import contextlib
+import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -24,9 +27,9 @@ def initialize_distributed(
 ) -> None:
   """Joins the processes of a multi-host run; does nothing for a single one.
 
-  With all arguments None, TPU pods and SLURM steps of several tasks are
-  recognised by their environment, and JAX finds the rest there. Must run
-  before anything else touches a device.
+  With all arguments None, SLURM steps of several tasks and TPU VMs are
+  recognised, and JAX finds the rest in their environment. Must run before
+  anything else touches a device.
 
   Raises:
     ValueError: Only some of the arguments are given.
@@ -39,10 +42,13 @@ def initialize_distributed(
       "--coordinator_address, --num_processes and --process_id go together; "
       "on TPU pods and under SLURM leave out all three"
     )
-  elif int(
-    os.environ.get("SLURM_STEP_NUM_TASKS", "1")
-  ) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+  elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
     jax.distributed.initialize()
+  elif importlib.util.find_spec("libtpu"):
+    # JAX knows a pod by its metadata server; where there is none it finds no
+    # coordinator, and this is a single host.
+    with contextlib.suppress(ValueError):
+      jax.distributed.initialize()
 
 
 def replicate(tree: Any) -> Any:
@@ -51,8 +57,11 @@ def replicate(tree: Any) -> Any:
   All on the one mesh that pmap's own outputs have; arrays that arrive with
   another sharding would make it compile a second time.
   """
-  mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
-  return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+  return jax.device_put(tree, NamedSharding(_local_mesh(), PartitionSpec()))
+
+
+def _local_mesh() -> Mesh:
+  return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
 def check_divides(num_scenes: int, what: str) -> None:
@@ -64,6 +73,26 @@ def check_divides(num_scenes: int, what: str) -> None:
     )
 
 
+def agree(decision: bool) -> bool:
+  """Returns process 0's decision on every process.
+
+  For what all must do together but clocks decide: they differ.
+  """
+  if jax.process_count() == 1:
+    return decision
+  return bool(multihost_utils.broadcast_one_to_all(np.array(decision)))
+
+
+@contextlib.contextmanager
+def first_process_first(name: str) -> Iterator[None]:
+  """Lets process 0 through before the others."""
+  if jax.process_index() > 0:
+    multihost_utils.sync_global_devices(name)
+  yield
+  if jax.process_index() == 0 and jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
 def local_rows(groups: np.ndarray) -> np.ndarray:
   """Returns this process's part of the rows of a global batch."""
   size = len(groups) // jax.process_count()
@@ -72,12 +101,14 @@ def local_rows(groups: np.ndarray) -> np.ndarray:
 
 
 def split_over_devices(batch: Mapping[str, np.ndarray]) -> dict:
-  """Reshapes [S, ...] to [local devices, S / local devices, ...]."""
+  """Puts [S, ...] on the local devices as [devices, S / devices, ...]."""
   devices = jax.local_device_count()
-  return {
+  split = {
     name: values.reshape(devices, -1, *values.shape[1:])
     for name, values in batch.items()
   }
+  sharding = NamedSharding(_local_mesh(), PartitionSpec(AXIS))
+  return jax.device_put(split, sharding)
 
 
 def example_keys(key: jax.Array, size: int) -> jax.Array:

@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from matplotlib.figure import Figure
 
 from rn_jax import figures
+from rn_jax.atomic import replacing
 from rn_jax.figures import Series
 
 
@@ -137,9 +138,8 @@ def _draw_curves(
 
 
 def _save(figure: Figure, path: Path) -> Path:
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  figure.savefig(temporary, format="png", dpi=150)
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    figure.savefig(temporary, format="png", dpi=150)
   return path
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rn_jax import vocabulary
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
 from rn_jax.tfrecord import (
   RecordError,
@@ -25,6 +26,7 @@ from rn_jax.tfrecord import (
   read_shard,
   write_shard,
 )
+from rn_jax.vocabulary import VocabularyError
 
 __all__ = [
   "FORMAT_VERSION",
@@ -175,15 +177,6 @@ def decode_scene(payload: bytes) -> dict:
   }
 
 
-def _read_json(path: Path) -> dict:
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise RecordError(
-      f"{path}: not readable as JSON ({error}); convert the data again"
-    ) from None
-
-
 def read_manifest(records_dir: str | os.PathLike) -> dict:
   """Returns the manifest of a finished records folder.
 
@@ -204,7 +197,12 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
       " run the same data_prep.convert_clevr command again: it goes on where"
       " it stopped"
     )
-  manifest = _read_json(path)
+  try:
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise RecordError(
+      f"{path}: not readable as JSON ({error}); convert the data again"
+    ) from None
   version = manifest.get("format_version")
   if version != FORMAT_VERSION:
     raise RecordError(
@@ -215,17 +213,23 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
 
 
 def read_vocabulary(records_dir: str | os.PathLike) -> dict[str, dict]:
-  """Returns {"questions": {word: index}, "answers": {answer: index}}.
+  """Returns the vocabulary of a records folder; see rn_jax/vocabulary.py.
 
-  Indices start at 1; 0 is the padding.
+  Raises:
+    RecordError: The file is missing or no vocabulary.
   """
-  path = Path(records_dir) / VOCABULARY
-  if not path.exists():
-    raise RecordError(f"{path}: no such file; convert the data again")
-  return _read_json(path)
+  try:
+    return vocabulary.read_vocabulary(Path(records_dir) / VOCABULARY)
+  except VocabularyError as error:
+    raise RecordError(f"{error}; convert the data again") from None
 
 
-def _split_entry(records_dir: str | os.PathLike, split: str) -> dict:
+def read_split(records_dir: str | os.PathLike, split: str) -> dict:
+  """Returns what the manifest says of a split.
+
+  Raises:
+    RecordError: The folder is unusable, or the split is unknown or empty.
+  """
   splits = read_manifest(records_dir)["splits"]
   entry = splits.get(split)
   if not entry or not entry["num_scenes"]:
@@ -244,7 +248,7 @@ def shard_paths(records_dir: str | os.PathLike, split: str) -> list[Path]:
   Raises:
     RecordError: The folder is unusable, or the split is unknown or empty.
   """
-  shards = _split_entry(records_dir, split)["shards"]
+  shards = read_split(records_dir, split)["shards"]
   return [Path(records_dir) / shard["filename"] for shard in shards]
 
 
@@ -254,7 +258,7 @@ def read_scenes(records_dir: str | os.PathLike, split: str) -> Iterator[dict]:
   Raises:
     RecordError: A shard is damaged, or does not hold what the manifest says.
   """
-  for shard in _split_entry(records_dir, split)["shards"]:
+  for shard in read_split(records_dir, split)["shards"]:
     path = Path(records_dir) / shard["filename"]
     num_records = num_questions = 0
     for payload in read_shard(path):

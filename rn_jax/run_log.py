@@ -3,7 +3,6 @@
 import datetime
 import json
 import logging
-import os
 import platform
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ import tensorboardX
 from absl import logging as absl_logging
 
 import rn_jax
+from rn_jax.atomic import replacing
 
 
 def quiet_backends() -> None:
@@ -52,9 +52,8 @@ def parameter_table(params: Any) -> str:
 
 def write_json(path: Path, content: Any) -> None:
   """Writes JSON so that the file is never seen half-written."""
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
@@ -85,11 +84,18 @@ class MetricsLog:
   Only process 0 writes; the others' calls do nothing.
   """
 
-  def __init__(self, workdir: Path):
+  def __init__(self, workdir: Path, start: int):
+    """Opens both for a run that goes on after update `start`."""
     self._file = self._events = None
     if jax.process_index() == 0:
-      self._file = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115
-      self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+      path = workdir / "metrics.jsonl"
+      cut_off = path.exists() and not path.read_bytes().endswith(b"\n")
+      self._file = open(path, "a")  # noqa: SIM115
+      if cut_off:  # a killed run's last line must not spoil the next one
+        self._file.write("\n")
+      self._events = tensorboardX.SummaryWriter(
+        str(workdir / "tensorboard"), purge_step=start + 1
+      )
 
   def __enter__(self) -> "MetricsLog":
     return self

@@ -9,7 +9,8 @@ from jax.experimental import multihost_utils
 class StopSignals:
   """Notes SIGTERM and SIGINT instead of dying of them; a context manager.
 
-  A second signal has its usual effect.
+  A second signal has its usual effect. In a run of several processes JAX's
+  coordinator watches for SIGTERM instead, and SIGINT keeps its usual effect.
   """
 
   def __init__(self):
@@ -17,6 +18,8 @@ class StopSignals:
     self._previous: dict[int, object] = {}
 
   def __enter__(self) -> "StopSignals":
+    if jax.process_count() > 1:
+      return self  # a handler of ours would replace the coordinator's
     for number in (signal.SIGTERM, signal.SIGINT):
       self._previous[number] = signal.signal(number, self._note)
     return self
@@ -33,7 +36,7 @@ class StopSignals:
     """Returns the exit code to stop with after this update, or None.
 
     In a run of several processes all of them stop after the same update,
-    whichever of them got the signal (JAX's coordinator watches for SIGTERM).
+    whichever of them got SIGTERM.
     """
     if jax.process_count() > 1:
       if multihost_utils.reached_preemption_sync_point(step):

@@ -11,15 +11,26 @@ import os
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from multiprocessing import parent_process
 from typing import NamedTuple
 
+from absl import logging
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from rn_jax.atomic import replacing
+
 with warnings.catch_warnings():
-  # Without its C extension the package warns that it is slow; it still works.
+  # Without its C extension the package warns that it is slow; so do we, below.
   warnings.simplefilter("ignore", RuntimeWarning)
   import google_crc32c
+
+# Processes that a conversion starts need not say it again.
+if google_crc32c.implementation == "python" and not parent_process():
+  logging.warning(
+    "Records will be read and written slowly: google-crc32c lacks its C "
+    "extension here. Most platforms get it by pip install --force-reinstall "
+    "--only-binary=:all: google-crc32c"
+  )
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
@@ -51,11 +62,9 @@ def write_shard(
     path: File to write; an existing one is replaced.
     payloads: The records, consumed once and in order.
   """
-  path = Path(path)
-  temporary = path.with_name(f".{path.name}.tmp")
   digest = hashlib.sha256()
   num_records = num_bytes = 0
-  with open(temporary, "wb") as file:
+  with replacing(path) as temporary, open(temporary, "wb") as file:
     for payload in payloads:
       length = struct.pack("<Q", len(payload))
       record = b"".join(
@@ -70,9 +79,6 @@ def write_shard(
       digest.update(record)
       num_records += 1
       num_bytes += len(record)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
   return ShardInfo(num_records, num_bytes, digest.hexdigest())
 
 

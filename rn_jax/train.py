@@ -1,6 +1,7 @@
 """Training: from a config and records to checkpoints and metrics."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
+from flax.traverse_util import flatten_dict
 
 from rn_jax import (
   evaluate,
@@ -16,7 +18,6 @@ from rn_jax import (
   input_pipeline,
   metrics,
   parallel,
-  plots,
   run_log,
 )
 from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
@@ -26,6 +27,9 @@ from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.signals import StopSignals
 from rn_jax.steps import init_state, make_model, make_train_step
 from rn_jax.train_state import TrainState
+
+# What decides which questions an update reads; a resumed run must keep it.
+_ORDER_KEYS = ("seed", "train.batch_size", "data.questions_per_scene")
 
 
 def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
@@ -58,6 +62,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
     load_dataset(data, config.model.inputs, split)
     for split in (data.train_split, data.eval_split)
   )
+  for part in (dataset, validation):
+    evaluate.check_answers(part)
   order = TrainOrder(
     dataset.questions["scene"],
     config.train.batch_size,
@@ -79,32 +85,29 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
 
   like = jax.eval_shape(fresh_state)
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
-  if jax.process_index() == 0:
-    run_log.write_config(workdir, config)
-    first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)
-
-  with (
-    Checkpointer(workdir / "checkpoints") as checkpointer,
-    run_log.MetricsLog(workdir) as log,
-  ):
-    state = _restore(checkpointer, like, vocabulary, workdir)
-    state = parallel.replicate(
-      jax.jit(fresh_state)() if state is None else state
-    )
+  with Checkpointer(workdir / "checkpoints") as checkpointer:
+    state = _restore(checkpointer, like, config, dataset, workdir)
+    if state is None:
+      state = jax.jit(fresh_state)()
+    if jax.process_index() == 0:
+      run_log.write_config(workdir, config)
+      first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)
     predict = evaluate.Predictor(model, validation, config)
-    _Run(
-      config=config,
-      dataset=dataset,
-      validation=validation,
-      order=order,
-      num_steps=num_steps,
-      step=parallel.pmap_train_step(
-        make_train_step(model, optimizer, schedule, config)
-      ),
-      predict=predict,
-      checkpointer=checkpointer,
-      log=log,
-    ).fit(state)
+    with run_log.MetricsLog(workdir, int(state.step)) as log:
+      run = _Run(
+        config=config,
+        dataset=dataset,
+        validation=validation,
+        order=order,
+        num_steps=num_steps,
+        step=parallel.pmap_train_step(
+          make_train_step(model, optimizer, schedule, config)
+        ),
+        predict=predict,
+        checkpointer=checkpointer,
+        log=log,
+      )
+      run.fit(parallel.replicate(state))
     checkpointer.wait()
     variables, meta = load_model(workdir)
     logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
@@ -119,26 +122,42 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       100 * result["accuracy"],
       100 * result["question_only_accuracy"],
     )
-    plots.plot_workdir(workdir)
   return result
 
 
 def _restore(
   checkpointer: Checkpointer,
   like: TrainState,
-  vocabulary: dict,
+  config: ml_collections.ConfigDict,
+  dataset: Dataset,
   workdir: Path,
 ) -> TrainState | None:
+  """Returns the state to go on from, or None for a fresh run."""
   restored = checkpointer.restore_latest(like)
   if restored is None:
     return None
   state, meta = restored
-  if meta["vocabulary"] != vocabulary:
+  if meta["data_sha256"] != dataset.sha256:
     raise CheckpointError(
-      f"{workdir} holds a run on records with another vocabulary; name those "
-      "records with --config.data.dir, or start anew in another --workdir"
+      f"{workdir} holds a run on other records; name those with "
+      "--config.data.dir, or start anew in another --workdir"
     )
+  old = flatten_dict(meta["config"], sep=".")
+  new = flatten_dict(json.loads(json.dumps(config.to_dict())), sep=".")
+  changed = {
+    key: f"{key} from {old.get(key)} to {value}"
+    for key, value in new.items()
+    if old.get(key) != value
+  }
+  for key in _ORDER_KEYS:
+    if key in changed:
+      raise CheckpointError(
+        f"{workdir} holds a run whose questions come in another order: "
+        f"{changed[key]}. Set it back, or start anew in another --workdir"
+      )
   logging.info("Resuming after update %d", int(state.step))
+  if changed:
+    logging.warning("Changed since then: %s", "; ".join(changed.values()))
   return state
 
 
@@ -180,19 +199,17 @@ class _Run:
         pending.append(step_metrics)
         exit_code = signals.exit_code(done)
         evaluation_due = self._evaluation_due(done)
-        minutes = (time.monotonic() - saved_at) / 60
-        save_due = minutes >= train.checkpoint_minutes and not evaluation_due
-        if (
-          done % train.log_every == 0
-          or evaluation_due
-          or save_due
-          or exit_code is not None
-        ):
+        log_due = done % train.log_every == 0
+        if log_due or evaluation_due or exit_code is not None:
           # Waiting for the metrics only here keeps the device busy between.
           summary = self._summarize(done, pending)
           pending.clear()
           summary |= progress.report(done, self._epoch(done), summary)
           self._write(done, "train", summary)
+        minutes = (time.monotonic() - saved_at) / 60
+        save_due = log_due and parallel.agree(
+          minutes >= train.checkpoint_minutes
+        )
         if evaluation_due:
           progress.pause(self._evaluate_and_save(done, state))
         elif save_due or exit_code is not None:
@@ -268,6 +285,7 @@ class _Run:
       state,
       config=self.config.to_dict(),
       vocabulary=self.dataset.vocabulary,
+      data_sha256=self.dataset.sha256,
       metrics=scores,
     )
 

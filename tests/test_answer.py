@@ -154,10 +154,12 @@ def test_unknown_words_are_named_with_the_nearest(tmp_path, image):
   make_checkpoint(tmp_path, "pixels")
   network = load(tmp_path)
   with pytest.raises(
-    ValueError, match=r"'cubez' \(nearest: 'cube' or 'cubes'\)"
+    ValueError, match=r"'cubez' \(nearest: 'cube', 'cubes', '\w+'\)$"
   ):
     network.ask(image, "How many cubez are there?")
-  with pytest.raises(ValueError, match=r"'big' and 'zebras'$"):
+  nearest = r"\(nearest: '\S+', '\S+', '\S+'\)"
+  message = rf"know 'big' {nearest} and 'zebras' {nearest}$"
+  with pytest.raises(ValueError, match=message):
     network.ask(image, "How many big zebras? big zebras")
   with pytest.raises(ValueError, match="empty"):
     network.ask(image, "  ")
@@ -175,7 +177,7 @@ def test_the_wrong_kind_of_scene_is_refused(tmp_path, image):
   with pytest.raises(ValueError, match=r"a\.png: not JSON; .* state descript"):
     states.ask(tmp_path / "a.png", QUESTION)
   (tmp_path / "b.png").write_text("text")
-  with pytest.raises(ValueError, match=r"b\.png: not an image"):
+  with pytest.raises(ValueError, match=r"b\.png: not a readable image"):
     pixels.ask(tmp_path / "b.png", QUESTION)
   with pytest.raises(FileNotFoundError):
     pixels.ask(tmp_path / "c.png", QUESTION)

@@ -252,6 +252,9 @@ def test_interrupted_conversion_of_other_data_starts_anew(
     patch.setattr(convert_clevr, "build_scene", interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
       convert(clevr, out, workers=1, num_shards=3)
+  # As a killed process leaves them.
+  for name in (records.shard_name("train", 2, 3), ".convert-train.json"):
+    (out / f".{name}.123.tmp").write_text("half")
   scenes = [make_scene(i) for i in range(6)]
   scenes[0]["objects"][0]["color"] = "blue"
   write_clevr(clevr, "train", scenes, make_questions(6))

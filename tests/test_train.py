@@ -110,6 +110,40 @@ def test_other_records_or_another_network_do_not_resume(make_config, tmp_path):
   wider = make_config(**{"train.num_epochs": 2.0, "model.lstm_units": 24})
   with pytest.raises(CheckpointError, match="lstm"):
     train.train(wider, tmp_path)
+  swapped = make_config(**{"data.train_split": "val"})
+  with pytest.raises(CheckpointError, match="other records"):
+    train.train(swapped, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [("seed", 1), ("train.batch_size", 20), ("data.questions_per_scene", 4)],
+)
+def test_a_resumed_run_must_read_the_same_questions(
+  key, value, make_config, tmp_path, caplog
+):
+  train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
+  longer = {"train.num_epochs": 2.0}
+  with pytest.raises(CheckpointError, match=f"{key} from .* to {value}"):
+    train.train(make_config(**longer, **{key: value}), tmp_path)
+  # What may change is said.
+  train.train(make_config(**longer), tmp_path)
+  assert "train.num_epochs from 1.0 to 2.0" in caplog.text
+
+
+def test_a_split_without_answers_cannot_be_learned(
+  make_config, tmp_path, monkeypatch
+):
+  load = train.load_dataset
+
+  def without_answers(*args):
+    dataset = load(*args)
+    dataset.questions["answer"][3] = -1
+    return dataset
+
+  monkeypatch.setattr(train, "load_dataset", without_answers)
+  with pytest.raises(ValueError, match="questions without an answer"):
+    train.train(make_config(), tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
@@ -118,11 +152,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
   train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
   good = flatten(load_model(tmp_path, "latest")[0])
   broken = make_config(
-    **{
-      "train.num_epochs": 3.0,
-      "train.batch_size": 20,
-      "optimizer.learning_rate": 1e38,
-    }
+    **{"train.num_epochs": 3.0, "optimizer.learning_rate": 1e38}
   )
   # The loss of update 2 is still that of good parameters; the update is not.
   with pytest.raises(FloatingPointError, match="norm is inf at update 2"):

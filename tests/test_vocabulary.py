@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.vocabulary import Vocabulary, VocabularyError
+from data_prep.vocabulary import Vocabulary
+from rn_jax.vocabulary import VocabularyError, answers_by_id
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -67,7 +68,7 @@ def test_unusable_file(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-  with pytest.raises(VocabularyError, match=r"v.json: no such vocabulary"):
+  with pytest.raises(VocabularyError, match=r"v.json: no such file"):
     Vocabulary.load(tmp_path / "v.json")
 
 
@@ -81,3 +82,7 @@ def test_vocabulary_of_the_released_weights():
   question = "Are there more big green things than large purple shiny cubes?"
   assert vocabulary.question(question) == [*range(1, 13)]
   assert [vocabulary.answer(a) for a in ("yes", "2", "no")] == [1, 2, 3]
+
+
+def test_answers_are_listed_by_index_not_by_name_or_place():
+  assert answers_by_id({"no": 3, "yes": 1, "2": 2}) == ["yes", "2", "no"]

@@ -10,7 +10,6 @@ tensors tell. The vocabulary is a JSON file {"questions": {word: index},
 1. The checkpoint holds the config, too, so evaluation needs nothing else.
 """
 
-import json
 import os
 from pathlib import Path
 
@@ -23,12 +22,7 @@ from rn_jax.interop.reference_names import strip_prefix, to_variables
 from rn_jax.interop.safetensors_file import read_safetensors
 from rn_jax.interop.torch_file import read_state_dict
 from rn_jax.run_log import quiet_backends
-
-# The published networks need about eight words of padding before a question
-# (without: 84 % in place of 92.6 % on rendered CLEVR images), and more changes
-# nothing. Padding to the longest question of a split, as the reference does,
-# is not always enough; CLEVR's longest questions have 45 words or so.
-_QUESTION_LENGTH = 50
+from rn_jax.vocabulary import read_vocabulary
 
 
 def import_torch(
@@ -66,31 +60,8 @@ def import_torch(
     raise ValueError(f"{where}: {error}") from error
   if config.model.inputs == "states" and "conv.conv1.weight" in tensors:
     logging.info("Left out the conv encoder, which %s does not use", name)
-  config.data.max_question_length = _QUESTION_LENGTH
   write_model(output, variables, config=config.to_dict(), vocabulary=words)
   return name, sum(x.size for x in jax.tree.leaves(variables["params"]))
-
-
-def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
-  """Reads a vocabulary file.
-
-  Raises:
-    ValueError: It is none.
-    OSError: The file cannot be opened.
-  """
-  try:
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    tables = {part: content[part] for part in ("questions", "answers")}
-    for table in tables.values():
-      if sorted(table.values()) != list(range(1, len(table) + 1)):
-        raise ValueError("the indices must be 1, 2, 3, ..., each once")
-  except (ValueError, TypeError, KeyError, AttributeError) as error:
-    raise ValueError(
-      f"{path}: not a vocabulary, "
-      '{"questions": {word: index}, "answers": {answer: index}} '
-      f"({error!r})"
-    ) from error
-  return tables
 
 
 def _check_vocabulary(

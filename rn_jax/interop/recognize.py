@@ -6,8 +6,6 @@ from collections.abc import Mapping
 import ml_collections
 import numpy as np
 
-from rn_jax.interop.reference_names import strip_prefix
-
 # The reference's rows of a state description: x, y, z and four attributes.
 _STATE_FEATURES = 7
 _NAMES = {0: "original", 2: "ir"}
@@ -23,7 +21,7 @@ def recognize(
   the layer at which the question joins.
 
   Args:
-    tensors: {the reference's name: array}.
+    tensors: {the reference's name: array}, as from strip_prefix.
 
   Returns:
     The reference's name for it ("original-fp", "ir-sd", ...), and its config,
@@ -32,7 +30,6 @@ def recognize(
   Raises:
     ValueError: It is none of the reference's networks.
   """
-  tensors = strip_prefix(tensors)
   if any(name.endswith("_reverse") for name in tensors):
     raise ValueError(
       "the LSTM is bidirectional, as in the reference's AVF-RN. Weights of "

@@ -136,7 +136,7 @@ def to_variables(
   """Turns the reference's tensors into our variables.
 
   Args:
-    tensors: {the reference's name: array}.
+    tensors: {the reference's name: array}, as from strip_prefix.
     config: The whole config of the network.
     num_words: Words of the vocabulary, padding not counted.
     num_answers: Answers of the vocabulary.
@@ -155,7 +155,7 @@ def to_variables(
     ignored.append(_CONV_ENCODER)
   found = {
     name: array
-    for name, array in strip_prefix(tensors).items()
+    for name, array in tensors.items()
     if not any(pattern.match(name) for pattern in ignored)
   }
   wrong = []

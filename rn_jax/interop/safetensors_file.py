@@ -14,6 +14,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
+from rn_jax.atomic import replacing
+
 _DTYPES = {
   "F64": np.dtype("<f8"),
   "F32": np.dtype("<f4"),
@@ -94,6 +96,6 @@ def write_safetensors(
     begin = end
   text = json.dumps(header, separators=(",", ":")).encode()
   text += b" " * (-len(text) % 8)  # So that the numbers are aligned.
-  partial = Path(f"{path}.partial")
-  partial.write_bytes(b"".join([struct.pack("<Q", len(text)), text, *blocks]))
-  os.replace(partial, path)
+  head = struct.pack("<Q", len(text))
+  with replacing(path) as temporary:
+    temporary.write_bytes(b"".join([head, text, *blocks]))

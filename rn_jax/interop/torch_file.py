@@ -12,11 +12,11 @@ import os
 import struct
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from rn_jax.atomic import replacing
 from rn_jax.interop import tensor_pickle
 from rn_jax.interop.tensor_pickle import Storage, Tensor, TorchFileError
 
@@ -232,14 +232,15 @@ def write_state_dict(
     storage = Storage(key, array.dtype, array.size)
     views[name] = Tensor(storage, 0, array.shape, strides)
   content = tensor_pickle.dump(views)
-  partial = Path(f"{path}.partial")
-  with zipfile.ZipFile(partial, "w") as archive:
+  with (
+    replacing(path) as temporary,
+    zipfile.ZipFile(temporary, "w") as archive,
+  ):
     _add(archive, "data.pkl", content)
     _add(archive, "byteorder", b"little")
     for key, array in arrays.items():
       _add(archive, f"data/{key}", array.tobytes())
     _add(archive, "version", b"3\n")
-  os.replace(partial, path)
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
