@@ -14,13 +14,12 @@ from data_prep.clevr_json import SourceError
 from data_prep.tfds_metadata import write_tfds_metadata
 from data_prep.vocabulary import Vocabulary
 from rn_jax import atomic, records
-from rn_jax.atomic import replacing
 from rn_jax.records import FORMAT_VERSION, RecordError
 
 
 def write_text(path: Path, text: str) -> None:
   """Writes a small file that is either the old or the new one, never half."""
-  with replacing(path) as temporary:
+  with atomic.replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8")
 
 
