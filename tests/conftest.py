@@ -1,7 +1,11 @@
 """Settings and data of all tests."""
 
+import atexit
 import json
+import os
 import pathlib
+import shutil
+import tempfile
 
 import jax
 import pytest
@@ -12,9 +16,18 @@ from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from rn_jax.clevr import tokenize
 
-# Compiling is most of the suite's time, and its numbers hold without LLVM's
-# optimisations too.
-jax.config.update("jax_disable_most_optimizations", True)
+# Compiling is most of the suite's time. Its numbers hold without LLVM's
+# optimisations too, and what one test or command has compiled, others reuse.
+_CACHE = tempfile.mkdtemp(prefix="rn_jax_tests_")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+for _name, _value in {
+  "jax_disable_most_optimizations": True,
+  "jax_compilation_cache_dir": _CACHE,
+  "jax_persistent_cache_min_compile_time_secs": 0.0,
+  "jax_persistent_cache_min_entry_size_bytes": -1,
+}.items():
+  jax.config.update(_name, _value)
+  os.environ[_name.upper()] = str(_value)  # for the commands that tests run
 
 IMAGE_SIZE = 32
 NUM_SCENES = {"train": 10, "val": 5}

@@ -14,9 +14,7 @@ import pytest
 from data_prep.convert_clevr import convert
 
 ROOT = pathlib.Path(__file__).parents[1]
-ENVIRONMENT = dict(
-  os.environ, JAX_PLATFORMS="cpu", JAX_DISABLE_MOST_OPTIMIZATIONS="1"
-)
+ENVIRONMENT = dict(os.environ, JAX_PLATFORMS="cpu")
 
 
 def run(*flags):

@@ -38,7 +38,6 @@ def start(workdir, records_dir, *flags, devices):
     os.environ,
     JAX_PLATFORMS="cpu",
     XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
-    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
   )
   command = [
     sys.executable,
