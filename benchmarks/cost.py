@@ -1,18 +1,24 @@
-"""Parameters and arithmetic of every network, from the compiled program.
+"""Parameters, arithmetic and memory of every network, by XLA's own count.
 
     python -m benchmarks.cost
 
-Prints a Markdown table: parameters, and GFLOP to answer a question (forward)
-when each comes with a scene of its own and when ten share a scene. CLEVR's
-vocabulary: 82 words, 28 answers. States are 10 rows (12 for the reference's).
+Prints a Markdown table: parameters; GFLOP to answer a question (forward) when
+each comes with a scene of its own and when ten share a scene, less the LSTM's
+recurrence, which XLA counts once; and the intermediate results of an update of
+640 questions in float32, all scenes at once, as compiled for this machine.
+Nothing is run. CLEVR's vocabulary: 82 words, 28 answers. States are 10 rows
+(12 for the reference's).
 """
 
 import importlib
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
-from rn_jax.steps import make_model
+from rn_jax import parallel
+from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.steps import init_state, make_model, make_train_step
 
 NAMES = (
   "original_fp",
@@ -27,34 +33,72 @@ NAMES = (
 NUM_WORDS, NUM_ANSWERS, QUESTION_LENGTH = 82, 28, 45
 
 
-def measure(name: str, per_scene: int) -> tuple[int, float]:
-  """Returns the parameters and the GFLOP per question of a config."""
+def load_config(name: str) -> ml_collections.ConfigDict:
+  """Returns a config that relates all scenes at once."""
   config = importlib.import_module(f"configs.{name}").get_config()
   config.model.scenes_per_block = 0
-  model = make_model(config, NUM_WORDS, NUM_ANSWERS)
+  return config
+
+
+def batch_shapes(config: ml_collections.ConfigDict, *leading: int) -> dict:
+  """Returns the shapes of a batch; `leading` ends in scenes and questions."""
   size, rows = config.data.image_size, config.data.max_objects
-  shape = jax.ShapeDtypeStruct
-  batch = {
-    "image": shape((1, size, size, 3), jnp.uint8),
-    "objects": shape((1, rows, 7), jnp.float32),
-    "object_mask": shape((1, rows), bool),
-    "question": shape((1, per_scene, QUESTION_LENGTH), jnp.int32),
-    "question_length": shape((1, per_scene), jnp.int32),
+  shape, scenes = jax.ShapeDtypeStruct, leading[:-1]
+  return {
+    "image": shape((*scenes, size, size, 3), jnp.uint8),
+    "objects": shape((*scenes, rows, 7), jnp.float32),
+    "object_mask": shape((*scenes, rows), bool),
+    "question": shape((*leading, QUESTION_LENGTH), jnp.int32),
+    "question_length": shape(leading, jnp.int32),
+    "answer": shape(leading, jnp.int32),
+    "mask": shape(leading, bool),
   }
+
+
+def measure(name: str, per_scene: int) -> tuple[int, float]:
+  """Returns the parameters and the GFLOP per question of a config."""
+  config = load_config(name)
+  model = make_model(config, NUM_WORDS, NUM_ANSWERS)
+  batch = batch_shapes(config, 1, per_scene)
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
   cost = jax.jit(model.apply).lower(variables, batch).compile().cost_analysis()
   parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
   return parameters, cost["flops"] / per_scene / 1e9
 
 
+def measure_update(name: str) -> float:
+  """Returns the GB of intermediate results of an update on one device."""
+  config = load_config(name)
+  model = make_model(config, NUM_WORDS, NUM_ANSWERS)
+  schedule = make_schedule(config.optimizer, 1000.0, 1000)
+  optimizer = make_optimizer(config.optimizer, schedule)
+  per_scene = config.data.questions_per_scene
+  num_scenes = config.train.batch_size // per_scene
+  example = batch_shapes(config, 1, per_scene)
+  state = jax.eval_shape(lambda b: init_state(model, optimizer, b, 0), example)
+  step = parallel.pmap_train_step(
+    make_train_step(model, optimizer, schedule, config)
+  )
+  batch = batch_shapes(config, 1, num_scenes, per_scene)
+  memory = step.lower(state, {}, batch).compile().memory_analysis()
+  return memory.temp_size_in_bytes / 1e9
+
+
 def main() -> None:
   """Prints the table."""
-  print("| config | parameters | GFLOP, 1 question a scene | 10 a scene |")
-  print("|---|---|---|---|")
+  print(
+    "| config | parameters | GFLOP, 1 question a scene | 10 a scene | "
+    "GB an update |"
+  )
+  print("|---|---|---|---|---|")
   for name in NAMES:
     parameters, alone = measure(name, 1)
     _, shared = measure(name, 10)
-    print(f"| `{name}` | {parameters:,} | {alone:.3f} | {shared:.3f} |")
+    memory = measure_update(name)
+    print(
+      f"| `{name}` | {parameters:,} | {alone:.3f} | {shared:.3f} | "
+      f"{memory:.1f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
 g_theta ends in 512 channels whose weighted sum over the 4,096 pairs, one
 learned weight per pair position, is the image's descriptor; the question
 joins one layer later (Messina et al. 2019). 801,508 parameters with 82 words
-and 28 answers. The paper reports accuracy near 65 %. All questions of a scene
-share its descriptor, so training batches hold ten questions per scene.
+and 28 answers. The paper reports accuracy near 65 %; this project has not
+trained it on CLEVR. All questions of a scene share its descriptor, so training
+batches hold ten questions per scene.
 """
 
 import ml_collections

@@ -4,7 +4,9 @@
         --config.data.dir=RECORDS
 
 g_theta has two layers, 512 and 2,048; their sum over pairs is the descriptor,
-and the question joins two layers later.
+and the question joins two layers later. 5,105,788 parameters with 82 words and
+28 answers. No accuracy is published, and this project has not trained it on
+CLEVR.
 """
 
 import ml_collections

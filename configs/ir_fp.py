@@ -5,7 +5,10 @@
 
 What g_theta's first two layers say about a pair does not depend on the
 question, so it can describe an image for retrieval (Messina et al. 2018).
-The reference's weights of epoch 312 reach about the accuracy of the RN.
+The reference's weights, of epoch 312, are as accurate as the RN's (README);
+this project has not trained it on CLEVR. Memory as for configs/original_fp.py.
+--config.data.questions_per_scene=10 shares those two layers among the ten
+questions of a scene, for questions that are less mixed.
 """
 
 import ml_collections

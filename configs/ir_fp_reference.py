@@ -5,6 +5,8 @@
 
 Questions are read together with the padding in front of them. The published
 weights of the reference need this; a network trained from scratch does not.
+
+The reference reached about the same as the RN on CLEVR val (epoch 312).
 """
 
 import ml_collections

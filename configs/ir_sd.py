@@ -2,6 +2,9 @@
 
     python launch.py --config=configs/ir_sd.py --workdir=W \
         --config.data.dir=RECORDS
+
+Not trained on CLEVR by this project. The reference reaches 97.9 % from states
+with the RN, and found the two-stage network almost as accurate.
 """
 
 import ml_collections

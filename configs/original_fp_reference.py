@@ -5,6 +5,8 @@
 
 Questions are read together with the padding in front of them. The published
 weights of the reference need this; a network trained from scratch does not.
+
+The reference reached 93.6 % on CLEVR val (epoch 493).
 """
 
 import ml_collections

@@ -5,6 +5,8 @@
 
 Attributes are raw indices, all twelve rows count as objects, and questions are
 read together with the padding in front of them.
+
+The reference reached 97.9 % on CLEVR val.
 """
 
 import ml_collections

@@ -22,6 +22,7 @@ def test_relation_core_equals_the_concatenated_form(question_layer, capsys):
     questions_per_scene=2,
     question_layer=question_layer,
     units=["8", "8"],
+    blocks=["0", "1"],
     dtype="float32",
     repeats=1,
     min_seconds=0.0,
@@ -29,7 +30,7 @@ def test_relation_core_equals_the_concatenated_form(question_layer, capsys):
   assert [row[1:3] for row in rows] == [
     (direction, variant)
     for direction in ("forward", "forward + backward")
-    for variant in ("concatenated", "all at once", "one by one")
+    for variant in ("concatenated", "all at once", "blocks of 1")
   ]
   assert capsys.readouterr().out.count("\n") == 4 + len(rows)
 
@@ -42,7 +43,7 @@ def test_relation_core_notices_a_difference(monkeypatch):
 
   monkeypatch.setattr(relation_core, "concatenated", wrong)
   with pytest.raises(ValueError, match="results differ"):
-    relation_core.run(["states"], 3, 2, 0, ["8", "8"], "float32", 1, 0.0)
+    relation_core.run(["states"], 3, 2, 0, ["8", "8"], ["0"], "float32", 1, 0.0)
 
 
 def test_questions_per_scene_runs():
