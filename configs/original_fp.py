@@ -8,8 +8,8 @@ reached 93.6 % on CLEVR val at epoch 493, after about ten days on two K40
 cards; this project has not trained it on CLEVR.
 
 An update of 640 questions in float32 wants about 26 GB for intermediate
-results (`python -m benchmarks.cost`). --config.model.dtype=bfloat16 halves them,
---config.model.scenes_per_block=64 bounds them, and more devices share them.
+results (`python -m benchmarks.cost`). bfloat16 (--config.model.dtype) takes
+less, --config.model.scenes_per_block=64 bounds them, more devices share them.
 """
 
 import ml_collections

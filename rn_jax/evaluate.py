@@ -200,7 +200,7 @@ def write_evaluation(workdir: Path, result: dict, split: str) -> Path:
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
-    plots.plot_workdir(workdir)
+    plots.plot_confusion(workdir, result, split)
   return path
 
 

@@ -61,11 +61,17 @@ def plot_workdir(workdir: str | os.PathLike) -> list[Path]:
       "writes it",
       workdir,
     )
-  (workdir / "plots").mkdir(exist_ok=True)
-  return [
-    _save(figure, workdir / "plots" / f"{name}.png")
-    for name, figure in drawn.items()
-  ]
+  return [_save(figure, workdir, name) for name, figure in drawn.items()]
+
+
+def plot_confusion(workdir: Path, evaluation: dict, split: str) -> Path:
+  """Draws the confusion matrix of one evaluation; see metrics.py for that.
+
+  Returns:
+    The file written, in workdir/plots.
+  """
+  figure = figures.draw_confusion(evaluation, split)
+  return _save(figure, workdir, f"confusion_{split}")
 
 
 def read_metrics(path: Path) -> dict[str, Series]:
@@ -137,7 +143,9 @@ def _draw_curves(
   return drawn
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _save(figure: Figure, workdir: Path, name: str) -> Path:
+  path = workdir / "plots" / f"{name}.png"
+  path.parent.mkdir(exist_ok=True)
   with replacing(path) as temporary:
     figure.savefig(temporary, format="png", dpi=150)
   return path

@@ -18,6 +18,7 @@ from rn_jax import (
   input_pipeline,
   metrics,
   parallel,
+  plots,
   run_log,
 )
 from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
@@ -122,6 +123,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       100 * result["accuracy"],
       100 * result["question_only_accuracy"],
     )
+    plots.plot_workdir(workdir)
   return result
 
 
