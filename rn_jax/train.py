@@ -249,8 +249,7 @@ class _Run:
         if not np.isfinite(value):
           raise FloatingPointError(
             f"{name} is {value} at update {step}; the last checkpoint before "
-            "it is kept. Lower --config.optimizer.learning_rate, or find the "
-            "cause with --debug"
+            "it is kept. Try a lower --config.optimizer.learning_rate"
           )
     summary = {name: float(value) for name, value in values[-1].items()}
     for name in ("loss", "accuracy"):
