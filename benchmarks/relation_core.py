@@ -4,9 +4,9 @@
 
 "concatenated" lays out every pair with its question in memory and applies one
 Dense layer after another. RelationCore computes the same from the same
-parameters, all scenes at once or one by one. "off by" is how far results and
-gradients are from the concatenated form's in float32, relative to each array's
-largest entry.
+parameters, all scenes at once or in blocks. "off by" is how far results and
+gradients are from the concatenated form's in float32: the L2 norm of the
+difference over that of the array, for the worst array.
 """
 
 from collections.abc import Sequence
@@ -67,6 +67,7 @@ def run(
   questions_per_scene: int,
   question_layer: int,
   units: Sequence[int],
+  blocks: Sequence[int],
   dtype: str,
   repeats: int,
   min_seconds: float = 0.3,
@@ -84,11 +85,10 @@ def run(
     params = core.init(keys[2], objects, None, question)["params"]
     arrays = (params, objects, question)
     options = {"question_layer": question_layer, "dtype": dtype}
-    variants = {
-      "concatenated": partial(concatenated, **options),
-      "all at once": partial(factorised, block=0, **options),
-      "one by one": partial(factorised, block=1, **options),
-    }
+    variants = {"concatenated": partial(concatenated, **options)}
+    for block in map(int, blocks):
+      variant = f"blocks of {block}" if block else "all at once"
+      variants[variant] = partial(factorised, block=block, **options)
     truth = partial(concatenated, **options | {"dtype": "float32"})
     for direction in ("forward", "forward + backward"):
       change = jax.jit if direction == "forward" else gradient
@@ -98,7 +98,7 @@ def run(
         programs[variant] = change(function).lower(*arrays).compile()
         calls[variant] = partial(programs[variant], *arrays)
         errors[variant] = difference(calls[variant](), expected)
-      if exact(dtype) and not max(errors.values()) < 1e-4:
+      if exact(dtype) and not max(errors.values()) < 1e-3:
         raise ValueError(f"{name}, {direction}: results differ: {errors}")
       seconds = timing.measure(calls, repeats, name, min_seconds)
       speeds = timing.speeds(seconds, scenes * questions_per_scene)
@@ -121,6 +121,7 @@ if __name__ == "__main__":
       flags.DEFINE_integer("questions_per_scene", 1, "Questions about each."),
       flags.DEFINE_integer("question_layer", 0, "0: RN, 2: two-stage RN."),
       flags.DEFINE_list("units", [], "Widths; default: the published ones."),
+      flags.DEFINE_list("blocks", ["0", "1"], "Scenes at a time; 0: all."),
       flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type."),
       flags.DEFINE_integer("repeats", 7, "Rounds of measuring."),
     ],

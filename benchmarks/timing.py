@@ -27,15 +27,15 @@ def measure(
     repeats: Rounds; in each one every variant has its turn.
     label: What the progress bar says.
     min_seconds: Length of a turn, which quick calls are repeated to fill;
-      0: one call.
+      0: one call, and none to warm up.
 
   Returns:
-    Seconds per call of each round, after one call to warm up.
+    Seconds per call of each round, after two calls to warm up.
   """
   calls = dict.fromkeys(variants, 1)
   for name, variant in variants.items():
-    _seconds_per_call(variant, 1)
     if min_seconds:
+      _seconds_per_call(variant, 1)
       once = _seconds_per_call(variant, 1)
       calls[name] = max(1, math.ceil(min_seconds / once))
   seconds = {name: [] for name in variants}
