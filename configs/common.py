@@ -41,8 +41,8 @@ def get_config() -> ml_collections.ConfigDict:
   model.question_layer = 0
   # "sum", "mean" or "weighted" (one learned scalar per pair position).
   model.aggregation = "sum"
-  # Scenes related at a time: 0 all at once, -1 lets the backend decide (one
-  # on CPU, where a block then stays in the cache; all elsewhere).
+  # Scenes related at a time: 0 all at once, -1 lets the backend decide (on a
+  # CPU as many as its cache holds; all elsewhere).
   model.scenes_per_block = -1
   # Type of the products; parameters and reductions stay in float32.
   model.dtype = "float32"

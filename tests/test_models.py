@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from configs import tiny
-from rn_jax.models import RelationNetwork
+from rn_jax.models import RelationNetwork, relation_core
 from rn_jax.models.conv_encoder import ConvEncoder, cell_coordinates
 from rn_jax.models.question_encoder import QuestionEncoder, reverse_sequences
 from rn_jax.models.relation_core import RelationCore
@@ -150,7 +150,9 @@ def test_relation_core_is_a_double_loop_over_pairs(
 
 
 @pytest.mark.parametrize("name", SIX)
-def test_blocks_and_all_at_once_agree_in_value_and_gradient(name):
+def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
+  # Questions one at a time too, as 4,096 pairs of 64 cells are.
+  monkeypatch.setattr(relation_core, "_PAIRS_PER_BLOCK", 1)
   config = tiny.get_config(name)
   batch = make_batch(np.random.default_rng(2), s=3)
   variables = init(make_model(config), batch)
@@ -322,6 +324,29 @@ def test_bfloat16_computes_close_to_float32_and_returns_float32():
   half = make_model(config, dtype="bfloat16").apply(variables, batch)[0]
   assert half.dtype == jnp.float32
   assert 0 < np.abs(full - half).max() < 0.05 * np.abs(full).max()
+
+
+@pytest.mark.parametrize("name", ["original_fp", "ir_sd"])
+def test_bfloat16_gradients_are_summed_in_float32(name):
+  # Biases and questions are shared by all pairs; their gradients, summed in
+  # bfloat16, would be far off.
+  config = tiny.get_config(name)
+  batch = make_batch(np.random.default_rng(11), n=10, size=64)
+  variables = init(make_model(config), batch)
+
+  def gradient(dtype):
+    def loss(params):
+      model = make_model(config, dtype=dtype)
+      logits, _ = model.apply({**variables, "params": params}, batch)
+      return jnp.square(logits).mean()
+
+    return jax.jit(jax.grad(loss))(variables["params"])["relation_core"]
+
+  full, half = gradient("float32"), gradient("bfloat16")
+  for layer, expected in full.items():
+    for part, values in expected.items():
+      error = np.linalg.norm(half[layer][part] - values)
+      assert error < 0.05 * np.linalg.norm(values), (layer, part)
 
 
 def test_dropout_is_off_in_evaluation_and_follows_the_keys_in_training():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Weights(NamedTuple):
-  """kernel [inputs, units] and bias [units]."""
+  """kernel [inputs, units] in the compute type, bias [units] in float32."""
 
   kernel: jax.Array
   bias: jax.Array
@@ -33,7 +33,19 @@ class Affine(nn.Module):
       "kernel", nn.initializers.lecun_normal(), (self.inputs, self.units)
     )
     bias = self.param("bias", nn.initializers.zeros, (self.units,))
-    return Weights(kernel.astype(self.dtype), bias.astype(self.dtype))
+    return Weights(kernel.astype(self.dtype), bias)
+
+
+def add_rows(x: jax.Array, *rows: jax.Array) -> jax.Array:
+  """Returns x plus rows that many entries share, in x's type.
+
+  The sum is taken in float32, and with it the rows' gradients, which are sums
+  over thousands of pairs: bfloat16 would lose most of them.
+  """
+  total = x.astype(jnp.float32)
+  for row in rows:
+    total += row
+  return total.astype(x.dtype)
 
 
 def dropout(

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rn_jax.models.affine import add_rows
+
 
 class LSTM(nn.Module):
   """An LSTM whose parameters are PyTorch's: gates i, f, g, o and two biases.
@@ -41,7 +43,7 @@ class LSTM(nn.Module):
 
     # Everything that does not depend on the state is one matmul up front.
     gates = inputs @ kernel_ih.astype(self.dtype)  # [B, T, 4 * units]
-    gates += (bias_ih + bias_hh).astype(self.dtype)
+    gates = add_rows(gates, bias_ih, bias_hh)
     kernel_hh = kernel_hh.astype(self.dtype)
 
     def step(carry, xs):

@@ -17,7 +17,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rn_jax.models.affine import Affine, Weights, dropout
+from rn_jax.models.affine import Affine, Weights, add_rows, dropout
+
+# Pairs whose features a core's cache holds, roughly; where scenes are related
+# in blocks, questions of a scene are too.
+_PAIRS_PER_BLOCK = 4096
 
 AGGREGATIONS = ("sum", "mean", "weighted")
 
@@ -90,6 +94,10 @@ class RelationCore(nn.Module):
         (num_objects * num_objects,),
       ).reshape(num_objects, num_objects)
 
+    questions_per_block = 0
+    if self.scenes_per_block:
+      questions_per_block = max(1, _PAIRS_PER_BLOCK // num_objects**2)
+
     def relate_scene(scene):
       return relate(
         layers,
@@ -100,6 +108,7 @@ class RelationCore(nn.Module):
         dropout_rates=self.dropout_rates,
         train=train,
         key=scene.get("key"),
+        questions_per_block=questions_per_block,
       )
 
     scenes = {"objects": objects, "question": question}
@@ -139,6 +148,7 @@ def relate(
   dropout_rates: Sequence[float],
   train: bool = False,
   key: jax.Array | None = None,
+  questions_per_block: int = 0,
 ) -> jax.Array:
   """Sums g_theta over the pairs of one scene for each of its questions.
 
@@ -151,14 +161,16 @@ def relate(
     dropout_rates: See RelationCore.
     train: Whether dropout is on.
     key: The scene's key for dropout.
+    questions_per_block: Questions answered at a time; 0: all at once.
 
   Returns:
     [K, D] float32, or [1, D] when question_layer is None.
   """
   num_objects, features = objects.shape
   first = layers[0].kernel
-  of_q = objects @ first[:features]  # [N, D]
-  of_p = objects @ first[features : 2 * features]  # [N, D]
+  # Rows that pairs share are kept in float32, see add_rows.
+  of_q = (objects @ first[:features]).astype(jnp.float32)  # [N, D]
+  of_p = (objects @ first[features : 2 * features]).astype(jnp.float32)
   pair_keys = None
   if train and any(dropout_rates):
     pair_keys = jax.random.split(key, (num_objects, num_objects))
@@ -173,19 +185,18 @@ def relate(
   stop = len(layers) - 1 if question_layer is None else question_layer
 
   def before_question(left, right, pair_key):
-    x = left + right + layers[0].bias
+    x = (left + right + layers[0].bias).astype(objects.dtype)
     for index in range(1, stop + 1):
       x = activate(x, index - 1, pair_key)
       layer = layers[index]
-      x = x @ layer.kernel[: x.shape[-1]] + layer.bias
+      x = add_rows(x @ layer.kernel[: x.shape[-1]], layer.bias)
     return activate(x, stop, pair_key) if question_layer is None else x
 
   def from_question(x, of_question, pair_key):
-    x = activate(x + of_question, stop, pair_key)
+    x = activate(add_rows(x, of_question), stop, pair_key)
     for index in range(stop + 1, len(layers)):
-      x = activate(
-        x @ layers[index].kernel + layers[index].bias, index, pair_key
-      )
+      x = add_rows(x @ layers[index].kernel, layers[index].bias)
+      x = activate(x, index, pair_key)
     return x
 
   def total(pairs):
@@ -201,7 +212,13 @@ def relate(
   if question_layer is None:
     return total(pairs)[None]
   joined = layers[stop].kernel[-question.shape[-1] :]
-  of_question = question @ joined  # [K, D]
+  of_question = (question @ joined).astype(jnp.float32)  # [K, D]
   over_q = jax.vmap(from_question, (0, None, keys_axis))
   over_pq = jax.vmap(over_q, (0, None, keys_axis))
-  return jax.vmap(lambda q: total(over_pq(pairs, q, pair_keys)))(of_question)
+
+  def answer(of_one_question):
+    return total(over_pq(pairs, of_one_question, pair_keys))
+
+  if 0 < questions_per_block < len(question):
+    return jax.lax.map(answer, of_question, batch_size=questions_per_block)
+  return jax.vmap(answer)(of_question)

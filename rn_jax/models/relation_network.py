@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from rn_jax.models.affine import Affine, dropout
+from rn_jax.models.affine import Affine, add_rows, dropout
 from rn_jax.models.conv_encoder import ConvEncoder
 from rn_jax.models.question_encoder import QuestionEncoder
 from rn_jax.models.relation_core import RelationCore
@@ -49,7 +49,7 @@ class AnswerNetwork(nn.Module):
         x = jnp.broadcast_to(x, (*question.shape[:2], x.shape[-1]))
         x = jnp.concatenate([x, question.astype(self.dtype)], -1)
       layer = Affine(x.shape[-1], units, self.dtype, name=f"f_{index}")()
-      x = x @ layer.kernel + layer.bias
+      x = add_rows(x @ layer.kernel, layer.bias)
       rate = self.dropout_rates[index]
       if train and rate > 0.0:
         x = jnp.broadcast_to(x, (*question.shape[:2], units))
