@@ -39,6 +39,6 @@ setup(
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
-    "test": ["pytest>=8.0", "ruff>=0.6", "scipy>=1.11"],
+    "test": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6", "scipy>=1.11"],
   },
 )
