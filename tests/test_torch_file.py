@@ -183,7 +183,7 @@ def test_every_pickle_of_the_old_format_is_restricted(tmp_path, part):
   parts[part] = Runs(open, str(marker), "w")
   content = b"".join(pickle.dumps(value, 2) for value in parts)
   (tmp_path / "x.pth").write_bytes(content)
-  with pytest.raises(TorchFileError, match=r"asks for io\.open"):
+  with pytest.raises(TorchFileError, match=r"asks for _?io\.open"):
     read_state_dict(tmp_path / "x.pth")
   assert not marker.exists()
 
