@@ -51,7 +51,15 @@ def main(argv: list[str]) -> None:
   import jax
   from flax.errors import FlaxError
 
-  from rn_jax import answer, evaluate, metrics, parallel, run_log, train
+  from rn_jax import (
+    answer,
+    evaluate,
+    metrics,
+    parallel,
+    plots,
+    run_log,
+    train,
+  )
   from rn_jax.checkpoint import CheckpointError
 
   run_log.quiet_backends()
@@ -103,6 +111,8 @@ def main(argv: list[str]) -> None:
       result = evaluate.score(dataset, predictions)
       print(metrics.format_report(result))
       print(evaluate.write_evaluation(workdir, result, dataset.split))
+      if jax.process_index() == 0:
+        print(plots.plot_confusion(workdir, result, dataset.split))
   except (
     CheckpointError,
     FlaxError,

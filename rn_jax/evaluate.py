@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from rn_jax import checkpoint, input_pipeline, metrics, parallel, plots
+from rn_jax import checkpoint, input_pipeline, metrics, parallel
 from rn_jax.atomic import replacing
 from rn_jax.dataset import Dataset, load_dataset
 from rn_jax.run_log import write_json
@@ -191,16 +191,11 @@ def run_folder(checkpoint: str | os.PathLike) -> Path:
 
 
 def write_evaluation(workdir: Path, result: dict, split: str) -> Path:
-  """Writes eval_<split>.json and draws its confusion matrix.
-
-  Returns:
-    The path of the JSON file; the picture is in workdir/plots.
-  """
+  """Writes eval_<split>.json and returns its path."""
   path = workdir / f"eval_{split}.json"
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
-    plots.plot_confusion(workdir, result, split)
   return path
 
 

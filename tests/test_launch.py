@@ -80,6 +80,7 @@ def test_evaluate_needs_only_a_checkpoint(trained, tmp_path):
     "--mode=evaluate", f"--checkpoint={trained}", f"--workdir={tmp_path}/new"
   )
   assert result.returncode == 0, result.stderr[-3000:]
+  assert (tmp_path / "new" / "plots" / "confusion_val.png").exists()
   found = json.loads((tmp_path / "new" / "eval_val.json").read_text())
   for name in ("accuracy", "num_examples", "by_answer_class", "confusion"):
     assert found[name] == trained_result[name]
