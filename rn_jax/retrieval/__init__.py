@@ -1,0 +1,1 @@
+"""Relational image retrieval (R-CBIR): features, distances, rankings."""
