@@ -39,6 +39,7 @@ setup(
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
+    "retrieval": ["usearch>=2.16", "h5py>=3.10"],
     "test": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6", "scipy>=1.11"],
   },
 )
