@@ -31,6 +31,7 @@ setup(
     "orbax-checkpoint>=0.12,<1",
     "pillow>=10.0",
     "protobuf>=5.0",
+    "scipy>=1.11",
     "tensorboardX>=2.6.2",
     "tensorflow-datasets>=4.9.7",
     "tqdm>=4.66",
@@ -40,6 +41,12 @@ setup(
     "tpu": ["jax[tpu]>=0.10"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
     "retrieval": ["usearch>=2.16", "h5py>=3.10"],
-    "test": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6", "scipy>=1.11"],
+    "test": [
+      "networkx>=3.2",
+      "pytest>=8.0",
+      "pytest-xdist>=3.5",
+      "ruff>=0.6",
+      "scikit-learn>=1.4",
+    ],
   },
 )
