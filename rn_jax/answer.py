@@ -77,9 +77,9 @@ class Network:
     """
     tokens = self._tokens(question)
     if self.config.model.inputs == "pixels":
-      batch = {"image": _image(scene, self.config.data.image_size)}
+      batch = {"image": read_image(scene, self.config.data.image_size)}
     else:
-      objects = _objects(scene, self.config.data.max_objects)
+      objects = read_objects(scene, self.config.data.max_objects)
       batch = {"objects": objects, "object_mask": objects.any(-1)}
     columns = self.config.data.max_question_length or _COLUMNS
     length = -(-(len(tokens) + _PADDING) // columns) * columns
@@ -149,21 +149,44 @@ def _with_nearest(word: str, known: Mapping[str, int]) -> str:
   return f"{word!r} (nearest: {', '.join(map(repr, nearest))})"
 
 
-def _image(scene, size: int) -> np.ndarray:
-  """Returns [size, size, 3] uint8; size 0 keeps the image's own."""
+def read_image(scene: str | os.PathLike | Image.Image, size: int) -> np.ndarray:
+  """Reads an image as networks do, see rn_jax/images.py.
+
+  Returns:
+    [size, size, 3] uint8; size 0 keeps the image's own.
+
+  Raises:
+    ValueError: It is a scene, or the file is not a readable image.
+    OSError: The file cannot be opened.
+  """
   if isinstance(scene, Mapping):
     raise ValueError("this network reads pixels: give an image, not a scene")
   if not isinstance(scene, Image.Image):
     content = io.BytesIO(Path(scene).read_bytes())
     try:
-      return _image(Image.open(content).convert("RGB"), size)
-    except (OSError, SyntaxError, ValueError) as error:  # as Pillow raises them
+      return read_image(Image.open(content).convert("RGB"), size)
+    except (
+      Image.DecompressionBombError,
+      OSError,
+      SyntaxError,
+      ValueError,
+    ) as error:  # as Pillow raises them
       raise ValueError(f"{scene}: not a readable image ({error})") from error
   return np.asarray(to_rgb(scene, size))
 
 
-def _objects(scene, max_objects: int) -> np.ndarray:
-  """Returns the rows of a state description, [max_objects, 7] float32."""
+def read_objects(
+  scene: str | os.PathLike | Mapping, max_objects: int
+) -> np.ndarray:
+  """Reads a scene of CLEVR's scenes file, or a JSON file of one scene.
+
+  Returns:
+    The rows of its state description, [max_objects, 7] float32.
+
+  Raises:
+    ValueError: It is no scene as CLEVR describes it, or too large.
+    OSError: The file cannot be opened.
+  """
   where = "the scene"
   if isinstance(scene, str | os.PathLike):
     where = str(scene)

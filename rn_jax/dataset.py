@@ -99,9 +99,7 @@ def load_dataset(
       columns["image_filename"].append(scene["image_filename"])
       if inputs == "pixels":
         decoding.append(
-          pool.submit(
-            _decode_image, scene["image"], scenes["image"][row], where
-          )
+          pool.submit(decode_image, scene["image"], scenes["image"][row], where)
         )
       else:
         scenes["objects"][row] = state_description(
@@ -141,7 +139,7 @@ def load_dataset(
   )
 
 
-def _decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
+def decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
   """Decodes an image into `out`, [size, size, 3] uint8."""
   if png is None:
     raise records.RecordError(
