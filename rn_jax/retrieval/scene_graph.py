@@ -6,6 +6,7 @@ two permutations, and the distances of this package rely on it.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -57,6 +58,25 @@ class SceneGraphs:
 
   def _arrays(self) -> tuple[np.ndarray, ...]:
     return tuple(getattr(self, f.name) for f in dataclasses.fields(self))
+
+  @functools.cached_property
+  def num_neighbours(self) -> np.ndarray:
+    """Counts what the relations of each object lead to.
+
+    An edge leads from an object to each one it is right of or in front of.
+
+    Returns:
+      int8 [S, 3, M]: objects it is only right of, only in front of, and both.
+    """
+    exists = self.ranks[..., 0] >= 0
+    pairs = exists[:, :, None] & exists[:, None]  # [S, M, M]
+    right, front = (
+      (ranks[:, :, None] > ranks[:, None]) & pairs
+      for ranks in np.moveaxis(self.ranks, -1, 0)
+    )
+    both = right & front
+    kinds = right & ~both, front & ~both, both
+    return np.stack([k.sum(axis=-1, dtype=np.int8) for k in kinds], axis=1)
 
   def positions(self, image_indices: Sequence[int]) -> np.ndarray:
     """Finds scenes by their image indices.
