@@ -1,10 +1,12 @@
-"""Trains and evaluates Relation Networks: flags in, one call out."""
+"""Trains, evaluates and uses Relation Networks: flags in, one call out."""
 
 import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from rn_jax.retrieval import descriptors
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -13,7 +15,10 @@ _CONFIG = config_flags.DEFINE_config_file(
   "what --config.KEY=VALUE flags override.",
 )
 _MODE = flags.DEFINE_enum(
-  "mode", "train", ["train", "evaluate", "predict", "ask"], "What to do."
+  "mode",
+  "train",
+  ["train", "evaluate", "predict", "ask", "extract"],
+  "What to do.",
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run: checkpoints, metrics, results."
@@ -21,12 +26,21 @@ _WORKDIR = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", None, "Checkpoint to use instead of the workdir's best."
 )
-_SPLIT = flags.DEFINE_string("split", "val", "Split to evaluate or predict.")
+_SPLIT = flags.DEFINE_string(
+  "split", "val", "Split to evaluate, predict or describe."
+)
 _IMAGE = flags.DEFINE_string(
   "image",
   None,
   "Image file to ask about; for networks on states a scene's JSON file.",
 )
+_IMAGES = flags.DEFINE_multi_string(
+  "images",
+  [],
+  "Image file or folder to describe, in place of a split of records; may be "
+  "given several times.",
+)
+_DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _DEBUG = flags.DEFINE_bool(
   "debug", False, "Stop at the first NaN, and log what is compiled."
@@ -61,6 +75,7 @@ def main(argv: list[str]) -> None:
     train,
   )
   from rn_jax.checkpoint import CheckpointError
+  from rn_jax.retrieval import extract
 
   run_log.quiet_backends()
   if _DEBUG.value:
@@ -98,6 +113,17 @@ def main(argv: list[str]) -> None:
       print(answer.ask_command(checkpoint, image, question))
       return
     workdir = Path(_WORKDIR.value or evaluate.run_folder(checkpoint))
+    if _MODE.value == "extract":
+      path = extract.extract_command(
+        checkpoint,
+        workdir,
+        split=_SPLIT.value if flags.FLAGS["split"].present else None,
+        images=_IMAGES.value,
+        descriptors=_DESCRIPTORS.value,
+        overrides=overrides,
+      )
+      print(path)
+      return
     dataset, predictions = evaluate.predict_split(
       checkpoint,
       _SPLIT.value,

@@ -1,0 +1,117 @@
+"""The descriptors of an image that a network can give, by name."""
+
+import dataclasses
+import re
+
+import ml_collections
+
+# Shown by `launch.py --help`.
+HELP = (
+  "Names of descriptors. gL_avg and gL_max: mean and largest value over all "
+  "pairs of objects, each pair's input of g_theta's layer L (what the layer "
+  "before gave after its ReLU, without the question) scaled to unit length; "
+  "g2_avg of a 2S-RN is its published descriptor. gL_avg_raw and gL_max_raw: "
+  "the same without the scaling. L is at most the layer at which the question "
+  "joins. From pixels also conv_avg and conv_max over the cells of the last "
+  "convolution, and conv_rmac, R-MAC pooling of them. aggregate: the sum over "
+  "pairs of an AVF-RN. Not given: what is usual for the network"
+)
+_PAIRS = re.compile(r"g(\d+)_(avg|max)(_raw)?")
+_CELLS = ("avg", "max", "rmac")
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptor:
+  """One way to describe an image.
+
+  Attributes:
+    name: As above.
+    label: For tables and pictures.
+    layer: The layer of g_theta whose input is pooled, "conv", or "aggregate".
+    pooling: "avg", "max", "rmac", or "network" where the network does it.
+    unit_pairs: Whether each pair is scaled to unit length first.
+    metric: How images are compared in the literature: "euclidean" or "cosine".
+  """
+
+  name: str
+  label: str
+  layer: int | str
+  pooling: str
+  unit_pairs: bool = False
+  metric: str = "euclidean"
+
+  def metadata(self) -> dict:
+    """Returns what a features file says of it."""
+    return {k: v for k, v in dataclasses.asdict(self).items() if k != "name"}
+
+
+def network_name(model: ml_collections.ConfigDict) -> str:
+  """Returns "RN", "2S-RN" or "AVF-RN", by where the question joins."""
+  if model.question_layer >= len(model.g_units):
+    return "AVF-RN"
+  return "2S-RN" if model.question_layer else "RN"
+
+
+def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
+  """Returns the names of the usual descriptors of a network.
+
+  Args:
+    model: The `model` part of its config.
+  """
+  kind, layer = network_name(model), model.question_layer
+  names = {
+    "RN": ["g0_avg", "g0_avg_raw"],
+    "2S-RN": [f"g{layer}_avg", f"g{layer}_max"],
+    "AVF-RN": ["aggregate"],
+  }[kind]
+  if model.inputs == "pixels":
+    names += [f"conv_{pooling}" for pooling in _CELLS]
+  return names
+
+
+def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
+  """Returns the descriptor of a name, if the network has it.
+
+  Raises:
+    ValueError: There is no such name, or this network cannot give it.
+  """
+  network = network_name(model)
+  pairs = _PAIRS.fullmatch(name)
+  if pairs:
+    layer, pooling, raw = int(pairs[1]), pairs[2], bool(pairs[3])
+    last = min(model.question_layer, len(model.g_units))
+    if layer > last:
+      raise ValueError(
+        f"descriptor {name!r}: in this {network} the question joins at layer "
+        f"{model.question_layer} of {len(model.g_units)} of g_theta; what does "
+        f"not depend on it ends at the input of layer {last}: g{last}_{pooling}"
+      )
+    usual = network == "2S-RN" and layer == last
+    where = "" if usual else f" g{layer}"
+    suffix = " (raw pairs)" if raw else ""
+    label = f"{network}{where} {pooling}{suffix}"
+    return Descriptor(name, label, layer, pooling, unit_pairs=not raw)
+  if name.startswith("conv_") and name.removeprefix("conv_") in _CELLS:
+    if model.inputs != "pixels":
+      raise ValueError(
+        f"descriptor {name!r}: this network reads state descriptions and has "
+        "no convolutions"
+      )
+    pooling = name.removeprefix("conv_")
+    if pooling == "rmac":
+      # Never plain "R-MAC", which has another, larger network before it.
+      label = "R-MAC (RN CNN)"
+      return Descriptor(name, label, "conv", pooling, metric="cosine")
+    return Descriptor(name, f"{network} conv {pooling}", "conv", pooling)
+  if name == "aggregate":
+    if network != "AVF-RN":
+      raise ValueError(
+        "descriptor 'aggregate': only an AVF-RN sums its pairs before it reads "
+        f"the question; this is an {network}"
+      )
+    return Descriptor(name, network, "aggregate", "network")
+  raise ValueError(
+    f"no descriptor {name!r}; names are gL_avg, gL_max, gL_avg_raw, gL_max_raw "
+    "for a layer L of g_theta, conv_avg, conv_max, conv_rmac, aggregate; "
+    f"usual for this {network}: {', '.join(default_descriptors(model))}"
+  )

@@ -1,0 +1,188 @@
+"""From a checkpoint and scenes to a features file.
+
+    python launch.py --mode=extract --checkpoint=CHECKPOINT --workdir=W \
+        --config.data.dir=RECORDS --split=val
+    python launch.py --mode=extract --checkpoint=CHECKPOINT --workdir=W \
+        --images=FOLDER
+
+write W/features_val.npz and W/features_images.npz. Questions play no part:
+the descriptors are what a network knows of a scene before it is asked.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+from absl import logging
+
+from rn_jax.input_pipeline import prefetch
+from rn_jax.retrieval.extractor import Extractor, load_extractor
+from rn_jax.retrieval.features import (
+  Features,
+  FeaturesError,
+  load_features,
+  save_features,
+)
+from rn_jax.retrieval.sources import Source, image_source, split_source
+
+# Images between two saves; what a killed extraction loses at most.
+IMAGES_PER_PART = 1024
+_MOST_NAMED = 5  # of skipped files, in the log
+
+
+def extract_command(
+  checkpoint: str | os.PathLike,
+  workdir: Path,
+  *,
+  split: str | None = None,
+  images: Sequence[str] = (),
+  descriptors: Sequence[str] = (),
+  overrides: Mapping[str, Any] | None = None,
+) -> Path:
+  """Does what `launch.py --mode=extract` does.
+
+  Args:
+    checkpoint: See load_extractor.
+    workdir: Where features_<split>.npz goes.
+    split: Split of the records in config.data.dir; None: "val". With `images`
+      only the name of the file; None: "images".
+    images: Image files and folders, in place of records.
+    descriptors: Names; empty: what is usual for the network.
+    overrides: Values to put into the network's config, by dotted key.
+
+  Returns:
+    The path of the features file.
+
+  Raises:
+    CheckpointError: There is no usable checkpoint.
+    ValueError: The network cannot describe this so.
+    OSError: A file cannot be read or written.
+  """
+  extractor = load_extractor(checkpoint, descriptors, overrides)
+  config = extractor.config
+  if not images:
+    split = split or "val"
+    source = split_source(config.data, config.model.inputs, split)
+  elif config.model.inputs == "states":
+    raise ValueError(
+      "this network reads state descriptions, not images: give records, "
+      "--config.data.dir=RECORDS"
+    )
+  else:
+    source = image_source(images, config.data.image_size)
+  path = workdir / f"features_{split or 'images'}.npz"
+  features = extract(extractor, source, path)
+  for name, x in features.descriptors.items():
+    logging.info("%s: %s, %d x %d", name, features.label(name), *x.shape)
+  return path
+
+
+def extract(extractor: Extractor, source: Source, path: Path) -> Features:
+  """Describes all scenes of a source and writes the features file.
+
+  Parts of it are kept beside `path` until it is whole; the same call after an
+  interruption takes over those that are undamaged and of the same network,
+  scenes and descriptors.
+
+  Returns:
+    The features; as many rows as the source has scenes, less those that could
+    not be read.
+
+  Raises:
+    ValueError: Nothing could be read, or there are several processes.
+  """
+  if jax.process_count() > 1:
+    raise ValueError("extraction runs in one process, on all its devices")
+  job = _job_hash(extractor, source)
+  folder = path.parent / f"{path.stem}.parts"
+  folder.mkdir(parents=True, exist_ok=True)
+  starts = range(0, source.size, IMAGES_PER_PART)
+  part_path = {start: folder / f"{start:09d}.npz" for start in starts}
+  parts = {start: _load_part(part_path[start], job) for start in starts}
+  missing = [start for start in starts if parts[start] is None]
+  done = source.size - sum(
+    min(IMAGES_PER_PART, source.size - s) for s in missing
+  )
+  if done:
+    logging.info("Going on after %d of %d images", done, source.size)
+
+  def read(index: int):
+    start = missing[index]
+    return source.read(start, min(start + IMAGES_PER_PART, source.size))
+
+  with tqdm.tqdm(
+    total=source.size,
+    initial=done,
+    desc="describing",
+    unit=" images",
+    mininterval=1.0,
+  ) as progress:
+    chunks = prefetch(read, range(len(missing)))
+    for start, scenes in zip(missing, chunks, strict=True):
+      parts[start] = Features(
+        extractor(scenes.arrays),
+        scenes.image_index,
+        scenes.image_filename,
+        {"job": job, "skipped": scenes.skipped},
+      )
+      save_features(part_path[start], parts[start])
+      progress.update(len(scenes.image_index) + len(scenes.skipped))
+  features = _join(list(parts.values()), extractor, source)
+  save_features(path, features)
+  shutil.rmtree(folder)
+  return features
+
+
+def _job_hash(extractor: Extractor, source: Source) -> str:
+  job = [extractor.metadata, source.description, source.sha256, IMAGES_PER_PART]
+  return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+
+
+def _load_part(path: Path, job: str) -> Features | None:
+  """Returns a part if it is whole and of this job."""
+  if not path.exists():
+    return None
+  try:
+    part = load_features(path)
+  except FeaturesError as error:
+    logging.warning("Computing a part again: %s", error)
+    return None
+  return part if part.metadata.get("job") == job else None
+
+
+def _join(parts: list[Features], extractor: Extractor, source: Source):
+  skipped = [text for part in parts for text in part.metadata["skipped"]]
+  if skipped:
+    logging.warning(
+      "Skipped %d of %d files that are no readable images:\n  %s",
+      len(skipped),
+      source.size,
+      "\n  ".join([*skipped[:_MOST_NAMED], "..."][: len(skipped)]),
+    )
+  features = Features(
+    {
+      d.name: np.concatenate([part.descriptors[d.name] for part in parts])
+      for d in extractor.descriptors
+    },
+    np.concatenate([part.image_index for part in parts]),
+    np.concatenate([part.image_filename for part in parts]),
+    {
+      **extractor.metadata,
+      "source": source.description,
+      "skipped": skipped,
+      "created": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+    },
+  )
+  if not len(features):
+    raise ValueError(f"none of the {source.size} files is a readable image")
+  if len(features) + len(skipped) != source.size:
+    raise AssertionError("a scene was left out or described twice")
+  return features
