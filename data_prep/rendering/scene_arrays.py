@@ -1,0 +1,112 @@
+"""Scenes of CLEVR's JSON as arrays."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.rendering.geometry import BOUNDING_RADIUS, SHAPES
+
+SCALE = {"large": 0.7, "small": 0.35}  # half side, or radius, in world units
+MAX_OBJECTS = 10
+# CLEVR takes these eighths of a byte as linear light, not as sRGB.
+COLORS = {
+  "gray": (87, 87, 87),
+  "red": (173, 35, 35),
+  "blue": (42, 75, 215),
+  "green": (29, 105, 20),
+  "brown": (129, 74, 25),
+  "purple": (129, 38, 192),
+  "cyan": (41, 208, 208),
+  "yellow": (255, 238, 51),
+}
+
+
+class Objects(NamedTuple):
+  """The objects of one scene; every array starts with their number [N].
+
+  Attributes:
+    center: World coordinates [N, 3].
+    scale: Half side or radius in world units [N].
+    cosine: Of the rotation about the vertical axis [N].
+    sine: Likewise.
+    shape: Index into geometry.SHAPES [N].
+    bound: Radius of the sphere around the object, in world units [N].
+    is_metal: Whether it is of metal, not of rubber [N].
+    color: Linear RGB in [0, 1], [N, 3].
+  """
+
+  center: np.ndarray
+  scale: np.ndarray
+  cosine: np.ndarray
+  sine: np.ndarray
+  shape: np.ndarray
+  bound: np.ndarray
+  is_metal: np.ndarray
+  color: np.ndarray
+
+
+def objects_of(scene: dict) -> Objects:
+  """The objects of a scene, float32 but for `shape` and `is_metal`.
+
+  Raises:
+    ValueError: An object is not as CLEVR describes it.
+  """
+  rows = scene.get("objects")
+  if not isinstance(rows, Sequence) or not rows:
+    raise ValueError("the scene has no objects")
+  if len(rows) > MAX_OBJECTS:
+    raise ValueError(f"{len(rows)} objects; at most {MAX_OBJECTS} can be drawn")
+  for i, row in enumerate(rows):
+    try:
+      _check(row)
+    except (KeyError, TypeError, ValueError) as error:
+      raise ValueError(
+        f"object {i} is not as CLEVR describes it ({error!r})"
+      ) from error
+  # The generator hands Blender, which wants radians, the number of degrees.
+  rotation = np.array([row["rotation"] for row in rows], float)
+  shape = np.array([SHAPES.index(row["shape"]) for row in rows], np.int32)
+  scale = _floats([SCALE[row["size"]] for row in rows])
+  return Objects(
+    center=_floats([row["3d_coords"] for row in rows]),
+    scale=scale,
+    cosine=_floats(np.cos(rotation)),
+    sine=_floats(np.sin(rotation)),
+    shape=shape,
+    bound=_floats(BOUNDING_RADIUS)[shape] * scale,
+    is_metal=np.array([row["material"] == "metal" for row in rows]),
+    color=_floats([COLORS[row["color"]] for row in rows]) / np.float32(255),
+  )
+
+
+def _floats(numbers) -> np.ndarray:
+  return np.asarray(numbers, np.float32)
+
+
+def _check(row: dict) -> None:
+  for name, known in (
+    ("shape", SHAPES),
+    ("size", SCALE),
+    ("material", ("rubber", "metal")),
+    ("color", COLORS),
+  ):
+    if row[name] not in known:
+      raise ValueError(f"{name} {row[name]!r} is none of {', '.join(known)}")
+  place = np.array(row["3d_coords"], float)
+  if place.shape != (3,) or not np.isfinite([*place, row["rotation"]]).all():
+    raise ValueError("3d_coords and rotation must be finite numbers")
+
+
+def padded(objects: Objects) -> Objects:
+  """The same with MAX_OBJECTS rows: tiny spheres far below the ground."""
+  missing = MAX_OBJECTS - len(objects.scale)
+  fill = Objects([0, 0, -1e4], 1e-3, 1, 0, 0, 1e-3, False, [0, 0, 0])
+
+  def pad(rows, row):
+    extra = np.broadcast_to(
+      np.array(row, rows.dtype), (missing, *rows[0].shape)
+    )
+    return np.concatenate([rows, extra])
+
+  return Objects(*map(pad, objects, fill))
