@@ -36,11 +36,13 @@ def draw_images(folder: Path, scenes: int) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
 
 
-def batches(dataset: Dataset, batch_size: int, per_scene: int, scenes: bool):
-  """Returns a function that makes the next training batch."""
+def batches(dataset: Dataset, batch_size: int, per_scene: int, gather: bool):
+  """Returns a function that makes the next batch, or only its indices."""
   order = TrainOrder(dataset.questions["scene"], batch_size, per_scene, 0)
   steps = itertools.count()
-  return lambda: make_batch(dataset, order(next(steps)), scenes)
+  if not gather:
+    return lambda: order(next(steps))
+  return lambda: make_batch(dataset, order(next(steps)))
 
 
 def run(
@@ -93,9 +95,9 @@ def run(
     for per_scene in (1, 10):
       next_batch = partial(batches, datasets["pixels"], batch_size, per_scene)
       variants = {
-        "indices of scenes": next_batch(scenes=False),
+        "indices": next_batch(gather=False),
         "states": batches(datasets["states"], batch_size, per_scene, True),
-        "images": next_batch(scenes=True),
+        "images": next_batch(gather=True),
       }
       stage = f"batch, {per_scene} a scene"
       compare(stage, variants, batch_size // per_scene, batch_size, 0.3)

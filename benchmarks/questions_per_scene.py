@@ -49,7 +49,7 @@ def run(
       ("together", questions_per_scene),
     ):
       groups = group_questions(dataset.questions["scene"], per_call)
-      batch = make_batch(dataset, groups, with_scenes=True)
+      batch = make_batch(dataset, groups)
       batches[variant] = jax.device_put(batch)
     together = batches["together"]
     variables = jax.jit(model.init)(jax.random.key(0), together)

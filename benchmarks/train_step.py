@@ -43,26 +43,22 @@ class Trainer:
     model = make_model(config, NUM_WORDS, NUM_ANSWERS)
     schedule = make_schedule(config.optimizer, order.steps_per_epoch, 1000)
     optimizer = make_optimizer(config.optimizer, schedule)
-    example = input_pipeline.make_batch(dataset, order(0)[:1], True)
+    example = input_pipeline.make_batch(dataset, order(0)[:1])
     fresh = jax.jit(lambda: init_state(model, optimizer, example, 0))
     self._state = parallel.replicate(fresh())
-    self._scenes = parallel.replicate(dataset.scenes) if data.on_device else {}
+    feed = input_pipeline.Feed(dataset, data.on_device)
+    self._tables = feed.tables
     self._step = parallel.pmap_train_step(
       make_train_step(model, optimizer, schedule, config)
     )
-
-    def make(step):
-      batch = input_pipeline.make_batch(
-        dataset, order(step), not data.on_device
-      )
-      return parallel.split_over_devices(batch)
-
-    self._batches = input_pipeline.prefetch(make, range(10**9))
+    self._batches = input_pipeline.prefetch(
+      lambda step: feed.batch(order(step)), range(10**9)
+    )
     stack.enter_context(contextlib.closing(self._batches))
 
   def __call__(self):
     self._state, metrics = self._step(
-      self._state, self._scenes, next(self._batches)
+      self._state, self._tables, next(self._batches)
     )
     return metrics["loss"]
 

@@ -20,7 +20,7 @@ from rn_jax.steps import make_model, make_predict_step
 class Predictor:
   """Answers every question of a split, once.
 
-  The compiled step and the scenes in device memory are kept between calls.
+  The compiled step and the split in device memory are kept between calls.
   """
 
   def __init__(
@@ -36,10 +36,7 @@ class Predictor:
     devices = jax.device_count()
     size = -(-config.eval.batch_size // devices) * devices
     self._dataset = dataset
-    self._with_scenes = not config.data.on_device
-    self._scenes = (
-      parallel.replicate(dataset.scenes) if config.data.on_device else {}
-    )
+    self._feed = input_pipeline.Feed(dataset, config.data.on_device)
     self._step = parallel.pmap_predict_step(make_predict_step(model))
     groups = input_pipeline.group_questions(
       dataset.questions["scene"],
@@ -60,16 +57,9 @@ class Predictor:
       true one, each [Q], in the order of the dataset's questions.
     """
 
-    def make(index):
-      groups = parallel.local_rows(self._groups[index])
-      batch = input_pipeline.make_batch(
-        self._dataset, groups, self._with_scenes
-      )
-      return parallel.split_over_devices(batch)
-
     results = {}
     seen = np.zeros(self._dataset.num_questions, np.int32)
-    batches = input_pipeline.prefetch(make, range(len(self._groups)))
+    batches = input_pipeline.prefetch(self._feed.batch, self._groups)
     progress = tqdm.tqdm(
       batches,
       total=len(self._groups),
@@ -89,7 +79,7 @@ class Predictor:
 
     waiting = None  # fetched a batch late, so that the device need not wait
     for groups, batch in zip(self._groups, progress, strict=True):
-      predictions = self._step(variables, self._scenes, batch)
+      predictions = self._step(variables, self._feed.tables, batch)
       if waiting is not None:
         collect(*waiting)
       waiting = groups, predictions

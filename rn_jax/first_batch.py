@@ -35,7 +35,7 @@ def draw(
     config: The whole config.
   """
   groups = groups[:_NUM_SCENES]
-  batch = make_batch(dataset, groups, with_scenes=True)
+  batch = make_batch(dataset, groups)
   pictures = batch.get("image", batch.get("objects"))
   if config.data.augment:
     keys = jax.random.split(stream(config.seed, "first_batch"), len(groups))

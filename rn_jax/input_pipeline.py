@@ -1,15 +1,19 @@
 """Batches by index: which questions a step reads, and with which scenes.
 
 A batch is S scenes with K questions each: a scene's image is encoded once for
-all its questions.
+all its questions. The same code gathers it from tables, in the host's memory
+or on the device.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from typing import Any
 
+import jax
 import numpy as np
 
+from rn_jax import parallel
 from rn_jax.dataset import Dataset
 
 # Questions of a scene that are evaluated together; CLEVR has ten a scene.
@@ -47,36 +51,83 @@ def group_questions(
   return groups if rng is None else rng.permutation(groups)
 
 
-def make_batch(
-  dataset: Dataset, groups: np.ndarray, with_scenes: bool
-) -> dict[str, np.ndarray]:
-  """Gathers groups of questions.
+def make_tables(dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
+  """Returns all that batches are gathered from: `questions` and `scenes`."""
+  names = ("question", "question_length", "answer", "scene")
+  questions = {name: dataset.questions[name] for name in names}
+  return {"questions": questions, "scenes": dataset.scenes}
+
+
+def gather(tables: dict[str, dict[str, Any]], groups: Any) -> dict[str, Any]:
+  """Gathers groups of questions, with NumPy or under a trace of JAX.
 
   Args:
-    dataset: Where from.
+    tables: From `make_tables`.
     groups: [S, K] question numbers, -1 for none; a group that is all -1 is
       padding of the batch.
-    with_scenes: Also gather the scenes' arrays; otherwise `image_index` stands
-      for them.
 
   Returns:
     `question` [S, K, T]; `question_length`, `answer`, `mask` (which places
-    hold a question) [S, K]; `image_index` [S], rows of dataset.scenes; with
-    scenes also `image` or `objects` and `object_mask`.
+    hold a question) [S, K]; `image` [S, H, W, 3], or `objects` [S, N, 7] and
+    `object_mask` [S, N].
   """
-  rows = np.maximum(groups, 0)
+  questions = tables["questions"]
+  rows = groups.clip(0)
   batch = {
-    name: dataset.questions[name][rows]
+    name: questions[name][rows].astype(np.int32)
     for name in ("question", "question_length", "answer")
   }
   batch["mask"] = groups >= 0
-  image_index = dataset.questions["scene"][rows[:, 0]]
-  if with_scenes:
-    for name, values in dataset.scenes.items():
-      batch[name] = values[image_index]
-  else:
-    batch["image_index"] = image_index
+  scene = questions["scene"][rows[:, 0]]
+  for name, values in tables["scenes"].items():
+    batch[name] = values[scene]
   return batch
+
+
+def make_batch(dataset: Dataset, groups: np.ndarray) -> dict[str, np.ndarray]:
+  """Gathers groups of questions from a split; see `gather`."""
+  return gather(make_tables(dataset), groups)
+
+
+class Feed:
+  """Brings batches to the steps: as indices, or gathered by the host.
+
+  Attributes:
+    tables: What the steps gather from, on every local device; empty if the
+      host gathers.
+  """
+
+  def __init__(self, dataset: Dataset, on_device: bool):
+    """Puts the tables on the devices, if they are to be there."""
+    self._host_tables = make_tables(dataset)
+    self._on_device = on_device
+    self.tables = parallel.replicate(self._host_tables) if on_device else {}
+
+  def batch(self, groups: np.ndarray) -> dict[str, jax.Array]:
+    """Returns this process's share of a global batch, on its devices.
+
+    Args:
+      groups: [S, K] question numbers; [n, S, K] for n updates.
+
+    Returns:
+      What `complete` takes, with leading axes [devices, S / devices] or
+      [devices, n, S / devices].
+    """
+    axis = groups.ndim - 2
+    groups = parallel.local_rows(groups.astype(np.int32), axis)
+    if self._on_device:
+      batch = {"groups": groups}
+    elif axis:
+      parts = [gather(self._host_tables, part) for part in groups]
+      batch = {k: np.stack([part[k] for part in parts]) for k in parts[0]}
+    else:
+      batch = gather(self._host_tables, groups)
+    return parallel.split_over_devices(batch, axis)
+
+
+def complete(tables: dict, batch: dict[str, jax.Array]) -> dict:
+  """Gathers, in a step, what a batch of indices stands for."""
+  return gather(tables, batch["groups"]) if tables else batch
 
 
 class TrainOrder:
@@ -136,7 +187,7 @@ class TrainOrder:
     )
 
 
-def prefetch(make: Callable[[int], dict], steps: range) -> Iterator[dict]:
+def prefetch(make: Callable[[Any], Any], steps: Iterable) -> Iterator[Any]:
   """Yields make(step) for each step, made two steps ahead in a thread."""
   with futures.ThreadPoolExecutor(1) as pool:
     pending = collections.deque()

@@ -93,22 +93,26 @@ def first_process_first(name: str) -> Iterator[None]:
     multihost_utils.sync_global_devices(name)
 
 
-def local_rows(groups: np.ndarray) -> np.ndarray:
-  """Returns this process's part of the rows of a global batch."""
-  size = len(groups) // jax.process_count()
-  start = jax.process_index() * size
-  return groups[start : start + size]
+def local_rows(groups: np.ndarray, axis: int = 0) -> np.ndarray:
+  """Returns this process's part of a global batch, whose rows an axis holds."""
+  parts = np.split(groups, jax.process_count(), axis)
+  return parts[jax.process_index()]
 
 
-def split_over_devices(batch: Mapping[str, np.ndarray]) -> dict:
-  """Puts [S, ...] on the local devices as [devices, S / devices, ...]."""
+def split_over_devices(batch: Mapping[str, np.ndarray], axis: int = 0) -> dict:
+  """Puts arrays on the local devices, each with its part of an axis.
+
+  [..., S, ...] becomes [devices, ..., S / devices, ...].
+  """
   devices = jax.local_device_count()
-  split = {
-    name: values.reshape(devices, -1, *values.shape[1:])
-    for name, values in batch.items()
-  }
+
+  def split(values):
+    shape = values.shape[:axis], (devices, -1), values.shape[axis + 1 :]
+    return np.moveaxis(values.reshape(*shape[0], *shape[1], *shape[2]), axis, 0)
+
   sharding = NamedSharding(_local_mesh(), PartitionSpec(AXIS))
-  return jax.device_put(split, sharding)
+  batch = {name: split(values) for name, values in batch.items()}
+  return jax.device_put(batch, sharding)
 
 
 def example_keys(key: jax.Array, size: int) -> jax.Array:
@@ -132,8 +136,31 @@ def gather_over_devices(tree: Any) -> Any:
   return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
 
 
+def several_updates(step: Callable) -> Callable:
+  """Makes one call of several updates, so that the host is asked less often.
+
+  Args:
+    step: step(state, tables, batch) -> (state, metrics).
+
+  Returns:
+    steps(state, tables, batches) -> (state, metrics), where batches and
+    metrics have a leading axis [n] of updates. One update compiles to the
+    same program as step itself.
+  """
+
+  def steps(state, tables, batches):
+    if jax.tree.leaves(batches)[0].shape[0] == 1:
+      state, metrics = step(
+        state, tables, jax.tree.map(lambda x: x[0], batches)
+      )
+      return state, jax.tree.map(lambda x: x[None], metrics)
+    return jax.lax.scan(lambda s, b: step(s, tables, b), state, batches)
+
+  return steps
+
+
 def pmap_train_step(step: Callable) -> Callable:
-  """Maps step(state, scenes, batch) -> (state, metrics); donates the state."""
+  """Maps step(state, tables, batch) -> (state, metrics); donates the state."""
   return jax.pmap(
     step,
     AXIS,
@@ -144,5 +171,5 @@ def pmap_train_step(step: Callable) -> Callable:
 
 
 def pmap_predict_step(step: Callable) -> Callable:
-  """Maps step(variables, scenes, batch) -> predictions of the whole batch."""
+  """Maps step(variables, tables, batch) -> predictions of the whole batch."""
   return jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None)

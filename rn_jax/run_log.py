@@ -1,10 +1,12 @@
 """What a run writes beside its checkpoints, and what it says."""
 
+import contextlib
 import datetime
 import json
 import logging
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,21 +126,37 @@ class Progress:
   def __init__(self, start: int, stop: int, batch_size: int):
     self._stop, self._batch_size = stop, batch_size
     self._step, self._time = start, time.monotonic()
+    self._waited = 0.0
+
+  @contextlib.contextmanager
+  def waiting(self) -> Iterator[None]:
+    """Counts the time of its block as time without input.
+
+    The device may be busy with earlier updates meanwhile: what it waits is at
+    most that.
+    """
+    started = time.monotonic()
+    yield
+    self._waited += time.monotonic() - started
 
   def pause(self, seconds: float) -> None:
     """Leaves out time that was not spent on updates."""
     self._time += seconds
 
   def report(self, step: int, epoch: float, metrics: dict) -> dict[str, float]:
-    """Logs a line and returns {"samples_per_second": ...}."""
+    """Logs a line and returns `samples_per_second` and `host_wait_ms`.
+
+    The latter is the time without input, per update.
+    """
     now = time.monotonic()
     elapsed = max(now - self._time, 1e-9)
     rate = (step - self._step) / elapsed
-    self._step, self._time = step, now
+    wait = 1e3 * self._waited / (step - self._step)
+    self._step, self._time, self._waited = step, now, 0.0
     left = datetime.timedelta(seconds=round((self._stop - step) / rate))
     absl_logging.info(
       "step %d/%d  epoch %.2f  loss %.4f  accuracy %.1f %%  %.0f questions/s  "
-      "ETA %s",
+      "ETA %s  waited %.2f ms an update",
       step,
       self._stop,
       epoch,
@@ -146,5 +164,9 @@ class Progress:
       100 * metrics["accuracy"],
       rate * self._batch_size,
       left,
+      wait,
     )
-    return {"samples_per_second": rate * self._batch_size}
+    return {
+      "samples_per_second": rate * self._batch_size,
+      "host_wait_ms": wait,
+    }

@@ -15,6 +15,7 @@ class StopSignals:
 
   def __init__(self):
     self._received: int | None = None
+    self._calls = 0
     self._previous: dict[int, object] = {}
 
   def __enter__(self) -> "StopSignals":
@@ -33,13 +34,15 @@ class StopSignals:
     signal.signal(number, self._previous[number])
 
   def exit_code(self, step: int) -> int | None:
-    """Returns the exit code to stop with after this update, or None.
+    """Returns the exit code to stop with after update `step`, or None.
 
-    In a run of several processes all of them stop after the same update,
-    whichever of them got SIGTERM.
+    In a run of several processes all of them call it after the same updates,
+    and all stop after the same one, whichever of them got SIGTERM.
     """
+    self._calls += 1
     if jax.process_count() > 1:
-      if multihost_utils.reached_preemption_sync_point(step):
+      # They agree on the next but one call; updates may come several at once.
+      if multihost_utils.reached_preemption_sync_point(self._calls):
         return 128 + signal.SIGTERM
       return None
     return None if self._received is None else 128 + self._received

@@ -9,6 +9,7 @@ import optax
 
 from rn_jax import parallel
 from rn_jax.augmentation import augment
+from rn_jax.input_pipeline import complete
 from rn_jax.models import RelationNetwork
 from rn_jax.rng import stream
 from rn_jax.train_state import TrainState
@@ -53,14 +54,6 @@ def init_state(
   )
 
 
-def add_scenes(scenes: dict, batch: dict) -> dict:
-  """Joins a batch with its rows of the scenes kept on the device, if any."""
-  if not scenes:
-    return batch
-  rows = {name: x[batch["image_index"]] for name, x in scenes.items()}
-  return {**batch, **rows}
-
-
 def _cross_entropy(logits: jax.Array, batch: dict) -> jax.Array:
   """Returns the loss of each question, [S, K]; 0 where there is none."""
   answer = jnp.maximum(batch["answer"], 0)
@@ -77,15 +70,15 @@ def make_train_step(
   """Makes the update of one device's share of a global batch.
 
   Returns:
-    step(state, scenes, batch) -> (state, metrics), to be mapped by
+    step(state, tables, batch) -> (state, metrics), to be mapped by
     parallel.pmap_train_step. Loss and gradient are means over the questions
     of the global batch, so the result does not depend on the device count.
   """
   dropout_stream = stream(config.seed, "dropout")
   augment_stream = stream(config.seed, "augment")
 
-  def step(state: TrainState, scenes: dict, batch: dict):
-    batch = add_scenes(scenes, batch)
+  def step(state: TrainState, tables: dict, batch: dict):
+    batch = complete(tables, batch)
     size = batch["mask"].shape[0]
 
     def keys(root):
@@ -136,13 +129,13 @@ def make_predict_step(model: RelationNetwork) -> Callable:
   """Makes the answers of one device's share of a global batch.
 
   Returns:
-    step(variables, scenes, batch) -> `answer` [S, K] int32, its `probability`
+    step(variables, tables, batch) -> `answer` [S, K] int32, its `probability`
     and the `loss` of the true one, of the whole global batch on each device;
     to be mapped by parallel.pmap_predict_step.
   """
 
-  def step(variables: dict, scenes: dict, batch: dict):
-    batch = add_scenes(scenes, batch)
+  def step(variables: dict, tables: dict, batch: dict):
+    batch = complete(tables, batch)
     logits, _ = model.apply(variables, batch)
     predictions = {
       "answer": logits.argmax(-1).astype(jnp.int32),

@@ -1,9 +1,10 @@
 """Training: from a config and records to checkpoints and metrics."""
 
+import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -79,7 +80,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   )
   schedule = make_schedule(config.optimizer, order.steps_per_epoch, num_steps)
   optimizer = make_optimizer(config.optimizer, schedule)
-  example = input_pipeline.make_batch(dataset, order(0)[:1], with_scenes=True)
+  example = input_pipeline.make_batch(dataset, order(0)[:1])
 
   def fresh_state():
     return init_state(model, optimizer, example, config.seed)
@@ -102,7 +103,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
         order=order,
         num_steps=num_steps,
         step=parallel.pmap_train_step(
-          make_train_step(model, optimizer, schedule, config)
+          parallel.several_updates(
+            make_train_step(model, optimizer, schedule, config)
+          )
         ),
         predict=predict,
         checkpointer=checkpointer,
@@ -111,8 +114,12 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       run.fit(parallel.replicate(state))
     checkpointer.wait()
     variables, meta = load_model(workdir)
-    logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
-    result = evaluate.score(validation, predict(parallel.replicate(variables)))
+    if run.scored is not None and run.scored[0] == meta["step"]:
+      result = run.scored[1]  # the last is the best
+    else:
+      logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
+      predictions = predict(parallel.replicate(variables))
+      result = evaluate.score(validation, predictions)
 
   result["question_only_accuracy"] = _question_only(dataset, validation)
   path = evaluate.write_evaluation(workdir, result, validation.split)
@@ -165,7 +172,12 @@ def _restore(
 
 @dataclasses.dataclass
 class _Run:
-  """The training loop and what it works with."""
+  """The training loop and what it works with.
+
+  Attributes:
+    step: The mapped function of several updates.
+    scored: The step and the scores of the last evaluation.
+  """
 
   config: ml_collections.ConfigDict
   dataset: Dataset
@@ -176,6 +188,7 @@ class _Run:
   predict: evaluate.Predictor
   checkpointer: Checkpointer
   log: run_log.MetricsLog
+  scored: tuple[int, dict] | None = None
 
   def fit(self, state: TrainState) -> None:
     """Runs all updates that are left."""
@@ -187,21 +200,21 @@ class _Run:
     progress = run_log.Progress(start, self.num_steps, train.batch_size)
     pending: list[dict] = []
     saved_at = time.monotonic()
-    scenes = (
-      parallel.replicate(self.dataset.scenes)
-      if self.config.data.on_device
-      else {}
-    )
+    feed = input_pipeline.Feed(self.dataset, self.config.data.on_device)
     batches = input_pipeline.prefetch(
-      self._make_batch, range(start, self.num_steps)
+      lambda steps: feed.batch(np.stack([self.order(step) for step in steps])),
+      self._dispatches(start),
     )
-    with StopSignals() as signals:
-      for done, batch in enumerate(batches, start=start + 1):
-        state, step_metrics = self.step(state, scenes, batch)
+    with StopSignals() as signals, contextlib.closing(batches):
+      for steps in self._dispatches(start):
+        with progress.waiting():
+          batch = next(batches)
+        state, step_metrics = self.step(state, feed.tables, batch)
         pending.append(step_metrics)
+        done = steps.stop
         exit_code = signals.exit_code(done)
         evaluation_due = self._evaluation_due(done)
-        log_due = done % train.log_every == 0
+        log_due = self._log_due(done)
         if log_due or evaluation_due or exit_code is not None:
           # Waiting for the metrics only here keeps the device busy between.
           summary = self._summarize(done, pending)
@@ -227,11 +240,31 @@ class _Run:
           )
           raise SystemExit(exit_code)
 
-  def _make_batch(self, step: int) -> dict[str, np.ndarray]:
-    groups = parallel.local_rows(self.order(step))
-    on_device = self.config.data.on_device
-    batch = input_pipeline.make_batch(self.dataset, groups, not on_device)
-    return parallel.split_over_devices(batch)
+  def _dispatches(self, start: int) -> Iterator[range]:
+    """Yields the updates (from 0) of each call of the step.
+
+    Either as many as the config says or one, so that no more than two
+    programs are compiled; and never past an update after which there is
+    something to do.
+    """
+    size = self.config.train.updates_per_dispatch or self._default_updates()
+    while start < self.num_steps:
+      whole = range(start, start + size)
+      free = not any(self._pause_due(step) for step in whole[1:])
+      steps = whole if free and whole.stop <= self.num_steps else whole[:1]
+      yield steps
+      start = steps.stop
+
+  def _default_updates(self) -> int:
+    """Calls cost nothing on a CPU; batches sent from the host are large."""
+    on_cpu = jax.default_backend() == "cpu"
+    return 1 if on_cpu or not self.config.data.on_device else 10
+
+  def _pause_due(self, done: int) -> bool:
+    return self._log_due(done) or self._evaluation_due(done)
+
+  def _log_due(self, done: int) -> bool:
+    return done % self.config.train.log_every == 0
 
   def _epoch(self, done: int) -> float:
     return done / self.order.steps_per_epoch
@@ -243,24 +276,31 @@ class _Run:
 
   def _summarize(self, done: int, pending: list[dict]) -> dict[str, float]:
     """Means of loss and accuracy since the last time; the rest as it is."""
-    values = jax.device_get(pending)
-    for step, at_step in enumerate(values, start=done - len(values) + 1):
-      for name, value in at_step.items():
-        if not np.isfinite(value):
-          raise FloatingPointError(
-            f"{name} is {value} at update {step}; the last checkpoint before "
-            "it is kept. Try a lower --config.optimizer.learning_rate"
-          )
-    summary = {name: float(value) for name, value in values[-1].items()}
-    for name in ("loss", "accuracy"):
-      summary[name] = float(np.mean([v[name] for v in values]))
-    return summary
+    parts = jax.device_get(pending)
+    values = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    bad = [
+      (np.argmin(ok), k)
+      for k, v in values.items()
+      if not (ok := np.isfinite(v)).all()
+    ]
+    if bad:
+      index, name = min(bad)
+      raise FloatingPointError(
+        f"{name} is {values[name][index]} at update "
+        f"{done - len(values[name]) + 1 + index}; the last checkpoint before "
+        "it is kept. Try a lower --config.optimizer.learning_rate"
+      )
+    return {
+      name: float(v.mean() if name in ("loss", "accuracy") else v[-1])
+      for name, v in values.items()
+    }
 
   def _evaluate_and_save(self, done: int, state: TrainState) -> float:
     """Returns the seconds it took."""
     started = time.monotonic()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     scores = evaluate.score(self.validation, self.predict(variables))
+    self.scored = done, scores
     summary = {k: scores[k] for k in ("accuracy", "loss", "invalid_rate")}
     for part in ("by_answer_class", "by_question_type"):
       for name, entry in scores[part].items():

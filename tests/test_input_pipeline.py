@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,8 +11,10 @@ from rn_jax.clevr import ATTRIBUTES, tokenize
 from rn_jax.dataset import load_dataset, pad_questions
 from rn_jax.input_pipeline import (
   TrainOrder,
+  gather,
   group_questions,
   make_batch,
+  make_tables,
   prefetch,
 )
 
@@ -126,10 +129,15 @@ def test_batches_with_scenes_and_with_indices_agree(make_config):
   groups = np.concatenate(
     [group_questions(dataset.questions["scene"], 4)[:5], np.full((1, 4), -1)]
   )
-  sent = make_batch(dataset, groups, with_scenes=True)
-  indexed = make_batch(dataset, groups, with_scenes=False)
+  sent = make_batch(dataset, groups)
+  indexed = jax.jit(gather)(make_tables(dataset), groups)
+  assert sent.keys() == indexed.keys()
+  for name, values in sent.items():
+    assert values.dtype == indexed[name].dtype, name
+    np.testing.assert_array_equal(values, indexed[name])
+  scene = dataset.questions["scene"][groups[:5, 0]]
   for name, values in dataset.scenes.items():
-    np.testing.assert_array_equal(sent[name], values[indexed["image_index"]])
+    np.testing.assert_array_equal(sent[name][:5], values[scene])
   np.testing.assert_array_equal(sent["mask"], groups >= 0)
   row, column = 1, 2
   number = groups[row, column]

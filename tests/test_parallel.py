@@ -21,7 +21,7 @@ import pytest
 from rn_jax import parallel
 from rn_jax.checkpoint import load_model
 from rn_jax.dataset import load_dataset
-from rn_jax.input_pipeline import TrainOrder, make_batch
+from rn_jax.input_pipeline import Feed, TrainOrder, make_batch
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import (
   init_state,
@@ -95,6 +95,9 @@ def workdirs(records_dir, tmp_path_factory):
   return {name: root / name for name in runs}
 
 
+_TIMES = ("time", "train/samples_per_second", "train/host_wait_ms")
+
+
 def read(workdir):
   variables, _ = load_model(workdir, "latest")
   lines = [
@@ -121,7 +124,7 @@ def test_devices_and_processes_make_no_difference(name, workdirs):
     for key, value in expected_line.items():
       if value is None:
         assert line[key] is None, key
-      elif key not in ("time", "train/samples_per_second"):
+      elif key not in _TIMES:
         assert line[key] == pytest.approx(value, rel=2e-3, abs=1e-5), key
   assert result["num_examples"] == expected_result["num_examples"] == 20
   leaves = jax.tree_util.tree_leaves_with_path(expected)
@@ -235,11 +238,11 @@ def test_the_steps_lower_for_accelerators(platform, name, make_config):
   )
   schedule = make_schedule(config.optimizer, order.steps_per_epoch, 10)
   optimizer = make_optimizer(config.optimizer, schedule)
-  batch = make_batch(dataset, order(0), with_scenes=False)
-  example = make_batch(dataset, order(0)[:1], with_scenes=True)
+  feed = Feed(dataset, on_device=True)
+  batch = feed.batch(order(0))
+  example = make_batch(dataset, order(0)[:1])
   state = jax.eval_shape(lambda: init_state(model, optimizer, example, 0))
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  batch = parallel.split_over_devices(batch)
   for mapped, first in (
     (
       parallel.pmap_train_step(
@@ -250,7 +253,7 @@ def test_the_steps_lower_for_accelerators(platform, name, make_config):
     (parallel.pmap_predict_step(make_predict_step(model)), variables),
   ):
     exported = jax.export.export(jax.jit(mapped), platforms=[platform])(
-      first, dataset.scenes, batch
+      first, feed.tables, batch
     )
     assert exported.platforms == (platform,)
     assert "stablehlo.dot_general" in exported.mlir_module()
@@ -278,11 +281,10 @@ def test_the_training_step_compiles_once(make_config):
     return step(*args)
 
   mapped = parallel.pmap_train_step(counted)
-  example = make_batch(dataset, order(0)[:1], with_scenes=True)
+  example = make_batch(dataset, order(0)[:1])
   state = parallel.replicate(init_state(model, optimizer, example, 0))
-  scenes = parallel.replicate(dataset.scenes)
+  feed = Feed(dataset, on_device=True)
   for number in range(3):
-    batch = make_batch(dataset, order(number), with_scenes=False)
-    state, _ = mapped(state, scenes, parallel.split_over_devices(batch))
+    state, _ = mapped(state, feed.tables, feed.batch(order(number)))
   assert int(state.step) == 3
   assert len(traces) == 1
