@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import struct
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from data_prep.records_folder import state_file, write_text
 from rn_jax import records
+from rn_jax.processes import exit_with_parent
 
 SCENES_PER_SHARD = 512
 
@@ -63,16 +63,6 @@ def write_shard_of_scenes(
 
 def _write_sources(path, sources, build, progress=lambda: None) -> dict:
   return write_shard_of_scenes(path, map(build, sources), progress)
-
-
-def _exit_with_parent() -> None:
-  """Ends a worker whose parent was killed; it would wait for work forever."""
-
-  def watch():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-  threading.Thread(target=watch, daemon=True).start()
 
 
 def write_shards(
@@ -134,7 +124,7 @@ def write_shards(
       executor = futures.ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_exit_with_parent,
+        initializer=exit_with_parent,
       )
       try:
         jobs = {

@@ -104,6 +104,24 @@ class SceneGraphs:
     return digest.hexdigest()
 
 
+def load_scenes(
+  scenes: str | os.PathLike | None = None,
+  records_dir: str | os.PathLike | None = None,
+  split: str = "val",
+) -> SceneGraphs:
+  """Reads scene graphs from a scenes file, or from a split of records.
+
+  Raises:
+    RecordError: The records are unusable.
+    SceneError: The file or a scene is unusable, or not just one is named.
+  """
+  if (scenes is None) == (records_dir is None):
+    raise SceneError("name a scenes file or a records folder (one of the two)")
+  if scenes is not None:
+    return read_scene_graphs(scenes)
+  return read_records(records_dir, split)
+
+
 def read_scene_graphs(path: str | os.PathLike) -> SceneGraphs:
   """Reads a scenes file of CLEVR, or one generated here.
 
