@@ -8,7 +8,6 @@ state carries a key made from the arguments and the content of the sources.
 import hashlib
 import json
 import multiprocessing
-import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
