@@ -1,0 +1,219 @@
+"""Computes which scenes are alike: graph edit distances of queries to all.
+
+    python -m rn_jax.retrieval.ground_truth --output=v2_soft.npz \
+        --scenes=CLEVR_v1.0/scenes/CLEVR_val_scenes.json
+
+compares the first 501 scenes with all of the file (--records_dir=DIR
+--split=val reads a records folder instead). --method is v1, v2 or exact, see
+bipartite.py and exact.py for the rules. The file that it writes is described
+in ground_truth_file.py. Run it again after an interruption: blocks of queries
+that were finished are kept.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+from tqdm import tqdm
+
+from rn_jax.records import RecordError
+from rn_jax.retrieval.bipartite import MATCHES
+from rn_jax.retrieval.blocks import (
+  METHODS,
+  Parts,
+  compare,
+  compare_blocks,
+  distance_function,
+)
+from rn_jax.retrieval.ground_truth_file import (
+  GroundTruth,
+  GroundTruthError,
+  describe,
+  load_ground_truth,
+  save_ground_truth,
+)
+from rn_jax.retrieval.scene_graph import SceneError, SceneGraphs, load_scenes
+
+NUM_QUERIES = 501  # as published
+_BLOCK = 8  # queries
+
+
+def compute(
+  scenes: SceneGraphs,
+  output: str | os.PathLike,
+  method: str = "v2",
+  match: str = "soft",
+  *,
+  quirk: bool = False,
+  tie_break: bool = False,
+  queries: Sequence[int] | None = None,
+  workers: int | None = None,
+) -> GroundTruth:
+  """Computes a ground truth and writes it; a finished one is reused.
+
+  Args:
+    scenes: The database.
+    output: File to write; a folder beside it holds finished blocks meanwhile.
+    method: One of METHODS.
+    match: One of `bipartite.MATCHES`.
+    quirk: v2 as its published code computed it, see `bipartite.edge_costs`.
+    tie_break: See `bipartite.v1`.
+    queries: Image indices; None: the first NUM_QUERIES scenes.
+    workers: Processes; None: one per core. More than one needs the usual
+      `if __name__ == "__main__":` guard in the calling script.
+
+  Raises:
+    GroundTruthError: The rule makes no sense, or `output` is something else.
+    SceneError: A query is not in the database.
+  """
+  rule = {"method": method, "match": match, "quirk": quirk}
+  rule["tie_break"] = tie_break
+  distance_function(**rule)  # refuses nonsense
+  if queries is None:
+    queries = scenes.image_index[:NUM_QUERIES]
+  query_index = np.array(list(dict.fromkeys(map(int, queries))), np.int64)
+  if not len(query_index):
+    raise GroundTruthError("there are no queries")
+  positions = scenes.positions(query_index)
+  description = describe(scenes, **rule)
+  output = Path(output)
+  if output.exists():
+    return _reuse(output, description, query_index)
+
+  blocks = np.split(positions, range(_BLOCK, len(positions), _BLOCK))
+  job = {"description": description, "queries": query_index.tolist()}
+  parts = Parts(output.with_name(f"{output.name}.parts"), job)
+  done = {i: parts.read(i) for i in range(len(blocks))}
+  todo = {i: blocks[i] for i, part in done.items() if part is None}
+  total = len(positions) * len(scenes)
+  left = sum(map(len, todo.values())) * len(scenes)
+  if left < total:
+    logging.info("%d of %d pairs are done already", total - left, total)
+  workers = min(workers or os.cpu_count() or 1, len(todo))
+  if left:
+    seconds = left * _seconds_per_pair(rule, scenes, positions)
+    workers = workers if seconds > 5 else 1  # they take a while to start
+    seconds /= workers
+    print(
+      f"{left:,} pairs of {method} {match}: about {_duration(seconds)} with "
+      f"{workers} process{'es' * (workers > 1)}",
+      flush=True,
+    )
+  with tqdm(
+    total=total, initial=total - left, unit=" pairs", unit_scale=True
+  ) as bar:
+    for i, distances in compare_blocks(rule, scenes, todo, workers):
+      parts.write(i, distances)
+      done[i] = distances
+      bar.update(distances.size)
+  truth = GroundTruth(
+    np.concatenate(list(done.values())), query_index, scenes, description
+  )
+  save_ground_truth(output, truth)
+  parts.remove()
+  return truth
+
+
+def _reuse(path: Path, description: dict, queries: np.ndarray) -> GroundTruth:
+  truth = load_ground_truth(path)
+  if truth.metadata != description or not np.array_equal(
+    truth.query_index, queries
+  ):
+    raise GroundTruthError(
+      f"{path} holds {truth.name} distances of {len(truth.query_index)} "
+      f"queries to {len(truth.scenes)} scenes, made from other scenes, "
+      "arguments or versions; name another output, or delete the file"
+    )
+  logging.info("Reusing %s", path)
+  return truth
+
+
+def _seconds_per_pair(
+  rule: dict, scenes: SceneGraphs, positions: np.ndarray
+) -> float:
+  """Measures what a pair takes, on some queries and scenes."""
+  rng = np.random.default_rng(0)
+  queries = rng.choice(positions, min(8, len(positions)), replace=False)
+  others = rng.choice(len(scenes), min(400, len(scenes)), replace=False)
+  # The queries first, where `compare` looks for them.
+  sample = scenes[np.concatenate([queries, others])]
+  compare(rule, sample, np.arange(1))  # to warm up
+  started = time.perf_counter()
+  distances = compare(rule, sample, np.arange(len(queries)))
+  return (time.perf_counter() - started) / distances.size
+
+
+def _duration(seconds: float) -> str:
+  if seconds < 100:
+    return f"{max(seconds, 1):.0f} s"
+  minutes = seconds / 60
+  return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _first(scenes: SceneGraphs, number: int, flag: str) -> SceneGraphs:
+  if number > len(scenes):
+    raise GroundTruthError(
+      f"{flag} is {number}, but there are {len(scenes)} scenes"
+    )
+  return scenes[:number]
+
+
+def _define_flags() -> None:
+  """Only when run as a program: others import this module."""
+  flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json.")
+  flags.DEFINE_string("records_dir", None, "Records folder, in its place.")
+  flags.DEFINE_string("split", "val", "Split of the records.")
+  flags.DEFINE_string("output", None, "File to write, .npz.", required=True)
+  flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance.")
+  flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost.")
+  flags.DEFINE_bool("quirk", False, "v2 as its published code computed it.")
+  flags.DEFINE_bool("tie_break", False, "v1 that breaks its ties by places.")
+  flags.DEFINE_integer(
+    "num_queries", None, f"First scenes as queries; default: {NUM_QUERIES}.", 1
+  )
+  flags.DEFINE_list("queries", None, "Image indices of the queries.")
+  flags.DEFINE_integer("subset", None, "Only so many scenes, the first.", 1)
+  flags.DEFINE_integer("workers", None, "Processes; default: one per core.", 1)
+
+
+def _main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments {argv[1:]}")
+  values = flags.FLAGS
+  try:
+    if values.queries and values.num_queries:
+      raise GroundTruthError("give --queries or --num_queries, not both")
+    scenes = load_scenes(values.scenes, values.records_dir, values.split)
+    if values.subset:
+      scenes = _first(scenes, values.subset, "--subset")
+    queries = values.queries
+    if values.num_queries:
+      first = _first(scenes, values.num_queries, "--num_queries")
+      queries = first.image_index
+    truth = compute(
+      scenes,
+      values.output,
+      values.method,
+      values.match,
+      quirk=values.quirk,
+      tie_break=values.tie_break,
+      queries=queries,
+      workers=values.workers,
+    )
+  except (GroundTruthError, SceneError, RecordError, OSError) as error:
+    raise SystemExit(f"error: {error}") from error
+  except ValueError as error:  # of --queries
+    raise SystemExit(f"error: --queries: {error}") from error
+  queries, database = truth.distances.shape
+  print(
+    f"{values.output}: {truth.name}, {queries} queries, {database} scenes, "
+    f"mean distance {truth.distances.mean():.2f}"
+  )
+
+
+if __name__ == "__main__":
+  _define_flags()
+  app.run(_main)
