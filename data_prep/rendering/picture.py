@@ -1,0 +1,224 @@
+"""Pictures of scenes: primary rays, and the reflections in metal.
+
+The samples of a picture are worked on tile by tile. On a CPU a tile is small:
+its arrays stay in the cache, and of objects and lamps only those that matter
+there are tried. On an accelerator a tile is the whole picture and every object
+is tried, which wastes rays but keeps all lanes in step. Both give the same.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_prep.rendering import film, materials, shade, trace
+from data_prep.rendering.lamps import PHASE
+from data_prep.rendering.trace import NOTHING, Hits, Stage
+from data_prep.rendering.vectors import add, scale
+
+_ROUGH_RAYS = 2
+_UNSEEN = 0.25  # radiance of metal seen in metal seen in metal, per colour
+
+
+class Plan(NamedTuple):
+  """How the work on a picture is cut.
+
+  Attributes:
+    tile: Side of a tile in samples, a multiple of 4; 0 for the whole picture.
+    lanes: Metal samples whose reflections are traced at once.
+    inner_lanes: Reflections whose reflections are traced at once.
+  """
+
+  tile: int
+  lanes: int
+  inner_lanes: int
+
+
+SMALL_TILES = Plan(tile=32, lanes=256, inner_lanes=128)
+WHOLE = Plan(tile=0, lanes=4096, inner_lanes=2048)
+
+
+def picture(stage: Stage, width: int, height: int, plan: Plan) -> jax.Array:
+  """Draws one scene; uint8 [height, width, 3]."""
+  rows, columns = film.SAMPLES * height, film.SAMPLES * width
+  light = _by_tiles(_light, stage, rows, columns, plan)
+  return film.develop(light, width, height)
+
+
+def index_picture(stage: Stage, width: int, height: int, plan: Plan):
+  """What a ray through the middle of each pixel meets, int [height, width].
+
+  An object's index, trace.GROUND or trace.NOTHING.
+  """
+  return _by_tiles(_index, stage, height, width, plan)[..., 0]
+
+
+def _by_tiles(function, stage: Stage, rows: int, columns: int, plan: Plan):
+  """Puts together function(stage, directions, phases, plan) of all tiles."""
+  high, wide = (plan.tile or rows), (plan.tile or columns)
+  down, across = -(-rows // high), -(-columns // wide)
+  row, column = (a.ravel() for a in np.indices((high, wide)))
+  phase = jnp.asarray(PHASE[row % 4, column % 4])
+
+  def tile(k):
+    y = row + k // across * high
+    x = column + k % across * wide
+    rays = film.directions(stage.axes, y, x, rows, columns)
+    return jnp.stack(function(stage, rays, phase, plan), -1)
+
+  tiles = jax.lax.map(tile, jnp.arange(down * across))
+  tiles = tiles.reshape(down, across, high, wide, -1)
+  tiles = tiles.transpose(0, 2, 1, 3, 4)
+  whole = tiles.reshape(down * high, across * wide, -1)
+  return whole[:rows, :columns]
+
+
+def _primary(stage: Stage, rays, plan: Plan) -> Hits:
+  camera = tuple(stage.camera)
+  own = jnp.full(rays[0].shape, NOTHING)
+  if plan.tile:
+    candidates = trace.objects_in_cone(stage, camera, rays)
+  else:
+    candidates = trace.all_objects(stage)
+  return trace.hits(stage, camera, rays, own, *candidates)
+
+
+def _index(stage: Stage, rays, phase, plan: Plan) -> tuple:
+  del phase
+  return (_primary(stage, rays, plan).index,)
+
+
+def _light(stage: Stage, rays, phase, plan: Plan) -> tuple:
+  """Linear RGB of the samples of a tile."""
+  hit = _primary(stage, rays, plan)
+  near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
+  targets = trace.lamp_samples(stage, phase)
+  hidden = trace.hidden_lamps(stage, hit, targets, *near)
+  total = shade.matte(stage, hit, hidden)
+  metal = shade.is_metal(stage, hit.index)
+
+  def reflections(lanes):
+    return _reflections(stage, lanes, plan)
+
+  mirrored = _on_some(reflections, metal, (hit, phase, hidden.T), plan.lanes)
+  total = tuple(
+    jnp.where(metal, m, jnp.where(hit.index < NOTHING, t, 0))
+    for m, t in zip(mirrored, total, strict=True)
+  )
+  return total
+
+
+def _on_some(function, wanted: jax.Array, lanes, chunk: int) -> tuple:
+  """Applies a function of lanes to the wanted ones only, chunk by chunk.
+
+  Args:
+    function: From a tree of arrays [chunk, ...] to a tuple RGB of [chunk].
+    wanted: bool [L].
+    lanes: Tree of arrays [L, ...].
+    chunk: How many at once.
+
+  Returns:
+    Tuple RGB of [L]; some value where not wanted.
+  """
+  size = wanted.size
+  chunk = min(chunk, size)
+  rank = jnp.cumsum(wanted) - 1
+  place = jnp.where(wanted, rank, size + chunk)
+  picked = jnp.zeros(size + chunk, jnp.int32)
+  picked = picked.at[place].set(jnp.arange(size), mode="drop")
+
+  def step(k, results):
+    here = jax.lax.dynamic_slice(picked, (k * chunk,), (chunk,))
+    found = jnp.stack(function(jax.tree.map(lambda a: a[here], lanes)))
+    return jax.lax.dynamic_update_slice(results, found, (0, k * chunk))
+
+  results = jnp.zeros((3, size + chunk))
+  number = (wanted.sum() + chunk - 1) // chunk
+  results = jax.lax.fori_loop(0, number, step, results)
+  return tuple(results[:, jnp.maximum(rank, 0)])
+
+
+def _reflections(stage: Stage, lanes, plan: Plan) -> tuple:
+  """What metal shows: one mirror ray and some rough ones for each lane."""
+  hit, phase, hidden = lanes
+  color = shade.color_of(stage, hit.index)
+  gloss = shade.highlights(stage, hit, hidden.T)
+  frame = materials.metal_frame(hit.normal, hit.offset)
+  rays = [materials.reflect(hit.normal, hit.view)]
+  weights = [jnp.full(phase.shape, materials.MIRROR_SHARE)]
+  for k in range(_ROUGH_RAYS):
+    ray, weight = materials.rough_reflection(
+      frame, hit.normal, hit.view, *_rough_pattern(phase, k)
+    )
+    rays.append(ray)
+    weights.append(weight * materials.ROUGH_SHARE / _ROUGH_RAYS)
+  number = len(rays)
+  rays = tuple(jnp.concatenate(c) for c in zip(*rays, strict=True))
+  origin = tuple(jnp.tile(p, number) for p in hit.point)
+  own = jnp.tile(hit.index, number)
+  seen = _secondary(stage, origin, rays, own, jnp.tile(phase, number), plan)
+  size = phase.size
+  lamps = shade.mirrored_lamps(
+    stage, hit.point, tuple(r[:size] for r in rays), seen[1][:size]
+  )
+  total = add(
+    scale(gloss, materials.ROUGH_SHARE), scale(lamps, materials.MIRROR_SHARE)
+  )
+  for k, weight in enumerate(weights):
+    part = tuple(c[k * size : (k + 1) * size] for c in seen[0])
+    total = add(total, scale(part, weight))
+  return tuple(c * t for c, t in zip(color, total, strict=True))
+
+
+def _rough_pattern(phase: jax.Array, k: int) -> tuple:
+  """Cosine and sine of an angle, and a height, for each lane's k-th ray."""
+  i = (np.arange(16) * _ROUGH_RAYS + k) / (16 * _ROUGH_RAYS)
+  golden = (np.arange(16) * _ROUGH_RAYS + k) * 0.6180339887 % 1
+  height = i + 0.5 / (16 * _ROUGH_RAYS)
+  angle = 2 * np.pi * golden
+  table = np.array([np.cos(angle), np.sin(angle), height], np.float32)
+  # Neighbours shall differ in height as much as in angle.
+  order = np.array([0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15])
+  return tuple(jnp.asarray(table[:, order])[:, phase])
+
+
+def _secondary(stage: Stage, origin, rays, own, phase, plan: Plan) -> tuple:
+  """Radiance (RGB) that reflected rays bring, and how far they go."""
+  hit = trace.hits(stage, origin, rays, own, *trace.all_objects(stage))
+  targets = trace.lamp_samples(stage, phase)
+  hidden = trace.hidden_lamps(stage, hit, targets, *trace.all_pairs(stage))
+  total = shade.matte(stage, hit, hidden)
+  metal = shade.is_metal(stage, hit.index)
+
+  def inner(lanes):
+    return _inner_reflections(stage, lanes)
+
+  mirrored = _on_some(inner, metal, (hit, phase, hidden.T), plan.inner_lanes)
+  light = tuple(
+    jnp.where(metal, m, jnp.where(hit.index < NOTHING, t, 0))
+    for m, t in zip(mirrored, total, strict=True)
+  )
+  return light, hit.distance
+
+
+def _inner_reflections(stage: Stage, lanes) -> tuple:
+  """What metal shows in metal: a mirror ray only, for both of its parts."""
+  hit, phase, hidden = lanes
+  color = shade.color_of(stage, hit.index)
+  gloss = shade.highlights(stage, hit, hidden.T)
+  ray = materials.reflect(hit.normal, hit.view)
+  seen = trace.hits(stage, hit.point, ray, hit.index, *trace.all_objects(stage))
+  targets = trace.lamp_samples(stage, phase)
+  hidden = trace.hidden_lamps(stage, seen, targets, *trace.all_pairs(stage))
+  last = shade.matte(stage, seen, hidden)
+  metal = shade.is_metal(stage, seen.index)
+  own = shade.color_of(stage, seen.index)
+  lamps = shade.mirrored_lamps(stage, hit.point, ray, seen.distance)
+  total = tuple(
+    jnp.where(metal, c * _UNSEEN, jnp.where(seen.index < NOTHING, t, 0))
+    for c, t in zip(own, last, strict=True)
+  )
+  total = add(total, scale(gloss, materials.ROUGH_SHARE))
+  total = add(total, scale(lamps, materials.MIRROR_SHARE))
+  return tuple(c * t for c, t in zip(color, total, strict=True))

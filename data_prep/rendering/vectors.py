@@ -1,0 +1,46 @@
+"""Vectors as tuples of three arrays, one for each coordinate.
+
+Kept apart, the coordinates of many points fill a processor's vector registers,
+and the compiler joins whole formulas into one loop.
+"""
+
+import jax.numpy as jnp
+
+_TINY = 1e-12
+
+
+def dot(a, b):
+  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def add(a, b):
+  return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def subtract(a, b):
+  return tuple(x - y for x, y in zip(a, b, strict=True))
+
+
+def scale(a, factor):
+  return tuple(x * factor for x in a)
+
+
+def advance(origin, direction, distance):
+  """The point so far along a ray."""
+  return tuple(o + distance * d for o, d in zip(origin, direction, strict=True))
+
+
+def cross(a, b):
+  return (
+    a[1] * b[2] - a[2] * b[1],
+    a[2] * b[0] - a[0] * b[2],
+    a[0] * b[1] - a[1] * b[0],
+  )
+
+
+def unit(a):
+  return scale(a, 1 / jnp.sqrt(jnp.maximum(dot(a, a), _TINY)))
+
+
+def where(condition, a, b):
+  return tuple(jnp.where(condition, x, y) for x, y in zip(a, b, strict=True))
