@@ -63,8 +63,13 @@ def get_config() -> ml_collections.ConfigDict:
   # Questions about a scene that share a training batch, and with it the
   # question-free layers' work; 1 draws all questions independently.
   data.questions_per_scene = 1
-  # Keep scenes in device memory and send indices; False: send the scenes.
+  # Keep the data in device memory and send indices. False: the host gathers
+  # each batch, for data that do not fit there.
   data.on_device = True
+  # Keep decoded arrays in a file beside the records, or else in the user's
+  # cache folder, and map it into memory; False: decode at every start, into
+  # memory. 70,000 images of 128x128 take 3.5 GB.
+  data.cache = True
   # Random crop and rotation of training images.
   data.augment = False
 

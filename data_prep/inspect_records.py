@@ -20,8 +20,8 @@ from data_prep.shards import sha256_of
 from rn_jax import records
 from rn_jax.clevr import QUESTION_TYPES
 from rn_jax.contact_sheet import Panel, draw_contact_sheet
-from rn_jax.dataset import state_description
 from rn_jax.records import RecordError
+from rn_jax.scene_arrays import state_description
 from rn_jax.vocabulary import answers_by_id
 
 # Of a scene, on the contact sheet.

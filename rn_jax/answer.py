@@ -24,9 +24,9 @@ import numpy as np
 from PIL import Image
 
 from rn_jax.clevr import ATTRIBUTES, tokenize
-from rn_jax.dataset import pad_questions, state_description
 from rn_jax.evaluate import load_network
 from rn_jax.images import to_rgb
+from rn_jax.scene_arrays import pad_questions, state_description
 from rn_jax.steps import make_model
 from rn_jax.vocabulary import answers_by_id
 

@@ -11,7 +11,7 @@ too. Everything here runs without TensorFlow.
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
   "ShardInfo",
   "decode_scene",
   "encode_scene",
+  "get_feature",
   "read_manifest",
   "read_scenes",
   "read_shard",
@@ -112,6 +113,21 @@ def _check_length(scene: dict, name: str, values, length: int) -> None:
     )
 
 
+def get_feature(features: dict[str, tuple[str, list]], name: str) -> list:
+  """Returns the values of a feature that `decode_example` found.
+
+  Raises:
+    RecordError: It is not there.
+  """
+  try:
+    return features[name][1]
+  except KeyError:
+    raise RecordError(
+      f"the record has no field {name!r}; it was not written by this"
+      " version: convert the data again"
+    ) from None
+
+
 def decode_scene(payload: bytes) -> dict:
   """Decodes one record.
 
@@ -138,13 +154,7 @@ def decode_scene(payload: bytes) -> dict:
   features = decode_example(payload)
 
   def get(name: str) -> list:
-    try:
-      return features[name][1]
-    except KeyError:
-      raise RecordError(
-        f"the record has no field {name!r}; it was not written by this"
-        " version: convert the data again"
-      ) from None
+    return get_feature(features, name)
 
   def array(name: str, dtype) -> np.ndarray:
     return np.array(get(name), dtype)
@@ -252,8 +262,17 @@ def shard_paths(records_dir: str | os.PathLike, split: str) -> list[Path]:
   return [Path(records_dir) / shard["filename"] for shard in shards]
 
 
-def read_scenes(records_dir: str | os.PathLike, split: str) -> Iterator[dict]:
+def read_scenes(
+  records_dir: str | os.PathLike,
+  split: str,
+  decode: Callable[[bytes], dict] = decode_scene,
+) -> Iterator[dict]:
   """Yields every scene of a split, and checks that none is missing.
+
+  Args:
+    records_dir: The records folder.
+    split: Name of the split.
+    decode: Decodes a record; `decode_scene` or a part of it.
 
   Raises:
     RecordError: A shard is damaged, or does not hold what the manifest says.
@@ -263,11 +282,11 @@ def read_scenes(records_dir: str | os.PathLike, split: str) -> Iterator[dict]:
     num_records = num_questions = 0
     for payload in read_shard(path):
       try:
-        scene = decode_scene(payload)
+        scene = decode(payload)
       except RecordError as error:
         raise RecordError(f"{path}: record {num_records}: {error}") from error
       num_records += 1
-      num_questions += len(scene["questions"]["text"])
+      num_questions += len(scene["questions"]["answer"])
       yield scene
     found = (num_records, num_questions)
     if found != (shard["num_records"], shard["num_questions"]):

@@ -8,7 +8,7 @@ import pytest
 
 from rn_jax import records
 from rn_jax.clevr import ATTRIBUTES, tokenize
-from rn_jax.dataset import load_dataset, pad_questions
+from rn_jax.dataset import load_dataset
 from rn_jax.input_pipeline import (
   TrainOrder,
   gather,
@@ -17,6 +17,7 @@ from rn_jax.input_pipeline import (
   make_tables,
   prefetch,
 )
+from rn_jax.scene_arrays import pad_questions
 
 
 def test_arrays_are_what_the_json_says(make_config, clevr_dir):

@@ -1,5 +1,6 @@
 """Training: it learns, it resumes exactly, and it stops in an orderly way."""
 
+import dataclasses
 import json
 
 import jax
@@ -139,8 +140,10 @@ def test_a_split_without_answers_cannot_be_learned(
 
   def without_answers(*args):
     dataset = load(*args)
-    dataset.questions["answer"][3] = -1
-    return dataset
+    answer = dataset.questions["answer"].copy()
+    answer[3] = -1
+    questions = {**dataset.questions, "answer": answer}
+    return dataclasses.replace(dataset, questions=questions)
 
   monkeypatch.setattr(train, "load_dataset", without_answers)
   with pytest.raises(ValueError, match="questions without an answer"):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rn_jax import records
 from rn_jax.answer import read_image
-from rn_jax.dataset import decode_image, state_description
+from rn_jax.scene_arrays import decode_image, state_description
 
 
 @dataclasses.dataclass(frozen=True)
