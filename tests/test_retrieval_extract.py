@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_network import write_network
 
 from rn_jax import parallel
-from rn_jax.checkpoint import write_model
-from rn_jax.records import read_scenes, read_vocabulary
+from rn_jax.records import read_scenes
 from rn_jax.retrieval import extract as extract_module
 from rn_jax.retrieval.descriptors import default_descriptors, parse_descriptor
 from rn_jax.retrieval.extract import extract, extract_command
@@ -17,30 +17,18 @@ from rn_jax.retrieval.extractor import load_extractor, make_extract_step
 from rn_jax.retrieval.features import load_features
 from rn_jax.retrieval.pooling import pair_layers, pool_pairs
 from rn_jax.retrieval.sources import image_source, split_source
-from rn_jax.steps import make_model
 
 N = 5  # scenes of the val split, see conftest
 
 
 @pytest.fixture
-def make_network(make_config, records_dir, tmp_path):
+def make_network(make_config, tmp_path):
   """make_network("ir_sd"): a checkpoint with random weights, and its config."""
 
   def make(name, **changes):
     config = make_config(name, **changes)
-    vocabulary = read_vocabulary(records_dir)
-    sizes = (len(vocabulary["questions"]), len(vocabulary["answers"]))
-    model = make_model(config, *sizes)
-    variables = model.init(jax.random.key(0), scene_batch(config, 2))
-    rng = np.random.default_rng(1)
-    # Biases too, which start at zero.
-    variables = jax.tree.map(
-      lambda x: np.asarray(x + rng.uniform(0, 0.1, x.shape), np.float32),
-      variables,
-    )
-    path = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
-    write_model(path, variables, config=config.to_dict(), vocabulary=vocabulary)
-    return path, config, model, variables
+    path = tmp_path / f"network{len(list(tmp_path.iterdir()))}"
+    return path, config, *write_network(path, config)
 
   return make
 
@@ -169,7 +157,7 @@ def test_as_many_rows_as_scenes_for_any_batch(make_network, name):
   scenes = split_source(config.data, config.model.inputs, "val").read(0, N)
   describe = load_extractor(path)
   whole = describe(scenes.arrays, N)
-  for batch_size in (1, 2, 3, N - 1, N + 2):
+  for batch_size in (2, 3, N + 2):
     found = describe(scenes.arrays, batch_size)
     assert list(found) == list(whole)
     for n, x in found.items():
