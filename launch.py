@@ -45,6 +45,12 @@ _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _DEBUG = flags.DEFINE_bool(
   "debug", False, "Stop at the first NaN, and log what is compiled."
 )
+_COMPILATION_CACHE = flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "Folder for compiled programs. By default $JAX_COMPILATION_CACHE_DIR, or "
+  "rn_jax/xla in the user's cache folder; empty: they are not kept.",
+)
 _COORDINATOR = flags.DEFINE_string(
   "coordinator_address", None, "HOST:PORT of process 0, for several hosts."
 )
@@ -67,6 +73,7 @@ def main(argv: list[str]) -> None:
 
   from rn_jax import (
     answer,
+    compile_cache,
     evaluate,
     metrics,
     parallel,
@@ -78,6 +85,7 @@ def main(argv: list[str]) -> None:
   from rn_jax.retrieval import extract
 
   run_log.quiet_backends()
+  compile_cache.enable(_COMPILATION_CACHE.value)
   if _DEBUG.value:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)

@@ -190,12 +190,18 @@ def test_other_vocabularies_are_refused(trained, clevr_dir, tmp_path):
   assert "Traceback" not in result.stderr
 
 
-def test_ask_answers_in_words(trained, clevr_dir):
+def test_ask_answers_in_words(trained, clevr_dir, tmp_path):
   image = next((clevr_dir / "images" / "val").glob("*.png"))
   flags = ("--mode=ask", f"--checkpoint={trained}", f"--image={image}")
-  result = run(*flags, "--question=What color is the large thing?")
+  programs = tmp_path / "programs"
+  result = run(
+    *flags,
+    "--question=What color is the large thing?",
+    f"--compilation_cache={programs}",
+  )
   assert result.returncode == 0, result.stderr[-3000:]
   assert "%" in result.stdout
+  assert list(programs.iterdir())
   result = run(*flags, "--question=What colour is the cube?")
   assert result.returncode != 0
   assert "colour" in result.stderr
