@@ -73,7 +73,7 @@ def draw_contact_sheet(
     if panel.picture.ndim == 3:
       picture.imshow(panel.picture)
     else:
-      _draw_from_above(picture, panel.picture)
+      draw_from_above(picture, panel.picture)
     lines = [
       textwrap.fill(f"• {question}  → {answer}", 60, subsequent_indent="   ")
       for question, answer in panel.questions
@@ -91,7 +91,8 @@ def draw_contact_sheet(
     figure.savefig(temporary, format="png", dpi=100)
 
 
-def _draw_from_above(axes, rows: np.ndarray) -> None:
+def draw_from_above(axes, rows: np.ndarray) -> None:
+  """Draws the rows of a state description [N, 7] on matplotlib axes."""
   axes.set(xlim=(-5.1, 5.1), ylim=(-5.7, 5.1), aspect="equal")
   axes.add_patch(Rectangle((-5, -5), 10, 10, color="0.93"))
   note = "seen from above, camera here; black edge: metal, ring: cylinder"
