@@ -130,15 +130,16 @@ def markdown(table: dict) -> str:
     label = row["label"] if row["kind"] == "descriptor" else f"*{row['label']}*"
     cells = (_cell(row["metrics"][m]) for m in metrics)
     lines.append([label, row["vector"], *cells])
-  same = table["rows"][-1]["metrics"]["rho_same_count"]["queries"]
+  # The first row is random: never constant.
+  same = table["rows"][0]["metrics"]["rho_same_count"]["queries"]
   return "\n".join(
     [
       f"## {table['ground_truth']}\n",
       f"{len(table['query_index'])} queries, {table['num_scenes']} scenes; "
-      "mean ± half of the 95 % interval over the queries. A query is not in its "
-      "own ranking. In italics: rows that know nothing, the number of objects, "
-      "or the scene itself. Same count: among images with as many objects "
-      f"({same} queries have enough of them).\n",
+      "mean ± half of the 95 % interval over the queries. A query is not in "
+      "its own ranking. In italics: rows that know nothing, the number of "
+      "objects, or the scene itself. Same count: among images with as many "
+      f"objects ({same} queries have enough of them).\n",
       *(f"| {' | '.join(line)} |" for line in lines),
       "",
     ]
