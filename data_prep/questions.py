@@ -5,20 +5,22 @@ question of each to a scene, and within a family no answer may run far ahead of
 the others.
 """
 
+import functools
 import random
 import re
 from collections.abc import Iterator
 
+from data_prep.options import DESCRIPTIONS, Filling, OptionSpace
 from data_prep.programs import Value, answer_text, scene_table
 from data_prep.scenes import pick
-from data_prep.search import (
-  DESCRIPTIONS,
-  Option,
-  OptionSpace,
-  build_program,
-  find_instance,
+from data_prep.search import build_program, find_instance
+from data_prep.templates import SHORT_FORMS, SLOT, Language, Template
+
+# What each description puts into its four slots.
+_WORDS = tuple(
+  (size or "", color or "", material or "", shape or "thing")
+  for size, color, material, shape in DESCRIPTIONS
 )
-from data_prep.templates import SLOT, Language, Template
 
 
 def allowed_answers(counts: dict[Value, int]) -> set[Value]:
@@ -54,7 +56,7 @@ def ask(
   used = [0] * len(templates)
   given = [dict.fromkeys(t.answers, 0) for t in templates]
   for scene in scenes:
-    space = OptionSpace(scene_table(scene), rng)
+    space = OptionSpace(scene_table(scene))
     order = sorted(range(len(templates)), key=lambda t: (used[t], rng.random()))
     questions = []
     for t in order:
@@ -64,11 +66,11 @@ def ask(
       instance = find_instance(space, templates[t], allowed, rng)
       if instance is None:
         continue
-      answer, taken = instance
+      answer, filled = instance
       used[t] += 1
       given[t][answer] += 1
       text = describe(
-        templates[t], _slot_words(templates[t], taken), language.synonyms, rng
+        templates[t], _slot_words(templates[t], filled), language.synonyms, rng
       )
       questions.append(
         {
@@ -77,7 +79,7 @@ def ask(
           "split": scene["split"],
           "question": text,
           "answer": answer_text(answer),
-          "program": build_program(templates[t], taken),
+          "program": build_program(templates[t], filled),
           "question_family_index": templates[t].family,
           "template_filename": templates[t].filename,
         }
@@ -99,29 +101,50 @@ def describe(
     synonyms: Value → the words for it, one of which is drawn.
     rng: The source of choices.
   """
+  text = pick(rng, template.texts)
+  kept = tuple([rng.random() < 0.5 for _ in range(text.count("["))])
+  wording = _wording(
+    text, kept, "other" in text and _exclude_each_other(filled)
+  )
   words = {
     slot: pick(rng, synonyms[value]) if value in synonyms else value
     for slot, value in filled.items()
   }
+  text = " ".join((wording % words).split())
+  if "a object" in text or "A object" in text:
+    text = re.sub(r"\b([Aa]) (?=object\b)", r"\1n ", text)
+  return text
+
+
+@functools.cache
+def _wording(text: str, kept: tuple[bool, ...], exclusive: bool) -> str:
+  """Returns a phrasing with its slots as fields for the % operator.
+
+  Args:
+    text: Phrasing of a template.
+    kept: Whether to keep each of its parts in brackets.
+    exclusive: Whether what is asked for is another thing in any case.
+  """
+  choices = iter(kept)
   text = re.sub(
-    r"\[(.*?)\]",
-    lambda part: part[1] if rng.random() < 0.5 else "",
-    pick(rng, template.texts),
+    r"\[(.*?)\]", lambda part: part[1] if next(choices) else "", text
   )
-  if "other" in text and _exclude_each_other(filled):
+  if exclusive:
     text = text.replace(" another ", " a ").replace(" other ", " ")
-  text = " ".join(SLOT.sub(lambda slot: words[slot[0]], text).split())
-  return re.sub(r"\b([Aa]) (?=object\b)", r"\1n ", text)
+  return SLOT.sub(r"%(\g<0>)s", text.replace("%", "%%"))
 
 
-def _slot_words(template: Template, taken: list[Option]) -> dict[str, str]:
+def _slot_words(
+  template: Template, filled: list[Filling | None]
+) -> dict[str, str]:
   words = {}
-  for node, (_, word, description) in zip(template.nodes, taken, strict=True):
-    filling = [] if word is None else [word]
-    if description is not None:
-      size, color, material, shape = DESCRIPTIONS[description]
-      filling += [size or "", color or "", material or "", shape or "thing"]
-    words.update(zip(node.slots, filling, strict=True))
+  for node, filling in zip(template.nodes, filled, strict=True):
+    if filling is not None:
+      word, description = filling
+      fillings = () if word is None else (word,)
+      if node.function in SHORT_FORMS:
+        fillings += _WORDS[description]
+      words.update(zip(node.slots, fillings, strict=True))
   return words
 
 

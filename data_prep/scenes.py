@@ -172,6 +172,8 @@ def sample_scene(
 
 def _place(rng: random.Random, count: int) -> list[tuple] | None:
   """Places objects: (x, y, size) each; None when one does not fit."""
+  (right_x, right_y), (behind_x, behind_y) = _RIGHT, _BEHIND
+  low, high = -MIN_OFFSET, MIN_OFFSET
   taken = []  # position along right and behind, radius
   placed = []
   for _ in range(count):
@@ -180,14 +182,16 @@ def _place(rng: random.Random, count: int) -> list[tuple] | None:
     for _ in range(MAX_TRIES):
       x = round(6 * rng.random() - 3, 6)
       y = round(6 * rng.random() - 3, 6)
-      right = x * _RIGHT[0] + y * _RIGHT[1]
-      behind = x * _BEHIND[0] + y * _BEHIND[1]
-      if all(
-        abs(right - r) >= MIN_OFFSET
-        and abs(behind - b) >= MIN_OFFSET
-        and math.hypot(right - r, behind - b) - radius - other >= MIN_GAP
-        for r, b, other in taken
-      ):
+      right = x * right_x + y * right_y
+      behind = x * behind_x + y * behind_y
+      for r, b, other in taken:
+        if (
+          low < right - r < high
+          or low < behind - b < high
+          or math.hypot(right - r, behind - b) - radius - other < MIN_GAP
+        ):
+          break
+      else:
         break
     else:
       return None

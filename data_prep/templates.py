@@ -8,6 +8,7 @@ may be left out). Besides CLEVR's functions a template uses short forms such as
 `relate_filter_unique`, which stand for a chain of them.
 """
 
+import functools
 import hashlib
 import json
 import re
@@ -57,7 +58,10 @@ class Node:
     slots: Names of the slots that are filled here.
     empty: For each attribute of DESCRIPTION, whether it must stay unnamed.
     differs: Earlier nodes whose value this one's must not equal.
-    live: Nodes up to this one whose values matter to later nodes.
+    live: Nodes up to this one whose values decide what can come after it;
+      None: more than values does.
+    exact: Whether its words matter besides its value, to what is left of the
+      answer when a relation is left out.
   """
 
   function: str
@@ -65,7 +69,8 @@ class Node:
   slots: tuple[str, ...]
   empty: tuple[bool, ...]
   differs: tuple[int, ...]
-  live: tuple[int, ...]
+  live: tuple[int, ...] | None
+  exact: bool
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,19 @@ class Template:
     family: Its position in that file.
     nodes: The program.
     texts: Its phrasings.
-    has_relate: Whether it relates without filtering; only such families are
-      checked for relations that do not matter.
+    stages: The nodes in runs; each but the first begins with one that has
+      slots, and the others have none.
+    relations: Nodes that relate, each with the later nodes that depend on it,
+      in families that relate without filtering. Only such families are checked
+      for relations that do not matter.
   """
 
   filename: str
   family: int
   nodes: tuple[Node, ...]
   texts: tuple[str, ...]
-  has_relate: bool
+  stages: tuple[tuple[int, ...], ...]
+  relations: tuple[tuple[int, tuple[int, ...]], ...]
 
   @property
   def answers(self) -> tuple:
@@ -94,6 +103,16 @@ class Template:
     if last.startswith("query_"):
       return ATTRIBUTES[last.removeprefix("query_")]
     return tuple(range(11)) if last.endswith("count") else (True, False)
+
+  @functools.cached_property
+  def possible(self) -> frozenset:
+    """The answers that the template's constraints leave possible."""
+    last = self.nodes[-1]
+    if last.function.startswith("equal_"):
+      a, b = sorted(last.inputs)
+      if a in self.nodes[b].differs:  # what must differ is never equal
+        return frozenset({False})
+    return frozenset(self.answers)
 
 
 @dataclass(frozen=True)
@@ -169,7 +188,9 @@ def parse_template(raw: dict, filename: str, family: int) -> Template:
       pairs.append(tuple(sorted(args)))
     else:
       raise ValueError(f"constraint {kind} is neither NULL nor OUT_NEQ")
-  has_relate = "relate" in functions
+  relations = _relations(raw["nodes"]) if "relate" in functions else ()
+  redone = {j for _, later in relations for j in later}
+  values_tell = True
   filled = []
   nodes = []
   for j, node in enumerate(raw["nodes"]):
@@ -178,8 +199,11 @@ def parse_template(raw: dict, filename: str, family: int) -> Template:
     filled.extend(slots)
     needed = {i for later in raw["nodes"][j + 1 :] for i in later["inputs"]}
     needed.update(a for a, b in pairs if b > j)
-    if has_relate:  # the final check looks at the whole program
-      needed.update(range(j + 1))
+    needed.update(i for k in redone for i in raw["nodes"][k]["inputs"])
+    exact = bool(slots) and (
+      j in redone or (bool(relations) and functions[j].startswith("relate_"))
+    )
+    values_tell = values_tell and not exact
     nodes.append(
       Node(
         function=node["type"],
@@ -187,7 +211,10 @@ def parse_template(raw: dict, filename: str, family: int) -> Template:
         slots=slots,
         empty=tuple(slot in empty for slot in slots[-4:]),
         differs=tuple(a for a, b in pairs if b == j),
-        live=tuple(i for i in sorted(needed) if i <= j),
+        live=tuple(i for i in sorted(needed) if i <= j)
+        if values_tell
+        else None,
+        exact=exact,
       )
     )
   if len(filled) != len(set(filled)):
@@ -200,8 +227,34 @@ def parse_template(raw: dict, filename: str, family: int) -> Template:
   if unknown:
     raise ValueError(f"the text has slots that no node fills: {unknown}")
   return Template(
-    filename, family, tuple(nodes), tuple(raw["text"]), has_relate
+    filename=filename,
+    family=family,
+    nodes=tuple(nodes),
+    texts=tuple(raw["text"]),
+    stages=_stages(nodes),
+    relations=relations,
   )
+
+
+def _stages(nodes: list[Node]) -> tuple[tuple[int, ...], ...]:
+  starts = [0, *(j for j, node in enumerate(nodes) if node.slots)]
+  ends = [*starts[1:], len(nodes)]
+  return tuple(
+    tuple(range(*bounds)) for bounds in zip(starts, ends, strict=True)
+  )
+
+
+def _relations(nodes: list[dict]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+  """Lists the nodes that relate, each with the later ones it has effect on."""
+  result = []
+  for j, node in enumerate(nodes):
+    if node["type"].startswith("relate"):
+      later = []
+      for k in range(j + 1, len(nodes)):
+        if not {j, *later}.isdisjoint(nodes[k]["inputs"]):
+          later.append(k)
+      result.append((j, tuple(later)))
+  return tuple(result)
 
 
 def _check_node(position: int, node: dict, slot_types: list[str]) -> None:

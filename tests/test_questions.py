@@ -1,6 +1,7 @@
 """Questions have the answers they say, are fair, and read as English."""
 
 import collections
+import dataclasses
 import json
 import random
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import programs, questions, search, templates
+from data_prep import options, programs, questions, search, templates
 from data_prep.scenes import sample_scene
 from rn_jax.clevr import ANSWERS, question_type, tokenize
 
@@ -47,7 +48,7 @@ def asked(language, scenes):
 
 
 def _space(scene):
-  return search.OptionSpace(programs.scene_table(scene), random.Random(0))
+  return options.OptionSpace(programs.scene_table(scene))
 
 
 def test_every_program_gives_its_answer(scenes, asked):
@@ -144,43 +145,133 @@ def test_relations_matter_where_they_are_checked(scenes, asked):
   assert checked > 30
 
 
+def _fillings(option):
+  for _, word, descriptions in option.phrases:
+    for i in range(descriptions.bit_length()):
+      if descriptions >> i & 1:
+        yield word, i
+
+
+def _value(space, template, filled):
+  """The value of the last node that is filled, by the plain executor."""
+  begun = dataclasses.replace(template, nodes=template.nodes[: len(filled)])
+  return programs.run(search.build_program(begun, filled), space.table)[-1]
+
+
 def _answers_by_brute_force(space, template):
   """Every answer some instance has, found without shortcuts."""
   found = set()
 
-  def extend(j, values, taken):
-    if j == len(template.nodes):
-      program = search.build_program(template, taken)
-      if not template.has_relate or not programs.is_degenerate(
-        program, space.table
+  def extend(filled):
+    node = template.nodes[len(filled)]
+    fillings = [None]
+    if node.slots:
+      start = _value(space, template, filled[: node.inputs[0] + 1])
+      # One of the descriptions that fit the same objects stands for all.
+      fillings = {
+        (word, _fitting(space.table, description)): (word, description)
+        for option in space.options(node, start)
+        for word, description in _fillings(option)
+      }.values()
+    for filling in fillings:
+      longer = [*filled, filling]
+      try:
+        value = _value(space, template, longer)
+      except programs.InvalidProgramError:
+        continue
+      if any(
+        value == _value(space, template, longer[: i + 1]) for i in node.differs
       ):
-        found.add(values[-1])
-      return
-    node = template.nodes[j]
-    for option in space.options(node, values):
-      if all(values[i] != option[0] for i in node.differs):
-        extend(j + 1, [*values, option[0]], [*taken, option])
+        continue
+      if len(longer) < len(template.nodes):
+        extend(longer)
+      elif not template.relations or not programs.is_degenerate(
+        search.build_program(template, longer), space.table
+      ):
+        found.add(value)
 
-  extend(0, [], [])
+  extend([])
   return found
+
+
+def _fitting(table, description):
+  words = zip(
+    templates.DESCRIPTION, options.DESCRIPTIONS[description], strict=True
+  )
+  objects = table.everything
+  for name, value in words:
+    objects &= table.having[name][value] if value else table.everything
+  return objects
 
 
 @pytest.mark.parametrize(
   ("name", "families"),
-  [("one_hop", 6), ("compare_integer", 1), ("comparison", 5)],
+  [
+    ("one_hop", (0, 1, 3)),
+    ("compare_integer", (0, 3)),
+    ("comparison", (1, 2)),
+    ("same_relate", (9, 18)),
+    ("single_and", (0, 1)),
+    ("single_or", (1,)),
+  ],
 )
 def test_search_finds_what_brute_force_finds(name, families):
-  chosen = templates.load_language(names=(name,)).templates[:families]
-  for index in range(3):
-    scene = sample_scene(2, "val", index, min_objects=3, max_objects=4)
-    for template in chosen:
-      space = _space(scene)  # remembers its random options, so both see them
+  every = templates.load_language(names=(name,)).templates
+  for index in range(2):
+    scene = sample_scene(2, "val", index, min_objects=3, max_objects=3)
+    space = _space(scene)
+    for template in (every[i] for i in families):
       reachable = _answers_by_brute_force(space, template)
       for answer in template.answers:
         instance = search.find_instance(
           space, template, {answer}, random.Random(0)
         )
-        assert (instance is not None) == (answer in reachable)
+        assert (instance is not None) == (answer in reachable), answer
+
+
+def test_options_lead_to_the_values_they_say(scenes, language):
+  checked = 0
+  for scene in scenes[:3]:
+    space = _space(scene)
+    for template in language.templates:
+      node = template.nodes[1]
+      if not node.slots:
+        continue
+      for option in space.options(node, space.table.everything):
+        assert option.weight == pytest.approx(
+          sum(w * d.bit_count() for w, _, d in option.phrases)
+        )
+        for filling in _fillings(option):
+          program = search.build_program(
+            dataclasses.replace(template, nodes=template.nodes[:2]),
+            [None, filling],
+          )
+          assert programs.run(program, space.table)[-1] == option.value
+          named = options.DESCRIPTIONS[filling[1]]
+          assert not any(
+            e and w for e, w in zip(node.empty, named, strict=True)
+          )
+          checked += 1
+  assert checked > 1000
+
+
+def test_fillings_are_drawn_by_their_weights():
+  option = options.Option(
+    6.0, 1, None, [(1.0, "left", 0b1001), (2.0, "right", 0b110)]
+  )
+  rng = random.Random(0)
+  drawn = collections.Counter(
+    options.draw_filling(option, rng) for _ in range(6000)
+  )
+  expected = {
+    ("left", 0): 1000,
+    ("left", 3): 1000,
+    ("right", 1): 2000,
+    ("right", 2): 2000,
+  }
+  assert set(drawn) == set(expected)
+  for filling, times in expected.items():
+    assert abs(drawn[filling] - times) < 150
 
 
 def test_degenerate_instances_are_refused():
