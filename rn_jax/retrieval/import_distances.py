@@ -96,9 +96,10 @@ def _read(path: Path, length: int, wanted: int) -> np.ndarray:
   row = np.frombuffer(data, "<f4")[:wanted].astype(np.float32)
   missing = np.count_nonzero(~(row >= 0))
   if missing:
+    first = np.flatnonzero(~(row >= 0))[0]
     raise GroundTruthError(
       f"{path}: {missing} of {wanted} distances were not computed, the first "
-      f"of scene {np.flatnonzero(~(row >= 0))[0]}; a smaller --subset may be whole"
+      f"of scene {first}; a smaller --subset may be whole"
     )
   return row
 

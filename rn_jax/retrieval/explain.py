@@ -1,0 +1,110 @@
+"""Explains the distance of two scenes: matched objects and what differs.
+
+    python -m rn_jax.retrieval.explain --images=0,7 \
+        --scenes=CLEVR_v1.0/scenes/CLEVR_val_scenes.json
+
+prints which object became which, what that costs, and the relations that are
+the other way round; --output=FILE.json writes the same for a program. The
+scenes may also come from --records_dir and --split, or from --ground_truth.
+The distance is v2 or exact: v1 is a matter of ties.
+"""
+
+import json
+from pathlib import Path
+
+from absl import app, flags
+
+from rn_jax.atomic import replacing
+from rn_jax.records import RecordError
+from rn_jax.retrieval.bipartite import MATCHES
+from rn_jax.retrieval.explanation import METHODS, explain
+from rn_jax.retrieval.ground_truth_file import (
+  GroundTruthError,
+  load_ground_truth,
+)
+from rn_jax.retrieval.scene_graph import SceneError, load_scenes
+
+_SAYS = {
+  "right": ("is right of", "is left of"),
+  "front": ("is in front of", "is behind"),
+}
+
+
+def as_text(explained: dict) -> str:
+  """Writes what `explain` returns down for people."""
+  one, other = (image["filename"] for image in explained["images"])
+  rule = f"{explained['method']} {explained['match']}"
+  rule += " (quirk)" if explained["quirk"] else ""
+  lines = [f"{one} -> {other}: {rule} distance {explained['distance']:g}", ""]
+  names = [{}, {}]
+  for pair in explained["matched"]:
+    for known, number, name in zip(
+      names, pair["objects"], pair["names"], strict=True
+    ):
+      known[number] = f"{number} {name}"
+    line = f"{names[0][pair['objects'][0]]} -> {names[1][pair['objects'][1]]}"
+    changes = [f"{x} to {y}" for x, y in pair["differences"].values()]
+    costs = (
+      [f"{pair['attributes']:g} for {', '.join(changes)}"] if changes else []
+    )
+    if pair.get("relations"):
+      costs.append(f"{pair['relations']:g} for relations")
+    lines.append(f"{line}: {'; '.join(costs) or 'alike'}")
+  for key in ("deleted", "inserted"):
+    lines += [f"{key}: {o['object']} {o['name']}" for o in explained[key]]
+  if explained["inverted"]:
+    lines += ["", "The other way round:"]
+  for relation in explained["inverted"]:
+    i, k = relation["objects"]
+    x, y = relation["matches"]
+    says, opposite = _SAYS[relation["relation"]]
+    lines.append(
+      f"{names[0][i]} {says} {names[0][k]}, but {names[1][x]} {opposite} "
+      f"{names[1][y]}"
+    )
+  lines += ["", "Terms:"]
+  lines += [
+    f"{term['cost']:8.2f}  {term['what']}" for term in explained["terms"]
+  ]
+  lines.append(f"{explained['distance']:8.2f}  in all")
+  return "\n".join(lines)
+
+
+def _main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments {argv[1:]}")
+  values = flags.FLAGS
+  try:
+    if values.ground_truth:
+      scenes = load_ground_truth(values.ground_truth).scenes
+    else:
+      scenes = load_scenes(values.scenes, values.records_dir, values.split)
+    if len(values.images) != 2 or not all(i.isdigit() for i in values.images):
+      raise SceneError("--images wants two image indices, such as 0,7")
+    explained = explain(
+      scenes,
+      *map(int, values.images),
+      values.method,
+      values.match,
+      values.quirk,
+    )
+    if values.output:
+      with replacing(Path(values.output)) as temporary:
+        temporary.write_text(json.dumps(explained, indent=1) + "\n")
+  except (GroundTruthError, RecordError, SceneError, OSError) as error:
+    raise SystemExit(f"error: {error}") from error
+  print(as_text(explained))
+
+
+if __name__ == "__main__":
+  # Only when run as a program: others import this module.
+  flags.DEFINE_list("images", None, "Two image indices.", required=True)
+  flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json.")
+  flags.DEFINE_string("records_dir", None, "Records folder, in its place.")
+  flags.DEFINE_string("split", "val", "Split of the records.")
+  flags.DEFINE_string("ground_truth", None, "Ground-truth file, in its place.")
+  flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance.")
+  flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost.")
+  flags.DEFINE_bool("quirk", False, "v2 as its published code computed it.")
+  flags.DEFINE_string("output", None, "File to write, .json.")
+  app.run(_main)
