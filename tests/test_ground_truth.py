@@ -218,25 +218,24 @@ def test_a_cache_with_gaps_is_refused(tmp_path):
     import_cache(tmp_path, scenes, "v1", "soft")
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "rn_jax.retrieval.ground_truth", *arguments],
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-
-
-def test_the_command_computes_and_explains_errors(clevr_dir, tmp_path):
+def test_the_command_computes_or_says_what_is_wrong(clevr_dir, tmp_path):
   scenes = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   output = tmp_path / "truth.npz"
-  done = _run(
-    f"--scenes={scenes}", f"--output={output}", "--queries=1,3", "--subset=4"
+  done, failed = (
+    subprocess.run(
+      [
+        *(sys.executable, "-m", "rn_jax.retrieval.ground_truth"),
+        *(f"--scenes={scenes}", f"--output={output}", *more),
+      ],
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    for more in (["--queries=1,3", "--subset=4"], ["--num_queries=9"])
   )
   assert done.returncode == 0, done.stderr
   assert "8 pairs of v2 soft: about 1 s with 1 process" in done.stdout
   assert load_ground_truth(output).distances.shape == (2, 4)
-  failed = _run(f"--scenes={scenes}", f"--output={output}", "--num_queries=9")
   assert failed.returncode == 1
   assert "error: --num_queries is 9, but there are 5 scenes" in failed.stderr
   assert "Traceback" not in failed.stderr
