@@ -1,0 +1,105 @@
+"""Shows what descriptors find: queries, their nearest images, ground truth.
+
+    python -m rn_jax.retrieval.gallery --features=features_val.npz \
+        --query=3,7 --ground_truth=v2_soft.npz --output=gallery.html,gallery.png
+
+A row of pictures per descriptor; with a ground truth also a row of what is
+nearest by it, and frames around the images that are among its k nearest (those
+as near as its k-th included). The HTML page has all pictures in itself.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from absl import app, flags
+
+from rn_jax.atomic import replacing
+from rn_jax.retrieval.features import load_features
+from rn_jax.retrieval.gallery_page import html_page
+from rn_jax.retrieval.gallery_picture import draw_sheets
+from rn_jax.retrieval.gallery_sheets import compare
+from rn_jax.retrieval.ground_truth_file import load_ground_truth
+from rn_jax.retrieval.pictures import load_pictures
+from rn_jax.run_log import quiet_backends
+
+
+def write_gallery(
+  output: Sequence[str | os.PathLike],
+  features: Sequence[str | os.PathLike],
+  queries: Sequence[int],
+  *,
+  descriptors: Sequence[str] = (),
+  ground_truth: str | os.PathLike | None = None,
+  k: int = 10,
+  images: str | os.PathLike | None = None,
+) -> None:
+  """Writes galleries.
+
+  Args:
+    output: Files to write, .png or .html.
+    features: Features files of the same images.
+    queries: Image indices.
+    descriptors: Names; empty: all.
+    ground_truth: A ground-truth file, or None.
+    k: Images in a row.
+    images: Folder of the image files; None: what the first features file says.
+
+  Raises:
+    ValueError: A file is damaged, or does not have what is asked for.
+    OSError: A file cannot be read or written.
+  """
+  suffixes = [Path(path).suffix for path in output]
+  if not suffixes or set(suffixes) - {".png", ".html"}:
+    raise ValueError("name files to write that end in .png or .html")
+  loaded = [load_features(path) for path in features]
+  truth = load_ground_truth(ground_truth) if ground_truth else None
+  sheets = compare(loaded, queries, k, descriptors=descriptors, truth=truth)
+  shown = {sheet.image for sheet in sheets} | {
+    tile.image for sheet in sheets for row in sheet.rows for tile in row.tiles
+  }
+  pictures = load_pictures(loaded[0], sorted(shown), images)
+  for path, suffix in zip(output, suffixes, strict=True):
+    with replacing(path) as temporary:
+      if suffix == ".html":
+        temporary.write_text(html_page(sheets, pictures), encoding="utf-8")
+      else:
+        draw_sheets(sheets, pictures).save(temporary, format="png")
+
+
+def _define_flags() -> dict[str, flags.FlagHolder]:
+  """Defines the flags; only when run as a program."""
+  holders = [
+    flags.DEFINE_list("features", None, "Features files.", required=True),
+    flags.DEFINE_list("query", None, "Image indices to ask.", required=True),
+    flags.DEFINE_list("output", None, "Files, .png or .html.", required=True),
+    flags.DEFINE_list("descriptors", [], "Descriptors; not given: all."),
+    flags.DEFINE_string("ground_truth", None, "Ground-truth file."),
+    flags.DEFINE_integer("k", 10, "Images in a row.", lower_bound=1),
+    flags.DEFINE_string(
+      "images",
+      None,
+      "Folder of the image files; not given: where the features were made.",
+    ),
+  ]
+  return {holder.name: holder for holder in holders}
+
+
+def _main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments {argv[1:]}")
+  given = {name: flag.value for name, flag in _FLAGS.items()}
+  quiet_backends()
+  jax.config.update("jax_default_matmul_precision", "highest")
+  try:
+    given["queries"] = [int(number) for number in given.pop("query")]
+    write_gallery(**given)
+  except (ValueError, OSError) as error:
+    raise SystemExit(f"error: {error}") from error
+  print("\n".join(given["output"]))
+
+
+if __name__ == "__main__":
+  _FLAGS = _define_flags()
+  app.run(_main)
