@@ -1,0 +1,31 @@
+"""The benchmark of distances runs, and checks that its variants agree."""
+
+import pytest
+
+from benchmarks import retrieval_ground_truth as benchmark
+
+
+def test_variants_agree_and_are_compared(capsys):
+  rows = benchmark.run(scenes=12, queries=2, naive_pairs=20, repeats=1)
+  labels = [row[:3] for row in rows]
+  for match in ("soft", "hard"):
+    for name, variants in {
+      "v1": ["pair by pair"],
+      "v2": ["as published", "pair by pair"],
+      "exact": [],
+      "exact, 3-4 objects": ["networkx"],
+    }.items():
+      for variant in [*variants, "this package"]:
+        assert (name, match, variant) in labels
+  assert len(labels) == 16
+  assert all(rate > 0 for *_, rate, _ in rows)
+  assert capsys.readouterr().out.count("\n") == 4 + len(rows)
+
+
+def test_a_difference_is_noticed(monkeypatch):
+  v1 = benchmark.bipartite.v1
+  monkeypatch.setattr(
+    benchmark.bipartite, "v1", lambda *arguments: v1(*arguments) + 1
+  )
+  with pytest.raises(ValueError, match="v1 soft: pair by pair gives other"):
+    benchmark.run(scenes=4, queries=1, naive_pairs=2, repeats=1)
