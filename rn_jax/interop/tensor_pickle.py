@@ -8,7 +8,7 @@ it is even looked up.
 
 import pickle
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
@@ -63,8 +63,18 @@ class Tensor(NamedTuple):
   strides: tuple[int, ...]
 
 
-def load(stream: BinaryIO) -> object:
+def load(
+  stream: BinaryIO,
+  functions: Mapping[tuple[str, str], Callable] | None = None,
+  opcodes: Collection[str] = (),
+) -> object:
   """Reads one pickle and leaves the stream behind it.
+
+  Args:
+    stream: Where it starts.
+    functions: What stands for further names, (module, name). Each is trusted
+      with whatever arguments a pickle gives it.
+    opcodes: Further instructions that are let through.
 
   Returns:
     Plain Python values, with Tensor where there is a tensor.
@@ -73,21 +83,22 @@ def load(stream: BinaryIO) -> object:
     TorchFileError: The pickle is damaged or does more than describe tensors.
   """
   start = stream.tell()
+  known = {**_FUNCTIONS, **(functions or {})}
   try:
     for opcode, argument, _ in pickletools.genops(stream):
       if opcode.name == "GLOBAL":
-        _stand_in(*argument.split(" ", 1))
-      if opcode.name not in _OPCODES:
+        _stand_in(known, *argument.split(" ", 1))
+      if opcode.name not in _OPCODES and opcode.name not in opcodes:
         raise TorchFileError(
           f"its pickle uses the instruction {opcode.name}, which a state dict "
           "does not need; nothing was run"
         )
       # The memo is an array as long as its largest index.
-      if opcode.name == "LONG_BINPUT" and argument > stream.tell():
+      if opcode.name in ("LONG_BINPUT", "PUT") and argument > stream.tell():
         raise TorchFileError("its pickle is damaged (memo index too large)")
     end = stream.tell()
     stream.seek(start)
-    return _Unpickler(BytesIO(stream.read(end - start))).load()
+    return _Unpickler(BytesIO(stream.read(end - start)), known).load()
   except TorchFileError:
     raise
   except Exception as error:  # A damaged pickle can raise nearly anything.
@@ -138,10 +149,12 @@ _FUNCTIONS = {
 }
 
 
-def _stand_in(module: str, name: str) -> _Function | _StorageType:
+def _stand_in(
+  functions: Mapping[tuple[str, str], Callable], module: str, name: str
+) -> _Function | _StorageType:
   """Returns what stands for a name in a pickle, made anew for each use."""
-  if (module, name) in _FUNCTIONS:
-    return _Function(_FUNCTIONS[module, name])
+  if (module, name) in functions:
+    return _Function(functions[module, name])
   if module == "torch" and name in DTYPES:
     return _StorageType(name)
   raise TorchFileError(
@@ -152,8 +165,12 @@ def _stand_in(module: str, name: str) -> _Function | _StorageType:
 
 
 class _Unpickler(pickle.Unpickler):
+  def __init__(self, file: BinaryIO, functions: Mapping):
+    super().__init__(file, encoding="latin1")  # Python 2's strings
+    self._functions = functions
+
   def find_class(self, module: str, name: str) -> object:
-    return _stand_in(module, name)
+    return _stand_in(self._functions, module, name)
 
   def persistent_load(self, pid: object) -> Storage:
     kind, storage_type, key, _, size, *view = pid

@@ -22,7 +22,7 @@ from rn_jax.interop.tensor_pickle import Storage, Tensor, TorchFileError
 
 __all__ = ["TorchFileError", "read_state_dict", "write_state_dict"]
 
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # Where torch puts the first byte of every record, in bytes.
 _ALIGNMENT = 64
@@ -46,20 +46,35 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """
   try:
     with open(path, "rb") as file:
-      head = file.read(4)
-      file.seek(0)
-      if head == b"PK\x03\x04":
-        content, blocks = _read_zip(file)
-      elif head[:1] == b"\x80":
-        content, blocks = _read_legacy(file)
-      else:
-        raise TorchFileError("not a file written by torch.save")
+      content, blocks = read_content(file)
     return {
-      name: _as_array(name, tensor, blocks)
+      name: as_array(name, tensor, blocks)
       for name, tensor in _find_state_dict(content).items()
     }
   except TorchFileError as error:
     raise TorchFileError(f"{path}: {error}") from error
+
+
+def read_content(file: BinaryIO) -> tuple[object, dict[str, np.ndarray]]:
+  """Reads what torch.save wrote, whatever it is.
+
+  Args:
+    file: An open file, at its start.
+
+  Returns:
+    Plain values, with Tensor for tensors, and the storages they view by key,
+    for `as_array`.
+
+  Raises:
+    TorchFileError: As read_state_dict does.
+  """
+  head = file.read(4)
+  file.seek(0)
+  if head == b"PK\x03\x04":
+    return _read_zip(file)
+  if head[:1] == b"\x80":
+    return _read_legacy(file)
+  raise TorchFileError("not a file written by torch.save")
 
 
 def _find_state_dict(content: object) -> dict[str, Tensor]:
@@ -83,7 +98,7 @@ def _find_state_dict(content: object) -> dict[str, Tensor]:
 def _read_legacy(file: BinaryIO) -> tuple[object, dict[str, np.ndarray]]:
   """Reads magic number, version, system, content and keys; then storages."""
   load = tensor_pickle.load
-  if load(file) != _LEGACY_MAGIC:
+  if load(file) != LEGACY_MAGIC:
     raise TorchFileError("not a file written by torch.save")
   if load(file) != _LEGACY_PROTOCOL:
     raise TorchFileError("its version of the old torch format is unknown")
@@ -181,7 +196,7 @@ def _storages(content: object) -> dict[str, Storage]:
   return found
 
 
-def _as_array(
+def as_array(
   name: str, tensor: Tensor, blocks: dict[str, np.ndarray]
 ) -> np.ndarray:
   """Returns the view of a storage that a tensor is, if it lies within it."""
