@@ -3,29 +3,24 @@
 A scene is a dict in CLEVR's own JSON layout. Scene i of a split depends on
 (seed, split, i) alone, so any number of processes makes the same data.
 
-CLEVR also rejects scenes in which an object is nearly hidden. Whether it is
-can only be told from the pixels, so scenes made without images do not apply
-that rule; `sample_scene` takes a predicate for the code that does draw.
+CLEVR also rejects scenes in which an object is nearly hidden; `sample_scene`
+takes a predicate for that (data_prep.visibility_rule).
 """
 
 import math
 import random
 from collections.abc import Callable
 
+from data_prep.rendering import camera as camera_facts
+from data_prep.rendering import lamps as lamp_facts
+from data_prep.rendering.camera import HEIGHT, TAN_X, WIDTH
 from rn_jax.clevr import COLORS, MATERIALS, SHAPES
 
-WIDTH, HEIGHT = 480, 320  # pixels of the pictures that pixel_coords refer to
 RADIUS = {"large": 0.7, "small": 0.35}
 MIN_GAP = 0.25  # between two surfaces
 MIN_OFFSET = 0.4  # between two centres, along each of the four directions
 RELATION_MARGIN = 0.2
 MAX_TRIES = 50  # per object, before the scene starts over
-
-CAMERA = (7.481131553649902, -6.5076398849487305, 5.34366512298584)
-CAMERA_JITTER = 0.5
-_HALF_WIDTH = (
-  16 / 35
-)  # 32 mm sensor behind a 35 mm lens: tan(angle of view / 2)
 
 # As the released scenes have them, rounding of single precision included.
 _RIGHT = (0.6563112735748291, 0.7544902563095093)
@@ -81,11 +76,24 @@ def pick(rng: random.Random, options: tuple | list):
 def sample_camera(seed: int, split: str, index: int) -> tuple[float, ...]:
   """Position of the jittered camera of a scene, in world units."""
   rng = random_stream("camera", seed, split, index)
-  return tuple(c + CAMERA_JITTER * (2 * rng.random() - 1) for c in CAMERA)
+  jitter = camera_facts.JITTER
+  return tuple(
+    c + jitter * (2 * rng.random() - 1) for c in camera_facts.POSITION
+  )
+
+
+def sample_lamps(seed: int, split: str, index: int) -> dict[str, list[float]]:
+  """Positions of the jittered lamps of a scene, in world units."""
+  rng = random_stream("lamps", seed, split, index)
+  jitter = lamp_facts.JITTER
+  return {
+    name: [round(c + jitter * (2 * rng.random() - 1), 6) for c in position]
+    for name, position in lamp_facts.POSITIONS.items()
+  }
 
 
 def project(
-  point: list[float], camera: tuple[float, ...] = CAMERA
+  point: list[float], camera: tuple[float, ...] = camera_facts.POSITION
 ) -> tuple[float, float, float]:
   """Projects a world point; the camera looks at the origin, without roll.
 
@@ -100,7 +108,7 @@ def project(
   up = (-back[2] * right[1], back[2] * right[0], level)
   x, y, z = point
   depth = distance - (x * back[0] + y * back[1] + z * back[2])
-  scale = WIDTH / 2 / _HALF_WIDTH / depth
+  scale = WIDTH / 2 / TAN_X / depth
   column = WIDTH / 2 + scale * (x * right[0] + y * right[1])
   row = HEIGHT / 2 - scale * (x * up[0] + y * up[1] + z * up[2])
   return column, row, depth
@@ -140,11 +148,12 @@ def sample_scene(
     index: Number of the scene in the split, from 0.
     min_objects: Fewest objects; their number is uniform.
     max_objects: Most objects.
-    accept: Judges a finished scene (say by what a picture shows); a refused
-      one starts over with as many objects and the same camera.
+    accept: Judges a finished scene; a refused one starts over with as many
+      objects and the same camera.
 
   Returns:
-    The scene in CLEVR's JSON layout.
+    The scene in CLEVR's JSON layout, and besides, what a renderer needs to
+    know: the positions of "camera" and "lamps".
 
   Raises:
     KeyError: Unknown split.
@@ -152,6 +161,7 @@ def sample_scene(
   condition = SPLITS[split]
   rng = random_stream("scene", seed, split, index)
   camera = sample_camera(seed, split, index)
+  lamps = sample_lamps(seed, split, index)
   count = min_objects + int(rng.random() * (max_objects - min_objects + 1))
   while True:
     placed = _place(rng, count)
@@ -165,6 +175,8 @@ def sample_scene(
       "objects": objects,
       "relationships": relationships([o["3d_coords"] for o in objects]),
       "directions": DIRECTIONS,
+      "camera": list(camera),
+      "lamps": lamps,
     }
     if accept is None or accept(scene):
       return scene

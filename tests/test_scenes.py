@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from data_prep import scenes
+from data_prep.rendering import camera as camera_facts
+from data_prep.rendering import lamps as lamp_facts
 from rn_jax.clevr import ATTRIBUTES, COLORS
 
 GOLD = Path(__file__).parents[2] / "shared" / "clevr_gold"
@@ -92,7 +94,7 @@ def test_projection_by_hand():
   # The camera looks at the origin, at a distance of |camera|.
   column, row, depth = scenes.project([0, 0, 0])
   assert (column, row) == pytest.approx((240, 160))
-  assert depth == pytest.approx(math.hypot(*scenes.CAMERA))
+  assert depth == pytest.approx(math.hypot(*camera_facts.POSITION))
   # Half the picture's width is 16/35 of the depth to the right.
   half = 16 / 35 * depth
   right = [half * c for c in scenes.DIRECTIONS["right"]]
@@ -119,7 +121,8 @@ def test_pixels_come_from_the_camera_of_the_scene():
   scene = scenes.sample_scene(3, "val", 5)
   camera = scenes.sample_camera(3, "val", 5)
   assert all(
-    abs(c - n) <= 0.5 for c, n in zip(camera, scenes.CAMERA, strict=True)
+    abs(c - n) <= 0.5
+    for c, n in zip(camera, camera_facts.POSITION, strict=True)
   )
   for obj in scene["objects"]:
     column, row, depth = scenes.project(obj["3d_coords"], camera)
@@ -163,3 +166,22 @@ def test_a_refused_scene_starts_over_with_as_many_objects():
   assert offered[0] == first
   assert scene["objects"] != first["objects"]
   assert {len(s["objects"]) for s in offered} == {len(first["objects"])}
+
+
+def test_camera_and_lamps_are_jittered_each_on_their_own():
+  scene = scenes.sample_scene(3, "val", 5)
+  assert scene["camera"] == list(scenes.sample_camera(3, "val", 5))
+  assert scene["lamps"] == scenes.sample_lamps(3, "val", 5)
+  assert list(scene["lamps"]) == ["key", "fill", "back"]
+  moves = [
+    [
+      place - nominal
+      for name, nominals in lamp_facts.POSITIONS.items()
+      for place, nominal in zip(s["lamps"][name], nominals, strict=True)
+    ]
+    for s in _sample(300)
+  ]
+  for one in zip(*moves, strict=True):
+    assert -1 <= min(one) < -0.95
+    assert 0.95 < max(one) <= 1
+    assert abs(sum(one) / len(one)) < 0.15

@@ -1,0 +1,64 @@
+"""The quick visibility rule says what counting all pixels says."""
+
+import pytest
+
+from data_prep import visibility_rule
+from data_prep.rendering.visibility import visible_pixels
+from data_prep.scenes import sample_scene
+
+
+@pytest.fixture(scope="module")
+def scenes():
+  return [
+    sample_scene(3, "val", i, min_objects=3 + 7 * (i % 2)) for i in range(40)
+  ]
+
+
+@pytest.mark.parametrize("min_pixels", [1, 200, 500])
+def test_agrees_with_the_count(scenes, min_pixels):
+  verdicts = []
+  for scene in scenes:
+    pixels = visible_pixels(scene)
+    verdict = visibility_rule.shows_every_object(scene, min_pixels)
+    assert verdict == (pixels.min() >= min_pixels)
+    verdicts.append(verdict)
+  assert True in verdicts
+  assert min_pixels == 1 or False in verdicts
+
+
+def test_most_objects_need_no_counting(scenes):
+  total = sum(len(scene["objects"]) for scene in scenes)
+  unclear = sum(len(visibility_rule._unclear(s, 200)) for s in scenes)
+  assert 0 < unclear < total / 3
+
+
+def test_some_objects_are_counted_as_among_all(scenes):
+  for scene in scenes[:8]:
+    every = visible_pixels(scene)
+    assert (visible_pixels(scene, of=range(len(every))) == every).all()
+    assert visible_pixels(scene, of=[2, 0]).tolist() == [every[2], every[0]]
+
+
+def test_a_hidden_object_is_noticed(scenes):
+  def thing(place, size):
+    return {
+      "3d_coords": [*place, {"large": 0.7, "small": 0.35}[size]],
+      "size": size,
+      "shape": "cube",
+      "color": "red",
+      "material": "metal",
+      "rotation": 0.0,
+    }
+
+  camera = scenes[0]["camera"]
+  front = [c / 10 for c in camera[:2]]
+  behind = [-c / 10 for c in camera[:2]]
+  scene = {
+    "camera": camera,
+    "objects": [thing(front, "large"), thing(behind, "small")],
+  }
+  assert not visibility_rule.shows_every_object(scene, 200)
+  scene["objects"].reverse()
+  assert not visibility_rule.shows_every_object(scene, 200)
+  scene["objects"] = [thing(front, "small"), thing(behind, "large")]
+  assert visibility_rule.shows_every_object(scene, 200)
