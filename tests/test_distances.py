@@ -10,7 +10,7 @@ from small_scenes import as_graph, by_hand, generated, renumbered
 
 from rn_jax.retrieval import bipartite
 from rn_jax.retrieval.bipartite import MATCHES, v1, v2
-from rn_jax.retrieval.exact import exact
+from rn_jax.retrieval.exact import _KIND_COSTS, exact
 
 # v1 soft, v2 soft, v2 hard, exact soft, exact hard. v1 hard depends on how
 # the solver breaks ties in all but the first pair.
@@ -218,6 +218,15 @@ def _partial_maps(n: int, m: int):
     for rows in itertools.combinations(range(n), size):
       for columns in itertools.permutations(range(m), size):
         yield dict(zip(rows, columns, strict=True))
+
+
+def test_kinds_cost_what_their_edges_do():
+  for ours, theirs in itertools.product(range(4), repeat=2):
+    cost = 0
+    for kind, other in ((ours, theirs), (3 - ours, 3 - theirs)):  # and back
+      a, b = ({o for o in range(2) if k >> o & 1} for k in (kind, other))
+      cost += max(len(a), len(b)) - len(a & b)
+    assert _KIND_COSTS[ours, theirs] == 4 * cost
 
 
 @pytest.mark.parametrize("match", MATCHES)
