@@ -19,6 +19,7 @@ SHAPES = ("sphere", "cube", "cylinder")
 BOUNDING_RADIUS = (1.0, 1.5994, 1.3918)
 
 _FLAT_CUBE, _FLAT_CYLINDER = 0.75, 0.9
+_RIM = 1 - _FLAT_CYLINDER**2
 STEPS = 3  # of Newton's method
 # A ray that comes so near to the surface (the implicit function's excess over
 # 1, which is some 1e-3 of the object's size) has met it.
@@ -128,15 +129,25 @@ def box_cylinder(origin, direction, xp):
 
 
 def excess_cylinder(origin, direction, distance, xp):
-  """As `excess_cube`, with u the fourth power of a 4-norm: 4 (u - u^(3/4))."""
+  """As `excess_cube`, with u the fourth power of a 4-norm: 4 (u - u^(3/4)).
+
+  The radius enters by its square, which spares a root: along the rim that is
+  off by 0.0013 at most.
+  """
   (dx, dy, dz), (x, y, z) = direction, _advance(origin, direction, distance)
-  radius = xp.sqrt(xp.maximum(x * x + y * y, _TINY))
-  er = (xp.maximum(radius, _FLAT_CYLINDER) - _FLAT_CYLINDER) * 10
+  er = _rim(x * x + y * y, xp)
   ez = (xp.maximum(abs(z), _FLAT_CYLINDER) - _FLAT_CYLINDER) * 10
   er3, ez3 = er * er * er, ez * ez * ez
   over = er3 * er + ez3 * ez - 1
-  slope = er3 * (x * dx + y * dy) / radius + ez3 * xp.where(z < 0, -dz, dz)
-  return over, 40 * slope, over * (1 + over * (3 / 8 - 5 / 32 * over))
+  slope = er3 * (x * dx + y * dy) * (2 / _RIM)
+  slope = 4 * (slope + 10 * ez3 * xp.where(z < 0, -dz, dz))
+  return over, slope, over * (1 + over * (3 / 8 - 5 / 32 * over))
+
+
+def _rim(square, xp):
+  """0 where the cylinder's top is flat, 1 at its full radius."""
+  flat = _FLAT_CYLINDER**2
+  return (xp.maximum(square, flat) - flat) * (1 / _RIM)
 
 
 def normal_sphere(point, xp):
@@ -158,11 +169,10 @@ def normal_cube(point, xp):
 def normal_cylinder(point, xp):
   """Outward direction at a point of the surface, not of unit length."""
   x, y, z = point
-  radius = xp.sqrt(xp.maximum(x * x + y * y, _TINY))
-  er = (xp.maximum(radius, _FLAT_CYLINDER) - _FLAT_CYLINDER) * 10
+  er = _rim(x * x + y * y, xp)
   ez = (xp.maximum(abs(z), _FLAT_CYLINDER) - _FLAT_CYLINDER) * 10
-  around = er * er * er / radius
-  return around * x, around * y, ez * ez * ez * xp.where(z < 0, -1.0, 1.0)
+  around = er * er * er * (2 / _RIM)
+  return around * x, around * y, 10 * ez * ez * ez * xp.where(z < 0, -1.0, 1.0)
 
 
 NORMAL = (normal_sphere, normal_cube, normal_cylinder)

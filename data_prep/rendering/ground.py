@@ -60,18 +60,25 @@ def enter(origin, direction):
     fall = slope * dx - direction[2]
     at = jnp.maximum(height, 0) / jnp.maximum(fall, 1e-20)
     distance = jnp.minimum(distance, at)
-  x, y = local_of([o + distance * d for o, d in zip(origin, direction, strict=True)])
+  x, y = local_of(
+    [o + distance * d for o, d in zip(origin, direction, strict=True)]
+  )
   inside = (x > _X_RANGE[0]) & (x < _X_RANGE[1])
   inside &= (y > _Y_RANGE[0]) & (y < _Y_RANGE[1])
   return jnp.where(inside & (distance < 1e4), distance, jnp.inf)
 
 
-def normal(point) -> tuple:
-  """Unit normal of the sheet; its slope is linear between the knots."""
+def slope(point):
+  """Slope of the profile at world points; linear between the knots."""
   x, _ = local_of(point)
-  slope = _SLOPE[0]
+  total = _SLOPE[0]
   for i in range(_CHORDS):
-    share = jnp.clip((x - _X[i]) / (_X[i + 1] - _X[i]), 0, 1)
-    slope = slope + share * (_SLOPE[i + 1] - _SLOPE[i])
+    share = jnp.clip((x - _X[i]) * (1 / (_X[i + 1] - _X[i])), 0, 1)
+    total = total + share * (_SLOPE[i + 1] - _SLOPE[i])
+  return total
+
+
+def normal(slope) -> tuple:
+  """Unit normal of the sheet where its profile has this slope."""
   z = 1 / jnp.sqrt(1 + slope * slope)
   return -slope * z * AXIS_X[0], -slope * z * AXIS_X[1], z

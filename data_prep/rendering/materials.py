@@ -26,8 +26,8 @@ _COAT_INDEX, _VELVET_INDEX = 1.2, 1.4
 _COAT_ALPHA = 0.35
 _COAT_COLOR = 0.8
 _VELVET_SIGMA = 0.6
-_METAL_ALPHA, _ANISOTROPY = 0.2, 0.75
-ALPHA_U, ALPHA_V = _METAL_ALPHA * _ANISOTROPY, _METAL_ALPHA / _ANISOTROPY
+_ROUGH_ALPHA, _MIRROR_ALPHA, _ANISOTROPY = 0.2, 0.01, 0.75
+ALPHA_U, ALPHA_V = _ROUGH_ALPHA * _ANISOTROPY, _ROUGH_ALPHA / _ANISOTROPY
 _PI = np.float32(np.pi)
 _TINY = 1e-6
 
@@ -99,17 +99,27 @@ def metal_frame(normal, offset) -> tuple:
   return cross(along, normal), along
 
 
-def metal(frame, normal, view, light):
-  """Reflectance of the rough metal times the cosine of the light, white."""
+def metal(frame, normal, view, light) -> tuple:
+  """Reflectance of both parts of metal, times the light's cosine, white.
+
+  Returns:
+    That of the rough part and of the mirror, whose lobe has a long tail.
+  """
   u, v = frame
   half = unit(add(view, light))
-  x, y, z = dot(u, half) / ALPHA_U, dot(v, half) / ALPHA_V, dot(normal, half)
-  length = x * x + y * y + z * z
-  density = 1 / (_PI * ALPHA_U * ALPHA_V * length * length)
+  x, y, z = dot(u, half), dot(v, half), dot(normal, half)
   nv = jnp.maximum(dot(normal, view), _TINY)
   nl = jnp.maximum(dot(normal, light), _TINY)
   masking = 1 / (1 + _ggx(frame, view, nv) + _ggx(frame, light, nl))
-  return jnp.where(z > 0, density * masking / (4 * nv), 0)
+
+  def density(alpha):
+    au, av = alpha * _ANISOTROPY, alpha / _ANISOTROPY
+    length = x * x * (1 / au**2) + y * y * (1 / av**2) + z * z
+    return 1 / (np.pi * au * av * length * length)
+
+  factor = jnp.where(z > 0, 1 / (4 * nv), 0)
+  rough = density(_ROUGH_ALPHA) * masking * factor
+  return rough, density(_MIRROR_ALPHA) * factor
 
 
 def _ggx(frame, direction, cosine):

@@ -65,11 +65,11 @@ def _by_tiles(function, stage: Stage, rows: int, columns: int, plan: Plan):
     y = row + k // across * high
     x = column + k % across * wide
     rays = film.directions(stage.axes, y, x, rows, columns)
-    return jnp.stack(function(stage, rays, phase, plan), -1)
+    return jnp.stack(function(stage, rays, phase, plan))
 
   tiles = jax.lax.map(tile, jnp.arange(down * across))
-  tiles = tiles.reshape(down, across, high, wide, -1)
-  tiles = tiles.transpose(0, 2, 1, 3, 4)
+  tiles = tiles.reshape(down, across, -1, high, wide)
+  tiles = tiles.transpose(0, 3, 1, 4, 2)
   whole = tiles.reshape(down * high, across * wide, -1)
   return whole[:rows, :columns]
 
@@ -143,13 +143,13 @@ def _reflections(stage: Stage, lanes, plan: Plan) -> tuple:
   """What metal shows: one mirror ray and some rough ones for each lane."""
   hit, phase, hidden = lanes
   color = shade.color_of(stage, hit.index)
-  gloss = shade.highlights(stage, hit, hidden.T)
+  gloss, glow = shade.highlights(stage, hit, hidden.T)
   frame = materials.metal_frame(hit.normal, hit.offset)
   rays = [materials.reflect(hit.normal, hit.view)]
   weights = [jnp.full(phase.shape, materials.MIRROR_SHARE)]
   for k in range(_ROUGH_RAYS):
     ray, weight = materials.rough_reflection(
-      frame, hit.normal, hit.view, *_rough_pattern(phase, k)
+      frame, hit.normal, hit.view, *jnp.asarray(_ROUGH[..., k])[:, phase % 4]
     )
     rays.append(ray)
     weights.append(weight * materials.ROUGH_SHARE / _ROUGH_RAYS)
@@ -160,7 +160,7 @@ def _reflections(stage: Stage, lanes, plan: Plan) -> tuple:
   seen = _secondary(stage, origin, rays, own, jnp.tile(phase, number), plan)
   size = phase.size
   lamps = shade.mirrored_lamps(
-    stage, hit.point, tuple(r[:size] for r in rays), seen[1][:size]
+    stage, hit.point, tuple(r[:size] for r in rays), seen[1][:size], glow
   )
   total = add(
     scale(gloss, materials.ROUGH_SHARE), scale(lamps, materials.MIRROR_SHARE)
@@ -171,23 +171,28 @@ def _reflections(stage: Stage, lanes, plan: Plan) -> tuple:
   return tuple(c * t for c, t in zip(color, total, strict=True))
 
 
-def _rough_pattern(phase: jax.Array, k: int) -> tuple:
-  """Cosine and sine of an angle, and a height, for each lane's k-th ray."""
-  i = (np.arange(16) * _ROUGH_RAYS + k) / (16 * _ROUGH_RAYS)
-  golden = (np.arange(16) * _ROUGH_RAYS + k) * 0.6180339887 % 1
-  height = i + 0.5 / (16 * _ROUGH_RAYS)
-  angle = 2 * np.pi * golden
-  table = np.array([np.cos(angle), np.sin(angle), height], np.float32)
-  # Neighbours shall differ in height as much as in angle.
-  order = np.array([0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15])
-  return tuple(jnp.asarray(table[:, order])[:, phase])
+def _rough_pattern() -> np.ndarray:
+  """Cosine and sine of an angle, and a height in (0, 1): [3, 4, rays].
+
+  Sunflower points, dealt out to the samples of a 2x2 block. A pattern of that
+  size does not show: all pixels weigh the four samples alike.
+  """
+  number = 4 * _ROUGH_RAYS
+  k = np.arange(number)
+  angle = k * np.pi * (3 - np.sqrt(5))
+  points = np.stack([np.cos(angle), np.sin(angle), (k + 0.5) / number])
+  return points.reshape(3, _ROUGH_RAYS, 4).swapaxes(1, 2).astype(np.float32)
+
+
+_ROUGH = _rough_pattern()
 
 
 def _secondary(stage: Stage, origin, rays, own, phase, plan: Plan) -> tuple:
   """Radiance (RGB) that reflected rays bring, and how far they go."""
   hit = trace.hits(stage, origin, rays, own, *trace.all_objects(stage))
+  near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
   targets = trace.lamp_samples(stage, phase)
-  hidden = trace.hidden_lamps(stage, hit, targets, *trace.all_pairs(stage))
+  hidden = trace.hidden_lamps(stage, hit, targets, *near)
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
 
@@ -206,7 +211,7 @@ def _inner_reflections(stage: Stage, lanes) -> tuple:
   """What metal shows in metal: a mirror ray only, for both of its parts."""
   hit, phase, hidden = lanes
   color = shade.color_of(stage, hit.index)
-  gloss = shade.highlights(stage, hit, hidden.T)
+  gloss, glow = shade.highlights(stage, hit, hidden.T)
   ray = materials.reflect(hit.normal, hit.view)
   seen = trace.hits(stage, hit.point, ray, hit.index, *trace.all_objects(stage))
   targets = trace.lamp_samples(stage, phase)
@@ -214,7 +219,7 @@ def _inner_reflections(stage: Stage, lanes) -> tuple:
   last = shade.matte(stage, seen, hidden)
   metal = shade.is_metal(stage, seen.index)
   own = shade.color_of(stage, seen.index)
-  lamps = shade.mirrored_lamps(stage, hit.point, ray, seen.distance)
+  lamps = shade.mirrored_lamps(stage, hit.point, ray, seen.distance, glow)
   total = tuple(
     jnp.where(metal, c * _UNSEEN, jnp.where(seen.index < NOTHING, t, 0))
     for c, t in zip(own, last, strict=True)

@@ -6,6 +6,8 @@ the irradiance on a small surface in dependence of place and normal; other
 objects, taken as spheres, cover a part of it and add light of their colour.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ from data_prep.rendering.trace import (
   Stage,
   vector,
 )
-from data_prep.rendering.vectors import add, dot, scale, subtract
+from data_prep.rendering.vectors import add, dot, scale, subtract, when, where
 
 _PI = np.float32(np.pi)
 _SUN = NAMES.index("sun")
@@ -30,7 +32,7 @@ _GAUSS = 1 / np.sqrt(3)
 _QUADRATURE = [(x, y) for x in (-_GAUSS, _GAUSS) for y in (-_GAUSS, _GAUSS)]
 
 
-def lamp_light(stage: Stage, lamp: int, hit: Hits, x=0.0, y=0.0) -> tuple:
+def lamp_light(stage: Stage, lamp, hit: Hits, x=0.0, y=0.0) -> tuple:
   """Direction to a spot of a lamp, and the light from there.
 
   Args:
@@ -41,8 +43,8 @@ def lamp_light(stage: Stage, lamp: int, hit: Hits, x=0.0, y=0.0) -> tuple:
     y: Likewise upwards.
 
   Returns:
-    Unit vector towards the spot, and what a white surface square to it would
-    receive from the lamp if all of it were at this spot, as a tuple (RGB).
+    Unit vector towards the spot, and the solid angle that the lamp would fill
+    if all of it were seen as this spot is.
   """
   lamps = stage.lamps
   spot = tuple(
@@ -52,8 +54,7 @@ def lamp_light(stage: Stage, lamp: int, hit: Hits, x=0.0, y=0.0) -> tuple:
   square = dot(toward, toward)
   toward = scale(toward, 1 / jnp.sqrt(square))
   cosine = jnp.maximum(-dot(toward, tuple(lamps.facing[lamp])), 0)
-  strength = lamps.area[lamp] * cosine / square
-  return toward, tuple(strength * c for c in lamps.radiance[lamp])
+  return toward, lamps.area[lamp] * cosine / square
 
 
 def ambient(stage: Stage, hit: Hits) -> tuple:
@@ -102,56 +103,100 @@ def matte(stage: Stage, hit: Hits, hidden: jax.Array) -> tuple:
     hit: The surface points; others than ground and rubber get some value.
     hidden: Which lamps they do not see, bool [4, L].
   """
-  is_ground = hit.index == GROUND
+  around = ambient(stage, hit)
+  plain = _ground_light(stage, hit, hidden, around)
+  is_rubber = (hit.index < GROUND) & ~is_metal(stage, hit.index)
+  rubber = when(
+    is_rubber.any(), partial(_rubber_light, stage), hit, hidden, around
+  )
+  return where(is_rubber, rubber, plain)
+
+
+def _ground_light(stage: Stage, hit: Hits, hidden, around) -> tuple:
+  def shine(lamp, total):
+    toward, angle = lamp_light(stage, lamp, hit)
+    cosine = jnp.maximum(dot(hit.normal, toward), 0)
+    light = jnp.where(hidden[lamp], 0, cosine * angle)
+    color = tuple(stage.lamps.radiance[lamp])
+    return add(total, tuple(light * c for c in color))
+
+  total = jax.lax.fori_loop(0, NUM_LAMPS, shine, around)
+  return scale(total, ground.ALBEDO / _PI)
+
+
+def _rubber_light(stage: Stage, hit: Hits, hidden, around) -> tuple:
   color = color_of(stage, hit.index)
   view = jnp.clip(dot(hit.normal, hit.view), 1e-3, 1)
   coat, velvet, diffuse = materials.rubber_weights(view)
-  coat = jnp.where(is_ground, 0, coat)
-  velvet = jnp.where(is_ground, 0, velvet)
-  diffuse = jnp.where(is_ground, 1, diffuse)
-  total = scale(ambient(stage, hit), (diffuse + velvet) / _PI)
-  total = tuple(t * c for t, c in zip(total, color, strict=True))
-  for lamp in range(NUM_LAMPS):
-    toward, light = lamp_light(stage, lamp, hit)
+
+  def shine(lamp, totals):
+    toward, angle = lamp_light(stage, lamp, hit)
     cosine = dot(hit.normal, toward)
-    seen = (cosine > 0) & ~hidden[lamp]
+    light = jnp.where(hidden[lamp] | (cosine <= 0), 0, angle)
     body = diffuse / _PI * cosine
     body += velvet * materials.velvet(hit.normal, hit.view, toward)
     gloss = coat * materials.coat(hit.normal, hit.view, toward)
-    total = tuple(
-      t + jnp.where(seen, (body * c + gloss) * i, 0)
-      for t, c, i in zip(total, color, light, strict=True)
-    )
+    lamp_color = tuple(stage.lamps.radiance[lamp])
+    parts = [scale(lamp_color, body * light), scale(lamp_color, gloss * light)]
+    return [add(t, part) for t, part in zip(totals, parts, strict=True)]
+
+  body = scale(around, (diffuse + velvet) / _PI)
   # What the coat mirrors of the surroundings: the lit floor from below, the
   # dark upper half from above.
   below = jnp.clip(0.5 - materials.reflect(hit.normal, hit.view)[2], 0, 1)
-  mirrored = coat * 0.8 * below * 0.24 * stage.lamps.strength
-  return tuple(t + mirrored for t in total)
+  gloss = coat * 0.8 * below * 0.24 * stage.lamps.strength
+  body, gloss = jax.lax.fori_loop(
+    0, NUM_LAMPS, shine, [body, (gloss, gloss, gloss)]
+  )
+  return tuple(c * b + g for c, b, g in zip(color, body, gloss, strict=True))
 
 
 def highlights(stage: Stage, hit: Hits, hidden: jax.Array) -> tuple:
-  """What the rough part of metal mirrors of the lamps (RGB), for white."""
+  """What metal mirrors of the lamps, in units of each lamp's radiance.
+
+  Returns:
+    For the rough part the light (RGB); for the mirror, beside the lamps' sharp
+    images, the share of each lamp's radiance [4, L]; both for white metal.
+  """
   frame = materials.metal_frame(hit.normal, hit.offset)
-  total = (jnp.zeros_like(hit.distance),) * 3
-  for lamp in range(NUM_LAMPS):
-    for x, y in _QUADRATURE:
-      toward, light = lamp_light(stage, lamp, hit, x, y)
-      seen = (dot(hit.normal, toward) > 0) & ~hidden[lamp]
-      factor = materials.metal(frame, hit.normal, hit.view, toward)
-      factor = jnp.where(seen, factor / len(_QUADRATURE), 0)
-      total = add(total, scale(light, factor))
-  return total
+  quadrature = jnp.asarray(_QUADRATURE, jnp.float32)
+
+  def shine(k, totals):
+    lamp = k // len(_QUADRATURE)
+    spot = quadrature[k % len(_QUADRATURE)]
+    toward, angle = lamp_light(stage, lamp, hit, *spot)
+    seen = (dot(hit.normal, toward) > 0) & ~hidden[lamp]
+    angle = jnp.where(seen, angle / len(_QUADRATURE), 0)
+    rough, mirror = materials.metal(frame, hit.normal, hit.view, toward)
+    color = tuple(stage.lamps.radiance[lamp])
+    light = add(totals[0], tuple(rough * angle * c for c in color))
+    return light, totals[1].at[lamp].add(mirror * angle)
+
+  zero = jnp.zeros_like(hit.distance)
+  start = (zero,) * 3, jnp.zeros((NUM_LAMPS, *zero.shape))
+  return jax.lax.fori_loop(0, NUM_LAMPS * len(_QUADRATURE), shine, start)
 
 
-def mirrored_lamps(stage: Stage, origin, direction, distance) -> tuple:
-  """Radiance of the lamps (RGB) that rays meet nearer than `distance`."""
+def mirrored_lamps(
+  stage: Stage, origin, direction, distance, glow: jax.Array
+) -> tuple:
+  """What a mirror shows of the lamps (RGB).
+
+  Args:
+    stage: The scene.
+    origin: Points of the mirror.
+    direction: Of the mirrored rays.
+    distance: How far they go.
+    glow: What the tail of the mirror's lobe shows of each lamp, as its share,
+      bool [4, L]; where the ray meets the lamp itself, that counts instead.
+  """
   lamps = stage.lamps
   total = (jnp.zeros_like(distance),) * 3
   for lamp in range(NUM_LAMPS):
     facing = tuple(lamps.facing[lamp])
     toward = subtract(tuple(lamps.center[lamp]), origin)
     speed = dot(direction, facing)
-    at = dot(toward, facing) / jnp.minimum(speed, -1e-9)
+    at = dot(toward, facing) / jnp.where(abs(speed) < 1e-9, 1e-9, speed)
     spot = subtract(scale(direction, at), toward)
     right, up = tuple(lamps.half_right[lamp]), tuple(lamps.half_up[lamp])
     x = dot(spot, right) / dot(right, right)
@@ -159,10 +204,8 @@ def mirrored_lamps(stage: Stage, origin, direction, distance) -> tuple:
     square = (abs(x) < 1) & (abs(y) < 1)
     inside = x * x + y * y < 1 if lamp == _SUN else square
     seen = inside & (speed < 0) & (at > 0) & (at < distance)
-    total = tuple(
-      t + jnp.where(seen, c, 0)
-      for t, c in zip(total, lamps.radiance[lamp], strict=True)
-    )
+    share = jnp.where(seen, 1, jnp.minimum(glow[lamp], 1))
+    total = add(total, tuple(share * c for c in lamps.radiance[lamp]))
   return total
 
 

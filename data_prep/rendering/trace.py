@@ -16,6 +16,7 @@ from data_prep.rendering.vectors import (
   scale,
   subtract,
   unit,
+  when,
   where,
 )
 
@@ -117,17 +118,23 @@ def hits(stage: Stage, origin, direction, own, candidates, count) -> Hits:
 
 def _normal(objects: Objects, point, index) -> tuple:
   """Unit normals, and offsets from the object's centre."""
-  i = jnp.minimum(index, MAX_OBJECTS - 1)
-  place = objects.scale[i], objects.cosine[i], objects.sine[i]
-  center = vector(objects.center, i)
-  local, _ = geometry.to_object(point, point, center, *place)
-  shape = objects.shape[i]
-  normal = geometry.normal_sphere(local, jnp)
-  for kind in (1, 2):
-    normal = where(shape == kind, geometry.NORMAL[kind](local, jnp), normal)
-  normal = unit(geometry.to_world(normal, *place[1:]))
-  normal = where(index < MAX_OBJECTS, normal, ground.normal(point))
-  return normal, subtract(point, center)
+
+  def of_objects(point, index):
+    i = jnp.minimum(index, MAX_OBJECTS - 1)
+    center = vector(objects.center, i)
+    scale, cosine, sine = objects.scale[i], objects.cosine[i], objects.sine[i]
+    local, _ = geometry.to_object(point, point, center, scale, cosine, sine)
+    shape = objects.shape[i]
+    normal = geometry.normal_sphere(local, jnp)
+    for kind in (1, 2):
+      normal = where(shape == kind, geometry.NORMAL[kind](local, jnp), normal)
+    normal = unit(geometry.to_world(normal, cosine, sine))
+    return normal, subtract(point, center)
+
+  is_object = index < MAX_OBJECTS
+  normal, offset = when(is_object.any(), of_objects, point, index)
+  slope = when((index == GROUND).any(), ground.slope, point)
+  return where(is_object, normal, ground.normal(slope)), offset
 
 
 def lamp_samples(stage: Stage, phase: jax.Array) -> tuple:

@@ -4,6 +4,7 @@ Kept apart, the coordinates of many points fill a processor's vector registers,
 and the compiler joins whole formulas into one loop.
 """
 
+import jax
 import jax.numpy as jnp
 
 _TINY = 1e-12
@@ -44,3 +45,17 @@ def unit(a):
 
 def where(condition, a, b):
   return tuple(jnp.where(condition, x, y) for x, y in zip(a, b, strict=True))
+
+
+def when(condition, function, *values):
+  """function(*values) if the condition, a scalar, holds; else zeros.
+
+  It spares work, and does it once: without such a border, XLA repeats it in
+  each of the loops that use the results.
+  """
+  like = jax.eval_shape(function, *values)
+
+  def zeros(*_):
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
+
+  return jax.lax.cond(condition, function, zeros, *values)
