@@ -106,7 +106,7 @@ def get_config() -> ml_collections.ConfigDict:
   train.batch_size = 640
   # Updates of one call of the compiled step; 0 lets the backend decide (one
   # on a CPU, several on accelerators that hold the data).
-  train.updates_per_dispatch = 0
+  train.updates_per_call = 0
   train.num_epochs = 350.0
   # Epochs between evaluations on the validation split; each is followed by a
   # checkpoint.

@@ -103,8 +103,9 @@ def _write(
   make: Callable[[], Iterable[ArrayStream]],
   num_bytes: int,
 ) -> None:
-  for leftover in leftovers(path.parent):  # of processes that were killed
-    if leftover.name.startswith(f".{path.name}."):
+  for leftover in leftovers(path.parent):
+    # Of a process that was killed; one at work has just written.
+    if time.time() - leftover.stat().st_mtime > 3600:
       leftover.unlink(missing_ok=True)
   free = shutil.disk_usage(path.parent).free
   if free < 1.05 * num_bytes:

@@ -160,19 +160,25 @@ class TrainOrder:
     self._groups_per_step = batch_size // per_scene
     counts = np.bincount(scene)
     self._groups_per_epoch = int((-(-counts // per_scene)).sum())
-    self._epochs: dict[int, np.ndarray] = {}
+    self._epochs: dict[int, futures.Future] = {}
+    self._pool = futures.ThreadPoolExecutor(1)
 
   @property
   def steps_per_epoch(self) -> float:
     return self._groups_per_epoch / self._groups_per_step
 
   def _epoch(self, epoch: int) -> np.ndarray:
-    if epoch not in self._epochs:
-      # Only neighbours are ever needed together.
-      self._epochs = {k: v for k, v in self._epochs.items() if k == epoch - 1}
-      rng = np.random.default_rng((self._seed, epoch))
-      self._epochs[epoch] = group_questions(self._scene, self._per_scene, rng)
-    return self._epochs[epoch]
+    for number in (epoch, epoch + 1):  # the next one is made meanwhile
+      if number not in self._epochs:
+        self._epochs[number] = self._pool.submit(self._make_epoch, number)
+    groups = self._epochs[epoch].result()
+    # Only neighbours are ever needed together.
+    self._epochs = {k: v for k, v in self._epochs.items() if k >= epoch - 1}
+    return groups
+
+  def _make_epoch(self, epoch: int) -> np.ndarray:
+    rng = np.random.default_rng((self._seed, epoch))
+    return group_questions(self._scene, self._per_scene, rng)
 
   def __call__(self, step: int) -> np.ndarray:
     """Returns the groups [S, K] that update number `step` (from 0) reads."""

@@ -170,6 +170,29 @@ def _restore(
   return state
 
 
+def plan_calls(
+  steps: range, size: int, pause_due: Callable[[int], bool]
+) -> Iterator[range]:
+  """Parts updates into calls of the compiled step.
+
+  Args:
+    steps: The updates, counted from 0.
+    size: Updates of a call.
+    pause_due: Whether there is something to do after so many updates.
+
+  Yields:
+    The updates of a call: `size` of them, or one where so many would go past
+    a pause or the end, so that no more than two programs are compiled.
+  """
+  start = steps.start
+  while start < steps.stop:
+    call = range(start, start + size)
+    if call.stop > steps.stop or any(pause_due(done) for done in call[1:]):
+      call = call[:1]
+    yield call
+    start = call.stop
+
+
 @dataclasses.dataclass
 class _Run:
   """The training loop and what it works with.
@@ -203,10 +226,10 @@ class _Run:
     feed = input_pipeline.Feed(self.dataset, self.config.data.on_device)
     batches = input_pipeline.prefetch(
       lambda steps: feed.batch(np.stack([self.order(step) for step in steps])),
-      self._dispatches(start),
+      self._calls(start),
     )
     with StopSignals() as signals, contextlib.closing(batches):
-      for steps in self._dispatches(start):
+      for steps in self._calls(start):
         with progress.waiting():
           batch = next(batches)
         state, step_metrics = self.step(state, feed.tables, batch)
@@ -240,28 +263,17 @@ class _Run:
           )
           raise SystemExit(exit_code)
 
-  def _dispatches(self, start: int) -> Iterator[range]:
-    """Yields the updates (from 0) of each call of the step.
-
-    Either as many as the config says or one, so that no more than two
-    programs are compiled; and never past an update after which there is
-    something to do.
-    """
-    size = self.config.train.updates_per_dispatch or self._default_updates()
-    while start < self.num_steps:
-      whole = range(start, start + size)
-      free = not any(self._pause_due(step) for step in whole[1:])
-      steps = whole if free and whole.stop <= self.num_steps else whole[:1]
-      yield steps
-      start = steps.stop
-
-  def _default_updates(self) -> int:
-    """Calls cost nothing on a CPU; batches sent from the host are large."""
-    on_cpu = jax.default_backend() == "cpu"
-    return 1 if on_cpu or not self.config.data.on_device else 10
-
-  def _pause_due(self, done: int) -> bool:
-    return self._log_due(done) or self._evaluation_due(done)
+  def _calls(self, start: int) -> Iterator[range]:
+    size = self.config.train.updates_per_call
+    if not size:
+      # Calls cost little on a CPU; batches sent from the host are large.
+      on_cpu = jax.default_backend() == "cpu"
+      size = 1 if on_cpu or not self.config.data.on_device else 10
+    return plan_calls(
+      range(start, self.num_steps),
+      size,
+      lambda done: self._log_due(done) or self._evaluation_due(done),
+    )
 
   def _log_due(self, done: int) -> bool:
     return done % self.config.train.log_every == 0

@@ -1,6 +1,7 @@
 """Arrays on disk: equal to what was written, or not used at all."""
 
 import multiprocessing
+import os
 import shutil
 
 import numpy as np
@@ -104,7 +105,9 @@ def test_decoded_once_and_again_when_damaged_or_of_other_records(tmp_path):
   content[10] ^= 1
   path.write_bytes(content)
   # What a killed process left goes too.
-  (tmp_path / "cache" / ".x.123.tmp").write_bytes(b"half")
+  leftover = tmp_path / "cache" / ".x.123.tmp"
+  leftover.write_bytes(b"half")
+  os.utime(leftover, (0, 0))
   assert_same(
     load(tmp_path, "x", key="other records", made=made), example_arrays()
   )

@@ -259,7 +259,7 @@ def test_the_steps_lower_for_accelerators(platform, name, make_config):
     assert "stablehlo.dot_general" in exported.mlir_module()
 
 
-def test_the_training_step_compiles_once(make_config):
+def test_the_training_step_compiles_once_and_makes_several_updates(make_config):
   # Any difference in sharding or type between the first state and later ones
   # would compile the step a second time.
   config = make_config()
@@ -282,9 +282,28 @@ def test_the_training_step_compiles_once(make_config):
 
   mapped = parallel.pmap_train_step(counted)
   example = make_batch(dataset, order(0)[:1])
-  state = parallel.replicate(init_state(model, optimizer, example, 0))
+  fresh = jax.device_get(init_state(model, optimizer, example, 0))
+  state = parallel.replicate(fresh)
   feed = Feed(dataset, on_device=True)
+  metrics = []
   for number in range(3):
-    state, _ = mapped(state, feed.tables, feed.batch(order(number)))
+    groups = order(number)
+    state, at_step = mapped(state, feed.tables, feed.batch(groups))
+    metrics.append(at_step)
   assert int(state.step) == 3
   assert len(traces) == 1
+
+  # Three updates in one call, of indices and of what the host gathered.
+  groups = np.stack([order(number) for number in range(3)])
+  for on_device in (True, False):
+    feed = Feed(dataset, on_device)
+    several = parallel.pmap_train_step(parallel.several_updates(step))
+    state_of_call, metrics_of_call = several(
+      parallel.replicate(fresh), feed.tables, feed.batch(groups)
+    )
+    for name, values in metrics_of_call.items():
+      expected = [at_step[name] for at_step in metrics]
+      np.testing.assert_allclose(values, expected, rtol=1e-4, err_msg=name)
+    leaves = zip(*map(jax.tree.leaves, (state, state_of_call)), strict=True)
+    for a, b in leaves:
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)

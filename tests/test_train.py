@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from rn_jax import signals, train
+from rn_jax import parallel, signals, train
 from rn_jax.checkpoint import CheckpointError, load_model
 
 SIX = ("original_fp", "original_sd", "ir_fp", "ir_sd", "avf_fp", "avf_sd")
@@ -58,21 +58,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
       "optimizer.schedule": "cosine",
       "train.batch_size": 8,
       "train.num_epochs": 2.0,
+      "train.updates_per_call": 2,
     },
   )
-  train.train(config, tmp_path / "whole")
+  traces = []
+  make_steps = parallel.several_updates
+
+  def make_counted(step):
+    steps = make_steps(step)
+    return lambda *args: traces.append(1) or steps(*args)
+
+  with monkeypatch.context() as context:
+    context.setattr(parallel, "several_updates", make_counted)
+    train.train(config, tmp_path / "whole")
+  # Calls of two updates, or of one where an epoch of five ends.
+  assert len(traces) == 2
 
   exit_code = signals.StopSignals.exit_code
   monkeypatch.setattr(
     signals.StopSignals,
     "exit_code",
-    lambda self, step: 143 if step == 3 else exit_code(self, step),
+    lambda self, step: 143 if step == 4 else exit_code(self, step),
   )
   with pytest.raises(SystemExit) as stop:
     train.train(config, tmp_path / "parts")
   assert stop.value.code == 143
   monkeypatch.undo()
-  assert read_lines(tmp_path / "parts")[-1]["step"] == 3
+  assert read_lines(tmp_path / "parts")[-1]["step"] == 4
   train.train(config, tmp_path / "parts")
 
   whole, parts = (
@@ -190,3 +202,13 @@ def test_scenes_on_the_device_or_sent_make_no_difference(
     np.testing.assert_allclose(
       values, results[1][key], rtol=1e-4, atol=1e-5, err_msg=key
     )
+
+
+def test_calls_end_where_something_is_due():
+  calls = train.plan_calls(range(3, 20), 4, lambda done: done in (5, 9, 14))
+  assert [(call.start, len(call)) for call in calls] == [
+    *((3, 1), (4, 1)),  # to 5
+    (5, 4),  # to 9
+    *((9, 4), (13, 1)),  # to 14
+    *((14, 4), (18, 1), (19, 1)),
+  ]
