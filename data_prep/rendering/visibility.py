@@ -28,11 +28,6 @@ _Y = (TAN_Y * (1 - (2 * np.arange(HEIGHT) + 1) / HEIGHT)).astype(np.float32)
 _CORNERS = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 8)
 
 
-def all_visible(scene: dict, camera=None, min_pixels: int = MIN_PIXELS) -> bool:
-  """Whether every object shows at least so many pixels: CLEVR's rule."""
-  return bool((visible_pixels(scene, camera) >= min_pixels).all())
-
-
 def visible_pixels(scene: dict, camera=None, of=None) -> np.ndarray:
   """Visible pixels of each object in a 480x320 picture.
 
