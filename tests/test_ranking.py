@@ -19,7 +19,7 @@ def rows():
 
 def test_spearman_and_kendall_are_scipys_row_by_row(rows):
   distances, truth = rows
-  rho = ranking.spearman(*map(ranking.average_ranks, rows))
+  rho = ranking.spearman(*(ranking.rank(x).average for x in rows))
   tau = ranking.kendall_tau(distances, truth)
   for q in range(5):
     assert rho[q] == pytest.approx(
@@ -29,6 +29,16 @@ def test_spearman_and_kendall_are_scipys_row_by_row(rows):
       stats.kendalltau(distances[q], truth[q]).statistic
     )
   assert (rho > 0.4).all()
+
+
+def test_ranks_are_those_of_scipy_for_all_kinds_of_ties(rows):
+  for x in (*rows, np.zeros((1, 3)), np.array([[2, 2, 1, 2, 0, 0]])):
+    found = ranking.rank(x)
+    assert np.array_equal(found.average, stats.rankdata(x, axis=1))
+    dense = stats.rankdata(x, "dense", axis=1) - 1
+    assert np.array_equal(found.levels, dense)
+    ordinal = stats.rankdata(x, "ordinal", axis=1) - 1
+    assert np.array_equal(found.places, ordinal)
 
 
 def test_kendall_counts_pairs():
@@ -63,7 +73,7 @@ def test_ndcg_is_that_of_scikit_learn_with_the_published_gain(rows, k):
     )
     for d, t in zip(distances, truth.astype(np.float64), strict=True)
   ]
-  found = ranking.ndcg(ranking.places(distances), gains, k)
+  found = ranking.ndcg(ranking.rank(distances).places, gains, k)
   assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -80,7 +90,7 @@ def test_random_ndcg_is_the_mean_over_random_rankings(rows):
   gains = ranking.gains(rows[1])
   rng = np.random.default_rng(1)
   trials = [
-    ranking.ndcg(ranking.places(rng.random(gains.shape)), gains, 5)
+    ranking.ndcg(ranking.rank(rng.random(gains.shape)).places, gains, 5)
     for _ in range(2000)
   ]
   expected = ranking.random_ndcg(gains, 5)
@@ -88,7 +98,7 @@ def test_random_ndcg_is_the_mean_over_random_rankings(rows):
 
 
 def test_recall_counts_common_images(rows):
-  places, truth_places = map(ranking.places, rows)
+  places, truth_places = (ranking.rank(x).places for x in rows)
   ks = ranking.recall_grid(200)
   found = ranking.recall(places, truth_places, ks)
   for q in range(5):
@@ -105,8 +115,8 @@ def test_recall_grid_is_that_of_the_published_curve():
 
 def test_a_perfect_ranking_reaches_one(rows):
   truth = rows[1]
-  places, gains = ranking.places(truth), ranking.gains(truth)
-  ranks = ranking.average_ranks(truth)
+  places, gains = ranking.rank(truth).places, ranking.gains(truth)
+  ranks = ranking.rank(truth).average
   assert ranking.spearman(ranks, ranks) == pytest.approx(1)
   assert ranking.kendall_tau(truth, truth) == pytest.approx(1)
   assert ranking.ndcg(places, gains, 5) == pytest.approx(1)
@@ -116,10 +126,10 @@ def test_a_perfect_ranking_reaches_one(rows):
 
 def test_equal_distances_have_no_correlation_and_keep_the_order():
   same, truth = np.ones((1, 4)), np.array([[3.0, 1.0, 2.0, 0.0]])
-  ranks = ranking.average_ranks(same), ranking.average_ranks(truth)
+  ranks = ranking.rank(same).average, ranking.rank(truth).average
   assert np.isnan(ranking.spearman(*ranks)).all()
   assert np.isnan(ranking.kendall_tau(same, truth)).all()
-  assert ranking.places(same).tolist() == [[0, 1, 2, 3]]
+  assert ranking.rank(same).places.tolist() == [[0, 1, 2, 3]]
   assert ranking.gains(np.zeros((1, 4))).tolist() == [[1, 1, 1, 1]]
 
 

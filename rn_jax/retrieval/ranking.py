@@ -7,25 +7,57 @@ ranking is needed, equal distances keep the order of the database. Undefined
 values (a row of equal distances has no correlation) are NaN.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
 
 
-def average_ranks(distances: np.ndarray) -> np.ndarray:
-  """Ranks from 1, equal distances share their mean rank: float64 [Q, N]."""
-  return stats.rankdata(distances, axis=1)
+class Ranking(NamedTuple):
+  """Rankings of N images for Q queries, [Q, N] each.
+
+  Attributes:
+    places: int64, from 0, each once.
+    average: float64, ranks from 1; equal distances share their mean rank.
+    levels: From 0, equal distances on the same one; of the smallest type of
+      integers that will do, which NumPy sorts fastest.
+  """
+
+  places: np.ndarray
+  average: np.ndarray
+  levels: np.ndarray
 
 
-def places(distances: np.ndarray) -> np.ndarray:
-  """Places in the ranking from 0, each once: int64 [Q, N]."""
+def rank(distances: np.ndarray) -> Ranking:
+  """Ranks each row, by a single sort of its distances."""
+  count = distances.shape[1]
+  at = np.arange(count)
   order = np.argsort(distances, axis=1, kind="stable")
-  result = np.empty_like(order)
-  np.put_along_axis(result, order, np.arange(order.shape[1])[None], axis=1)
-  return result
+  ordered = np.take_along_axis(distances, order, axis=1)
+  differs = ordered[:, 1:] != ordered[:, :-1]
+  edge = np.ones((len(distances), 1), bool)
+  starts = np.concatenate([edge, differs], axis=1)  # of equal distances
+  ends = np.concatenate([differs, edge], axis=1)
+  first = np.maximum.accumulate(np.where(starts, at, 0), axis=1)
+  last = np.where(ends, at, count)[:, ::-1]
+  last = np.minimum.accumulate(last, axis=1)[:, ::-1]
+  small = np.uint16 if count <= 1 << 16 else np.int64
+  levels = starts.cumsum(axis=1) - 1
+
+  def unordered(values: np.ndarray, dtype) -> np.ndarray:
+    result = np.empty(order.shape, dtype)
+    np.put_along_axis(result, order, values, axis=1)
+    return result
+
+  return Ranking(
+    unordered(at[None], np.int64),
+    unordered((first + last) / 2 + 1, np.float64),
+    unordered(levels, small),
+  )
 
 
 def spearman(ranks: np.ndarray, truth_ranks: np.ndarray) -> np.ndarray:
-  """Spearman's rho of each row, given `average_ranks`: float64 [Q]."""
+  """Spearman's rho of each row, given `Ranking.average`: float64 [Q]."""
   a, b = (r - r.mean(axis=1, keepdims=True) for r in (ranks, truth_ranks))
   scale = np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum(axis=1))
   products = (a * b).sum(axis=1)
@@ -40,8 +72,8 @@ def spearman_within(
   """Spearman's rho of each row over the images chosen for it.
 
   Args:
-    distances: [Q, N].
-    truth: [Q, N].
+    distances: [Q, N]; their levels in a ranking do as well.
+    truth: Likewise.
     chosen: bool [Q, N].
 
   Returns:
@@ -50,13 +82,13 @@ def spearman_within(
   result = np.full(len(distances), np.nan)
   for q, which in enumerate(chosen):
     if np.count_nonzero(which) > 2:
-      ranks = (average_ranks(x[q, which][None]) for x in (distances, truth))
+      ranks = (rank(x[q, which][None]).average for x in (distances, truth))
       result[q] = spearman(*ranks)[0]
   return result
 
 
 def kendall_tau(distances: np.ndarray, truth: np.ndarray) -> np.ndarray:
-  """Kendall's tau-b of each row: float64 [Q]."""
+  """Kendall's tau-b of each row, of distances or levels: float64 [Q]."""
   return np.array(
     [
       # The method concerns the p-value; this one is quick.
@@ -80,7 +112,7 @@ def ndcg(places: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:
   """Normalised discounted cumulative gain of the first k images.
 
   Args:
-    places: Places in the ranking, [Q, N].
+    places: `Ranking.places`, [Q, N].
     gains: See `gains`, [Q, N].
     k: At most N; the first place counts in full, place p (from 0) by
       1 / log2(p + 2).

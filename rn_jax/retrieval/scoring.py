@@ -178,8 +178,7 @@ class _Rows:
     )  # [Q, D - 1]: all but the query
     self._others = others
     self._truth = np.take_along_axis(truth.distances[block], others, axis=1)
-    self._ranks = ranking.average_ranks(self._truth)
-    self._places = ranking.places(self._truth)
+    self._ranking = ranking.rank(self._truth)
     self._gains = ranking.gains(self._truth)
     counts = truth.scenes.num_objects
     self._same_count = counts[others] == counts[positions, None]
@@ -201,19 +200,19 @@ class _Rows:
     """Returns the metrics, [Q] each, and the recall at all k, [Q, K]."""
     distances = candidate.distances(self._positions)
     distances = np.take_along_axis(distances, self._others, axis=1)
-    places = ranking.places(distances)
+    found, truth = ranking.rank(distances), self._ranking
     ks = np.concatenate([self._ks, np.array(self._recall_ks, np.int64)])
-    recall = ranking.recall(places, self._places, ks)
+    recall = ranking.recall(found.places, truth.places, ks)
     curve, recall = np.split(recall, [len(self._ks)], axis=1)
     metrics = {
-      "rho": ranking.spearman(ranking.average_ranks(distances), self._ranks),
+      "rho": ranking.spearman(found.average, truth.average),
       "rho_same_count": ranking.spearman_within(
-        distances, self._truth, self._same_count
+        found.levels, truth.levels, self._same_count
       ),
-      "tau": ranking.kendall_tau(distances, self._truth),
+      "tau": ranking.kendall_tau(found.levels, truth.levels),
     }
     for k in self._ndcg_ks:
-      metrics[f"ndcg@{k}"] = ranking.ndcg(places, self._gains, k)
+      metrics[f"ndcg@{k}"] = ranking.ndcg(found.places, self._gains, k)
     for k, column in zip(self._recall_ks, recall.T, strict=True):
       metrics[f"recall@{k}"] = column
     return metrics, curve
