@@ -6,11 +6,12 @@ import networkx as nx
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
-from small_scenes import as_graph, by_hand, generated, renumbered
+from small_scenes import as_graph, by_hand, generated, renumbered, scene
 
 from rn_jax.retrieval import bipartite
 from rn_jax.retrieval.bipartite import MATCHES, v1, v2
 from rn_jax.retrieval.exact import _KIND_COSTS, exact
+from rn_jax.retrieval.scene_graph import SceneError, scene_graphs
 
 # v1 soft, v2 soft, v2 hard, exact soft, exact hard. v1 hard depends on how
 # the solver breaks ties in all but the first pair.
@@ -257,6 +258,14 @@ def test_exact_is_what_its_map_costs_and_no_path_is_cheaper(match):
       columns = rng.permutation(graphs.num_objects[j])[:size].tolist()
       other = dict(zip(rows, columns, strict=True))
       assert distances[j] <= _path_cost(graphs, i, j, other, match)
+
+
+def test_exact_refuses_scenes_that_it_cannot_count_for():
+  order = list(range(31))
+  many = scene_graphs([scene(["large red rubber cube"] * 31, order, order)])
+  with pytest.raises(SceneError, match="at most 30 objects"):
+    exact(many, many, "soft")
+  assert v2(many, many, "soft").tolist() == [0.0]
 
 
 def _as_networkx(graphs, i: int) -> nx.MultiDiGraph:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -81,6 +82,7 @@ def compare_blocks(
 def _start_worker(scenes: SceneGraphs) -> None:
   global _scenes
   exit_with_parent()
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
   _scenes = scenes
 
 

@@ -205,6 +205,10 @@ def _main(argv: list[str]) -> None:
     )
   except (GroundTruthError, SceneError, RecordError, OSError) as error:
     raise SystemExit(f"error: {error}") from error
+  except KeyboardInterrupt:
+    raise SystemExit(
+      "interrupted; the same command goes on from the blocks that are done"
+    ) from None
   except ValueError as error:  # of --queries
     raise SystemExit(f"error: --queries: {error}") from error
   queries, database = truth.distances.shape
