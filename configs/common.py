@@ -82,6 +82,7 @@ def get_config() -> ml_collections.ConfigDict:
   generate.templates = ()
   generate.min_objects = 3
   generate.max_objects = 10
+  generate.min_visible_pixels = 0
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   # "doubling", "constant" or "cosine" (linear warm-up, then cosine to zero).

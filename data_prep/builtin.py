@@ -8,8 +8,9 @@ from pathlib import Path
 
 from absl import logging
 
+from data_prep.chunks import VERSION
 from data_prep.convert_clevr import convert
-from data_prep.generate import VERSION, generate
+from data_prep.generate import generate
 from data_prep.templates import load_language
 from rn_jax import records
 
@@ -28,6 +29,7 @@ def prepare(
   templates: Sequence[str],
   min_objects: int,
   max_objects: int,
+  min_visible_pixels: int = 0,
 ) -> Path:
   """Generates a train and a val split and converts them to records.
 
@@ -38,6 +40,8 @@ def prepare(
     templates: Template files to use; empty: all.
     min_objects: Fewest objects of a scene.
     max_objects: Most objects of a scene.
+    min_visible_pixels: Fewest pixels that each object shows; 0, as states are
+      seen whatever stands before them, does not look.
 
   Returns:
     The records folder, which is reused when it has been made before.
@@ -66,6 +70,7 @@ def prepare(
       templates=templates,
       min_objects=min_objects,
       max_objects=max_objects,
+      min_visible_pixels=min_visible_pixels,
     )
   convert(root, records_dir, splits=tuple(sizes))
   return records_dir

@@ -1,20 +1,26 @@
-"""Makes a split in chunks of scenes, with several processes or without."""
+"""What to generate, and how a chunk of it is made."""
 
-import collections
 import functools
+import hashlib
 import json
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from data_prep.questions import ask
 from data_prep.scenes import random_stream, sample_scene
 from data_prep.templates import load_language
+from data_prep.visibility_rule import shows_every_object
+
+# Goes up whenever the same arguments would give other data.
+VERSION = 2
+
+# A chunk is what one worker makes at a time.
+CHUNK = 250
 
 # Scenes over which families and answers are balanced, then the counters start
-# anew (as in CLEVR). A chunk is also what one worker makes at a time.
-CHUNK = 250
+# anew. CLEVR's public generator takes 250. The released data were made on many
+# machines whose counters saw few scenes each, so that rare counts, which few
+# scenes allow, could not catch up with frequent ones.
+BALANCED_SCENES = {"balanced": 250, "released": 25}
 
 _TEST_FIELDS = ("image_index", "image_filename", "split", "question")
 
@@ -30,52 +36,74 @@ class Job:
   seed: int
   min_objects: int
   max_objects: int
+  min_visible_pixels: int
   questions_per_scene: int
+  count_answers: str
   language_dir: str | None
   templates: tuple[str, ...]
 
+  def info(self) -> dict:
+    """What the data depend on, for the head of the files."""
+    language = language_of(self.language_dir, self.templates)
+    return {
+      "split": self.split,
+      "version": "1.0",
+      "generator": {
+        "version": VERSION,
+        "num_scenes": self.num_scenes,
+        "seed": self.seed,
+        "min_objects": self.min_objects,
+        "max_objects": self.max_objects,
+        "min_visible_pixels": self.min_visible_pixels,
+        "questions_per_scene": self.questions_per_scene,
+        "count_answers": self.count_answers,
+        "language": language.fingerprint,
+      },
+    }
 
-def make_chunk(job: Job, chunk: int) -> tuple[list[str], list[str]]:
-  """Makes CHUNK scenes and their questions, as JSON without question_index."""
+  def key(self) -> str:
+    """A hash of that; the same key means the same data."""
+    text = json.dumps([self.info(), CHUNK])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+  @property
+  def num_chunks(self) -> int:
+    """How many chunks hold all scenes."""
+    return -(-self.num_scenes // CHUNK)
+
+
+def make_scene(job: Job, index: int) -> dict:
+  """Makes a scene in CLEVR's JSON layout."""
+  accept = None
+  if job.min_visible_pixels:
+    accept = functools.partial(
+      shows_every_object, min_pixels=job.min_visible_pixels
+    )
+  return sample_scene(
+    job.seed,
+    job.split,
+    index,
+    min_objects=job.min_objects,
+    max_objects=job.max_objects,
+    accept=accept,
+  )
+
+
+def make_chunk(job: Job, chunk: int) -> tuple[list[dict], list[dict]]:
+  """Makes CHUNK scenes, and their questions but for `question_index`."""
   language = language_of(job.language_dir, job.templates)
   indices = range(chunk * CHUNK, min((chunk + 1) * CHUNK, job.num_scenes))
-  scenes = [
-    sample_scene(
-      job.seed,
-      job.split,
-      index,
-      min_objects=job.min_objects,
-      max_objects=job.max_objects,
-    )
-    for index in indices
-  ]
+  scenes = [make_scene(job, index) for index in indices]
   rng = random_stream("questions", job.seed, job.split, chunk)
+  balanced = BALANCED_SCENES[job.count_answers]
   questions = [
     question
-    for asked in ask(scenes, language, rng, job.questions_per_scene)
+    for start in range(0, len(scenes), balanced)
+    for asked in ask(
+      scenes[start : start + balanced], language, rng, job.questions_per_scene
+    )
     for question in asked
   ]
   if job.split.startswith("test"):
     questions = [{key: q[key] for key in _TEST_FIELDS} for q in questions]
-  return [json.dumps(s) for s in scenes], [json.dumps(q) for q in questions]
-
-
-def make_chunks(
-  job: Job, workers: int
-) -> Iterator[tuple[list[str], list[str]]]:
-  """Yields the chunks in order, made by several processes."""
-  numbers = range(-(-job.num_scenes // CHUNK))
-  workers = min(workers, len(numbers))
-  if workers == 1:
-    for chunk in numbers:
-      yield make_chunk(job, chunk)
-    return
-  context = multiprocessing.get_context("spawn")
-  with ProcessPoolExecutor(workers, mp_context=context) as pool:
-    pending = collections.deque()
-    for chunk in numbers:
-      pending.append(pool.submit(make_chunk, job, chunk))
-      if len(pending) > 2 * workers:  # what is made early waits in memory
-        yield pending.popleft().result()
-    while pending:
-      yield pending.popleft().result()
+  return scenes, questions

@@ -66,7 +66,8 @@ def load_split(
     clevr_dir: Folder with `scenes/`, `questions/` and maybe `images/`.
     split: Name of the split as in the file names.
     vocabulary: Gives the indices of words and answers; may grow.
-    images: "yes", "no", or "auto": yes where there is an images folder.
+    images: "yes", "no", "auto": yes where there is an images folder; or
+      "drawn": yes, but not from files.
 
   Raises:
     SourceError: Files are missing, broken, or contradict each other; or the
@@ -76,7 +77,7 @@ def load_split(
   scenes_path = clevr_dir / "scenes" / f"CLEVR_{split}_scenes.json"
   questions_path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
   image_dir = clevr_dir / "images" / split
-  has_images = images == "yes" or (
+  has_images = images in ("yes", "drawn") or (
     images == "auto" and image_dir.parent.is_dir()
   )
   digests = {"questions": hashlib.sha256()}
@@ -118,7 +119,7 @@ def load_split(
 
   fingerprints = {name: d.hexdigest() for name, d in digests.items()}
   result = list(sources.values())
-  if has_images:
+  if has_images and images != "drawn":
     result, fingerprints["images"] = _find_images(result, image_dir)
   return Split(result, has_images, fingerprints)
 
@@ -143,6 +144,9 @@ def _read_scenes(path: Path, digest) -> dict[int, Source]:
         )
       numbers[key] = number
     scene = {name: element.get(name) for name in ("objects", "relationships")}
+    for name in ("camera", "lamps"):  # for drawing; CLEVR does not have them
+      if name in element:
+        scene[name] = element[name]
     sources[index] = Source(filename, index, None, json.dumps(scene), [])
   return sources
 

@@ -7,6 +7,7 @@ added to a finished folder later; it then uses the vocabulary of the folder.
 """
 
 import functools
+import json
 import os
 import re
 import sys
@@ -18,7 +19,8 @@ from absl import app, flags
 from data_prep import records_folder, shards
 from data_prep.clevr_json import SourceError
 from data_prep.clevr_source import load_split
-from data_prep.scene_record import build_scene
+from data_prep.exclusive import BusyError, exclusive
+from data_prep.scene_record import Drawing, build_drawn, build_scene
 from rn_jax.records import RecordError
 from rn_jax.vocabulary import VocabularyError
 
@@ -33,6 +35,7 @@ def convert(
   workers: int | None = None,
   num_shards: int | None = None,
   images: str = "auto",
+  drawing: Drawing | None = None,
 ) -> dict:
   """Converts splits of a CLEVR folder, or of one generated here.
 
@@ -49,52 +52,64 @@ def convert(
     workers: Number of processes; by default one per core.
     num_shards: Shards per split; by default one for every 512 scenes.
     images: "yes", "no", or "auto": yes where there is an images folder.
+    drawing: Draws the images, of image_size and in this process, instead of
+      reading them; `images` is not used then.
 
   Returns:
     The manifest of the output folder.
 
   Raises:
+    BusyError: Another conversion writes to the output folder.
     SourceError: The CLEVR folder is incomplete or damaged.
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
   clevr_dir, output_dir = Path(clevr_dir), Path(output_dir)
   splits = _choose_splits(splits, clevr_dir)
-  manifest = records_folder.open_folder(output_dir)
-  words = records_folder.open_vocabulary(
-    vocabulary, output_dir, manifest, splits
+  workers = workers or os.cpu_count()
+  build = functools.partial(
+    map, functools.partial(build_scene, image_size=image_size)
   )
-  output_dir.mkdir(parents=True, exist_ok=True)
-  for split in splits:
-    loaded = load_split(clevr_dir, split, words, images)
-    words.frozen = True  # after the train split, which comes first
-    num = shards.count_shards(len(loaded.sources), num_shards)
-    description = records_folder.describe(
-      clevr_dir.resolve().name,
-      loaded.fingerprints,
-      words,
-      image_size=image_size,
-      num_shards=num,
+  if drawing:
+    images, workers = "drawn", 1
+    build = functools.partial(build_drawn, drawing=drawing)
+  with exclusive(output_dir / ".convert.lock"):
+    manifest = records_folder.open_folder(output_dir)
+    words = records_folder.open_vocabulary(
+      vocabulary, output_dir, manifest, splits
     )
-    known = records_folder.check_fits(
-      output_dir, manifest, split, description, loaded.has_images
-    )
-    entries = shards.write_shards(
-      output_dir,
-      split,
-      loaded.sources,
-      functools.partial(build_scene, image_size=image_size),
-      key=records_folder.key_of(description),
-      num_shards=num,
-      workers=workers or os.cpu_count(),
-      known=known,
-    )
-    manifest["splits"][split] = {
-      **shards.summarise(entries),
-      "source": description,
-    }
-  manifest["vocabulary_sha256"] = words.sha256()
-  records_folder.finish_folder(output_dir, manifest, words)
+    for split in splits:
+      loaded = load_split(clevr_dir, split, words, images)
+      words.frozen = True  # after the train split, which comes first
+      if drawing:
+        loaded.fingerprints["images"] = json.dumps(drawing.made_from)
+      num = shards.count_shards(len(loaded.sources), num_shards)
+      description = records_folder.describe(
+        clevr_dir.resolve().name,
+        loaded.fingerprints,
+        words,
+        image_size=image_size,
+        num_shards=num,
+      )
+      known = records_folder.check_fits(
+        output_dir, manifest, split, description, loaded.has_images
+      )
+      entries = shards.write_shards(
+        output_dir,
+        split,
+        loaded.sources,
+        build,
+        key=records_folder.key_of(description),
+        num_shards=num,
+        workers=workers,
+        known=known,
+      )
+      manifest["splits"][split] = {
+        **shards.summarise(entries),
+        "source": description,
+      }
+    manifest["vocabulary_sha256"] = words.sha256()
+    records_folder.finish_folder(output_dir, manifest, words)
   return manifest
 
 
@@ -147,7 +162,7 @@ def main(argv: list[str]) -> None:
         workers=flags.FLAGS.workers,
         **arguments,
       )
-  except (SourceError, RecordError, VocabularyError) as error:
+  except (BusyError, SourceError, RecordError, VocabularyError) as error:
     sys.exit(f"error: {error}")
   for name, split in manifest["splits"].items():
     print(

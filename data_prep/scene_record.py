@@ -1,8 +1,11 @@
 """Turns a scene of CLEVR, with its image, into the content of its record."""
 
 import io
+import itertools
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -44,17 +47,41 @@ def _read_image(path: str, image_size: int) -> bytes:
     ) from error
 
 
-def build_scene(source: Source, image_size: int = 128) -> dict:
+class Drawing(NamedTuple):
+  """Makes the images of scenes, where there are no files to read.
+
+  Attributes:
+    made_from: All that the images depend on besides the scenes.
+    draw: Yields the contents of PNG files, for some sources in their order.
+  """
+
+  made_from: dict
+  draw: Callable[[Iterable[Source]], Iterator[bytes]]
+
+
+def build_drawn(sources: Iterable[Source], drawing: Drawing) -> Iterator[dict]:
+  """Yields the record contents of scenes, with images that are drawn."""
+  # What draws takes many at a time, so it runs ahead of the records.
+  ahead, sources = itertools.tee(sources)
+  for source, image in zip(sources, drawing.draw(ahead), strict=True):
+    yield build_scene(source, image=image)
+
+
+def build_scene(
+  source: Source, image_size: int = 128, image: bytes | None = None
+) -> dict:
   """Returns the record content of a scene (`rn_jax.records.encode_scene`).
 
   Args:
     source: The scene, from `load_split`.
     image_size: Width and height of the image in pixels, 0 keeps the size.
+    image: Content of a PNG file, to use instead of the source's.
 
   Raises:
     SourceError: The image is unreadable or the scene incomplete.
   """
-  image = source.image_path and _read_image(source.image_path, image_size)
+  if image is None and source.image_path:
+    image = _read_image(source.image_path, image_size)
   scene = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
   if source.scene:
     scene = json.loads(source.scene)

@@ -61,7 +61,7 @@ def write_shard_of_scenes(
 
 
 def _write_sources(path, sources, build, progress=lambda: None) -> dict:
-  return write_shard_of_scenes(path, map(build, sources), progress)
+  return write_shard_of_scenes(path, build(sources), progress)
 
 
 def write_shards(
@@ -81,8 +81,8 @@ def write_shards(
     records_dir: Folder to write to.
     split: Name of the split.
     sources: The scenes in any form that can be sent to another process.
-    build: Makes the record content of a source; a function (or a partial of
-      one) at the top level of a module.
+    build: Makes the record contents of some sources, in their order; a
+      function (or a partial of one) at the top level of a module.
     key: Stands for everything the shards depend on.
     num_shards: Number of shards.
     workers: Number of processes; with 1 this process does the work.

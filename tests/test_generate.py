@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from data_prep import chunks, programs
-from data_prep import generate as module
+from data_prep import chunks, parts, programs, split_files
+from data_prep.exclusive import BusyError, exclusive
 from data_prep.generate import generate
+from data_prep.rendering.visibility import visible_pixels
+from data_prep.scenes import SPLITS
 
-QUICK = {"templates": ("zero_hop",), "workers": 1}
+QUICK = {
+  "templates": ("zero_hop",),
+  "workers": 1,
+  "min_visible_pixels": 0,
+}
 
 
 def _read(folder, split="train"):
@@ -40,6 +46,8 @@ def test_layout(tmp_path):
     "objects",
     "relationships",
     "directions",
+    "camera",
+    "lamps",
   }
   assert [q["question_index"] for q in questions] == list(range(120))
   assert [q["image_index"] for q in questions] == [
@@ -111,7 +119,7 @@ def test_reuse_and_overwrite(tmp_path, monkeypatch):
   generate(tmp_path, "train", 5, 0, **QUICK)
   before = _bytes(tmp_path)
   with monkeypatch.context() as patch:
-    patch.setattr(module, "make_chunks", None)  # would fail if it were used
+    patch.setattr(split_files, "make_parts", None)  # would fail if it were used
     generate(tmp_path, "train", 5, 0, **QUICK)
   for change in ({"num_scenes": 6}, {"seed": 1}, {"max_objects": 4}):
     arguments = {"num_scenes": 5, "seed": 0, **QUICK, **change}
@@ -132,18 +140,118 @@ def test_half_a_pair_is_completed(tmp_path):
   assert _bytes(tmp_path) == before
 
 
-def test_a_failure_leaves_nothing_new(tmp_path, monkeypatch):
+def _interrupt_at(chunk):
+  def make(job, number):
+    if number == chunk:
+      raise KeyboardInterrupt
+    return chunks.make_chunk(job, number)
+
+  return make
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+  monkeypatch.setattr(chunks, "CHUNK", 5)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+  whole, folder = tmp_path / "whole", tmp_path / "interrupted"
+  generate(whole, "train", 18, 1, **QUICK)
+  with monkeypatch.context() as patch:
+    patch.setattr(parts, "make_chunk", _interrupt_at(3))
+    with pytest.raises(KeyboardInterrupt):
+      generate(folder, "train", 18, 1, **QUICK)
+  # Nothing is there under its name yet, and the lock is free again.
+  made = sorted((folder / ".generate-train").iterdir())
+  assert [p.name for p in made] == [f"{i:06d}.jsonl" for i in range(3)]
+  assert len([p for p in folder.rglob("*") if p.is_file()]) == 3
+  # One part is damaged, another has the content of other arguments.
+  text = made[0].read_text()
+  made[0].write_text(text.replace("red", "tan", 1))
+  other = tmp_path / "other"
+  with monkeypatch.context() as patch:
+    patch.setattr(parts, "make_chunk", _interrupt_at(3))
+    with pytest.raises(KeyboardInterrupt):
+      generate(other, "train", 18, 2, **QUICK)
+  (other / ".generate-train" / made[1].name).replace(made[1])
+  again = []
+
+  def count(job, number):
+    again.append(number)
+    return chunks.make_chunk(job, number)
+
+  monkeypatch.setattr(parts, "make_chunk", count)
+  generate(folder, "train", 18, 1, **QUICK)
+  assert again == [0, 1, 3]
+  assert _bytes(folder) == _bytes(whole)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
   generate(tmp_path, "train", 5, 0, **QUICK)
   before = _bytes(tmp_path)
+  monkeypatch.setattr(parts, "make_chunk", _interrupt_at(1))
+  with pytest.raises(KeyboardInterrupt):
+    generate(tmp_path, "train", 12, 0, **QUICK, overwrite=True)
+  after = {k: v for k, v in _bytes(tmp_path).items() if "jsonl" not in k}
+  assert after == before
 
-  def fail(job, workers):
-    yield chunks.make_chunk(job, 0)
-    raise RuntimeError("power cut")
 
-  monkeypatch.setattr(module, "make_chunks", fail)
-  with pytest.raises(RuntimeError, match="power cut"):
-    generate(tmp_path, "train", 300, 0, **QUICK, overwrite=True)
-  assert _bytes(tmp_path) == before
+def test_two_runs_do_not_meet_in_a_split(tmp_path):
+  with (
+    exclusive(tmp_path / ".generate-train.lock"),
+    pytest.raises(BusyError, match="another run is writing here"),
+  ):
+    generate(tmp_path, "train", 3, **QUICK)
+  generate(tmp_path, "train", 3, **QUICK)
+  assert not list(tmp_path.glob(".*"))
+
+
+def test_objects_are_visible(tmp_path):
+  folders = {}
+  for pixels in (200, 0):
+    folders[pixels] = tmp_path / str(pixels)
+    arguments = {**QUICK, "min_visible_pixels": pixels, "min_objects": 8}
+    generate(folders[pixels], "train", 12, 1, **arguments)
+  fewest = {
+    pixels: [visible_pixels(s).min() for s in _read(folder)[0]["scenes"]]
+    for pixels, folder in folders.items()
+  }
+  assert min(fewest[200]) >= 200 > min(fewest[0])
+
+
+def test_splits_never_share_scenes():
+  def places(split, seed=0):
+    jobs = chunks.Job(split, 20, seed, 3, 3, 0, 1, "balanced", None, ())
+    scenes = [chunks.make_scene(jobs, i) for i in range(20)]
+    return {tuple(o["3d_coords"]) for s in scenes for o in s["objects"]}
+
+  seen = [places(split) for split in SPLITS] + [places("train", seed=1)]
+  assert len(set.union(*seen)) == sum(map(len, seen))
+
+
+def test_cogent_names_the_split(tmp_path):
+  by_flag, by_name = tmp_path / "flag", tmp_path / "name"
+  generate(by_flag, "val", 6, cogent="B", **QUICK)
+  generate(by_name, "valB", 6, **QUICK)
+  assert _bytes(by_flag) == _bytes(by_name)
+  assert set(_bytes(by_flag)) == {
+    "CLEVR_valB_scenes.json",
+    "CLEVR_valB_questions.json",
+  }
+
+
+def test_released_counts_are_more_skewed():
+  def share_of_few(count_answers):
+    job = chunks.Job("train", 250, 0, 3, 10, 0, 10, count_answers, None, ())
+    _, questions = chunks.make_chunk(job, 0)
+    answers = [
+      q["answer"] for q in questions if q["program"][-1]["function"] == "count"
+    ]
+    return sum(a == "0" for a in answers) / len(answers)
+
+  assert share_of_few("released") > share_of_few("balanced") + 0.02
 
 
 def test_options_reach_the_data(tmp_path):
@@ -170,6 +278,12 @@ def test_options_reach_the_data(tmp_path):
     ({"num_scenes": 0}, "num_scenes is 0"),
     ({"questions_per_scene": 0}, "questions_per_scene is 0"),
     ({"split": "trainB"}, "split 'trainB' is none of"),
+    ({"cogent": "B"}, "split 'trainB' is none of"),
+    ({"split": "valA", "cogent": "A"}, "goes with the splits train"),
+    ({"count_answers": "even"}, "count_answers 'even'"),
+    ({"min_visible_pixels": -1}, "min_visible_pixels is -1"),
+    ({"image_size": 0}, "at least one pixel"),
+    ({"image_size": 32, "image_width": 32}, "either image_size"),
     ({"min_objects": 5, "max_objects": 4}, "min_objects 5"),
     ({"max_objects": 11}, "max_objects 11"),
     ({"workers": 0}, "workers is 0"),
