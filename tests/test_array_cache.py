@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,3 +206,43 @@ def test_a_split_is_decoded_anew_for_other_settings_or_shards(
   (folder / "manifest.json").write_text(swapped)
   data = make_config(**{"data.dir": str(folder)}).data
   assert len(load_dataset(data, "states", "val").image_filename) == 10
+
+
+BOUNDED = """
+import resource, sys
+import numpy as np
+from rn_jax import array_cache
+from rn_jax.array_file import ArrayStream
+
+rows, megabyte = 300, 2**20
+def make():
+  parts = (np.full((1, megabyte), i % 256, np.uint8) for i in range(rows))
+  yield ArrayStream("x", np.uint8, (rows, megabyte), parts)
+
+status = open("/proc/self/status").read()
+used = int(status.split("VmData:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 100 * megabyte,) * 2)
+arrays = array_cache.load_arrays(sys.argv[1], "x", "key", make, 0)
+order = np.random.default_rng(0).permutation(rows)
+for batch in order.reshape(-1, 20):
+  assert (arrays["x"][batch][:, ::999] == batch[:, None] % 256).all()
+try:
+  array_cache.join(make())
+except MemoryError:
+  print("not in memory")
+"""
+
+
+@pytest.mark.skipif(
+  not os.path.exists("/proc/self/status"), reason="needs Linux's limits"
+)
+def test_a_split_may_be_larger_than_the_memory(tmp_path):
+  # 300 MB, of which 100 MB may be in memory; mapped files do not count.
+  found = subprocess.run(
+    [sys.executable, "-c", BOUNDED, tmp_path],
+    env=dict(os.environ, OPENBLAS_NUM_THREADS="1"),
+    check=True,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert found.stdout == "not in memory\n"
