@@ -16,7 +16,7 @@ from rn_jax.retrieval.features import Features, load_features
 from rn_jax.retrieval.index import add_images, build_index, remove_images
 from rn_jax.retrieval.index_files import ImageIndexError, open_index
 from rn_jax.retrieval.query import load_index, to_csv, to_json
-from rn_jax.retrieval.search import METRICS, nearest, prepare
+from rn_jax.retrieval.search import METRICS, Database, prepare
 
 
 def brute_force(vectors, query, k, metric, excluded=()):
@@ -60,15 +60,8 @@ def test_blocks_find_what_brute_force_finds(metric, block_rows):
   excluded = np.array([[3, -1], [40, 41], [-1, -1], [5, 299]])
   k = 20
   ready = prepare(vectors, metric)
-  rows, distances = nearest(
-    ready,
-    prepare(queries, metric),
-    k,
-    metric=metric,
-    center=ready.mean(0),
-    excluded=excluded,
-    block_bytes=block_rows * 4 * 8,
-  )
+  database = Database(ready, metric, block_bytes=block_rows * 4 * 8)
+  rows, distances = database.nearest(prepare(queries, metric), k, excluded)
   for i, query in enumerate(queries):
     expected, exact = brute_force(vectors, query, k, metric, excluded[i])
     tolerance = 1e-6 if metric == "euclidean" else 1e-3
@@ -80,8 +73,8 @@ def test_blocks_find_what_brute_force_finds(metric, block_rows):
 
 def test_finds_fewer_where_there_are_fewer():
   x = np.eye(3, dtype=np.float32)
-  rows, distances = nearest(
-    x, x[:1], 5, metric="euclidean", center=x[0], excluded=np.array([[0]])
+  rows, distances = Database(x, "euclidean").nearest(
+    x[:1], 5, excluded=np.array([[0]])
   )
   assert rows.tolist() == [[1, 2, -1, -1, -1]]
   np.testing.assert_allclose(distances[0, :2], 2**0.5)

@@ -8,7 +8,7 @@ import numpy as np
 from rn_jax.retrieval.evaluate import rows_of_scenes
 from rn_jax.retrieval.features import Features, FeaturesError
 from rn_jax.retrieval.ground_truth_file import GroundTruth
-from rn_jax.retrieval.search import nearest, prepare
+from rn_jax.retrieval.search import Database, prepare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +119,7 @@ def compare(
         continue
       metric = f.about(name).get("metric", "euclidean")
       x = prepare(f.descriptors[name][order], metric)
-      found, distance = nearest(
-        x, x[at], k, metric=metric, center=x.mean(0), excluded=at[:, None]
-      )
+      found, distance = Database(x, metric).nearest(x[at], k, at[:, None])
       for i, sheet in enumerate(sheets):
         label = _label(features, f, name)
         sheet.rows.append(row(label, found[i], distance[i], hits[i]))

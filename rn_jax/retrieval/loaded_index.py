@@ -18,7 +18,7 @@ from rn_jax.retrieval.index_files import (
   check_fits,
   open_index,
 )
-from rn_jax.retrieval.search import BLOCK_BYTES, nearest, prepare, rank
+from rn_jax.retrieval.search import Database, prepare
 from rn_jax.retrieval.sources import state_arrays
 
 # Candidates from a graph beyond those wanted, among which exact distances
@@ -51,9 +51,9 @@ class LoadedIndex:
   def __init__(self, files: ImageIndex, checkpoint: str | os.PathLike | None):
     self.files = files
     self._checkpoint = checkpoint
-    self._vectors = files.vectors
-    if 4 * np.prod(files.vectors.shape) <= BLOCK_BYTES:
-      self._vectors = files.vectors[:]  # small enough to keep
+    self._database = Database(
+      files.vectors, files.header["metric"], files.center
+    )
     self._graph = None
     if files.header["backend"] == "usearch":
       self._graph = graph.open_graph(files.graph_path)
@@ -80,9 +80,9 @@ class LoadedIndex:
     numbers = [image for image in images if isinstance(image, int)]
     paths = [image for image in images if not isinstance(image, int)]
     rows = self._rows_of(numbers)
-    vectors = self._vectors[rows]
+    vectors = self._database[rows]
     if paths:
-      described = prepare(self._describe(paths), self.files.header["metric"])
+      described = prepare(self._describe(paths), self._database.metric)
       vectors = np.concatenate([vectors, described])
       rows = np.concatenate([rows, *map(self._rows_made_of, paths)])
     return self.search(vectors.mean(0)[None], k, [rows])[0]
@@ -104,8 +104,7 @@ class LoadedIndex:
       ImageIndexError: The vectors are of another length than the index's.
     """
     check_dimension(self.files, vectors)
-    metric = self.files.header["metric"]
-    queries = prepare(np.asarray(vectors, np.float32), metric)
+    queries = prepare(np.asarray(vectors, np.float32), self._database.metric)
     excluded = [
       np.asarray(rows, int) for rows in excluded or [[]] * len(queries)
     ]
@@ -114,14 +113,7 @@ class LoadedIndex:
       table = np.full((len(queries), most), -1)
       for line, rows in zip(table, excluded, strict=True):
         line[: len(rows)] = rows
-      found = nearest(
-        self._vectors,
-        queries,
-        k,
-        metric=metric,
-        center=self.files.center,
-        excluded=table,
-      )
+      found = self._database.nearest(queries, k, table)
     else:
       near = [
         np.setdiff1d(
@@ -130,26 +122,30 @@ class LoadedIndex:
         )
         for query, rows in zip(queries, excluded, strict=True)
       ]
-      found = rank(self._vectors, queries, near, k, metric)
-    return [self._hits(*line) for line in zip(*found, strict=True)]
+      found = self._database.rank(queries, near, k)
+    return self._hits(*found)
 
-  def _hits(self, rows: np.ndarray, distances: np.ndarray) -> list[Hit]:
-    rows = rows[rows >= 0]
+  def _hits(self, rows: np.ndarray, distances: np.ndarray) -> list[list[Hit]]:
+    """Returns what `search` returns, of rows and distances [Q, k]."""
+    # In one go: every access maps a file.
     names, sources = self.files.image_filename[rows], self.files.source[rows]
-    hits = []
-    for i, row in enumerate(rows):
-      folder = self.files.header["sources"][sources[i]].get("folder")
-      name = str(names[i])
-      hits.append(
-        Hit(
-          rank=i + 1,
-          image_index=int(self.files.image_index[row]),
-          image_filename=name,
-          path=folder and str(Path(folder, name)),
-          distance=float(distances[i]),
+    folders = [s.get("folder") for s in self.files.header["sources"]]
+    results = []
+    for i, line in enumerate(rows):
+      hits = []
+      for j, row in enumerate(line[line >= 0]):
+        name, folder = str(names[i, j]), folders[sources[i, j]]
+        hits.append(
+          Hit(
+            rank=j + 1,
+            image_index=int(self.files.image_index[row]),
+            image_filename=name,
+            path=folder and str(Path(folder, name)),
+            distance=float(distances[i, j]),
+          )
         )
-      )
-    return hits
+      results.append(hits)
+    return results
 
   def _rows_of(self, image_index: Sequence[int]) -> np.ndarray:
     known = self.files.image_index
