@@ -1,4 +1,4 @@
-"""How fast data are generated, converted, read and batched.
+"""How fast data are generated and converted; for the rest see input.py.
 
     python -m benchmarks.data [--scenes=2000] [--workers=2] ...
 
@@ -7,7 +7,7 @@ CLEVR's size, in pixels and about in bytes. "times as fast" compares with the
 first line of each stage.
 """
 
-import itertools
+import json
 import os
 import tempfile
 from functools import partial
@@ -18,11 +18,8 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import timing
-from configs import common
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
-from rn_jax.dataset import Dataset, load_dataset
-from rn_jax.input_pipeline import TrainOrder, make_batch
 
 
 def draw_images(folder: Path, scenes: int) -> None:
@@ -36,23 +33,12 @@ def draw_images(folder: Path, scenes: int) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
 
 
-def batches(dataset: Dataset, batch_size: int, per_scene: int, gather: bool):
-  """Returns a function that makes the next batch, or only its indices."""
-  order = TrainOrder(dataset.questions["scene"], batch_size, per_scene, 0)
-  steps = itertools.count()
-  if not gather:
-    return lambda: order(next(steps))
-  return lambda: make_batch(dataset, order(next(steps)))
-
-
-def run(
-  scenes: int, workers: int, batch_size: int, repeats: int
-) -> list[tuple]:
+def run(scenes: int, workers: int, repeats: int) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
   rows = []
 
-  def compare(stage, variants, num_scenes, num_questions, min_seconds=0.0):
-    seconds = timing.measure(variants, repeats, stage, min_seconds)
+  def compare(stage, variants, num_scenes, num_questions):
+    seconds = timing.measure(variants, repeats, stage, 0.0)
     for variant, speed in timing.speeds(seconds, num_scenes).items():
       _, rate, ratio = speed
       asked = rate * num_questions / num_scenes
@@ -72,13 +58,10 @@ def run(
 
     clevr = generate(new(), "train", scenes, workers=workers)
     draw_images(clevr / "images" / "train", scenes)
-    records, datasets = new(), {}
-    convert(clevr, records, workers=workers, num_shards=workers)
-    config = common.get_config().data
-    config.dir = str(records)
-    for inputs in ("states", "pixels"):
-      datasets[inputs] = load_dataset(config, inputs, "train")
-    size = scenes, datasets["states"].num_questions
+    asked = json.loads(
+      (clevr / "questions" / "CLEVR_train_questions.json").read_text()
+    )
+    size = scenes, len(asked["questions"])
 
     alone_and_all = processes(
       lambda n: generate(new(), "train", scenes, workers=n)
@@ -90,18 +73,7 @@ def run(
         lambda n, options=options: convert(clevr, new(), workers=n, **options)
       )
       compare(f"convert {inputs}", alone_and_all, *size)
-    readers = {i: partial(load_dataset, config, i, "train") for i in datasets}
-    compare("read", readers, *size)
-    for per_scene in (1, 10):
-      next_batch = partial(batches, datasets["pixels"], batch_size, per_scene)
-      variants = {
-        "indices": next_batch(gather=False),
-        "states": batches(datasets["states"], batch_size, per_scene, True),
-        "images": next_batch(gather=True),
-      }
-      stage = f"batch, {per_scene} a scene"
-      compare(stage, variants, batch_size // per_scene, batch_size, 0.3)
-  print(f"{size[0]} scenes, {size[1]} questions; batches of {batch_size}\n")
+  print(f"{size[0]} scenes, {size[1]} questions\n")
   header = "stage", "variant", "scenes/s", "questions/s", "times as fast"
   timing.print_table(header, rows)
   return rows
@@ -113,7 +85,6 @@ if __name__ == "__main__":
     [
       flags.DEFINE_integer("scenes", 2000, "Scenes to make."),
       flags.DEFINE_integer("workers", os.cpu_count(), "Processes."),
-      flags.DEFINE_integer("batch_size", 640, "Questions of a batch."),
       flags.DEFINE_integer("repeats", 3, "Rounds of measuring."),
     ],
   )

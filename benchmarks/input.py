@@ -100,7 +100,7 @@ def measure_reading(config, inputs: str) -> list[tuple]:
 
 
 def measure_waiting(config, inputs: str, batch_size: int, updates: int):
-  """Returns rows of where the data are and ms per update of an idle step."""
+  """Returns rows of where the data are, ms per idle update, and memory."""
   dataset = load_dataset(config, inputs, "train")
   rows = []
   for on_device in (True, False):
@@ -113,6 +113,7 @@ def measure_waiting(config, inputs: str, batch_size: int, updates: int):
         batch = input_pipeline.complete(tables, batch)
         return state + 1, sum(x.ravel()[0] for x in jax.tree.leaves(batch))
 
+      before = memory()
       feed = input_pipeline.Feed(dataset, on_device)
       several = parallel.pmap_train_step(parallel.several_updates(step))
       calls = range(0, updates, per_call)
@@ -135,7 +136,8 @@ def measure_waiting(config, inputs: str, batch_size: int, updates: int):
         whole = time.perf_counter() - started
       where = "on the device" if on_device else "sent"
       per_update = (1e3 * seconds / updates for seconds in (waited, whole))
-      rows.append((inputs, where, per_call, *per_update))
+      grown = max(memory() - before, 0.0)
+      rows.append((inputs, where, per_call, *per_update, grown))
       del feed
   return rows
 
@@ -160,8 +162,8 @@ def run(
   header = "inputs", "what", "s", "CPU s", "GB", "GB/s", "GB/CPU s", "MB memory"
   timing.print_table(header, reading)
   print(f"\nBatches of {batch_size}\n")
-  header = "inputs", "data", "updates a call", "ms of waiting", "ms an update"
-  timing.print_table(header, waiting)
+  header = ("inputs", "data", "updates a call", "ms of waiting", "ms an update")
+  timing.print_table((*header, "MB memory"), waiting)
   return reading, waiting
 
 

@@ -125,6 +125,8 @@ def load_network(
   """
   variables, meta = checkpoint.load_model(path)
   config = ml_collections.ConfigDict(meta["config"])
+  if "cache" not in config.data:
+    config.data.cache = True  # networks trained before there was one
   config.update_from_flattened_dict(overrides or {})
   return variables, config, meta["vocabulary"]
 

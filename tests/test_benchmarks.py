@@ -5,12 +5,15 @@ import pytest
 
 from benchmarks import (
   data,
+  first_update,
+  input,
   questions_per_scene,
   relation_core,
   timing,
   train_step,
   workload,
 )
+from rn_jax import compile_cache
 
 
 @pytest.mark.parametrize("question_layer", [0, 1])
@@ -71,9 +74,23 @@ def test_train_step_runs():
 
 
 def test_data_runs():
-  rows = data.run(scenes=4, workers=1, batch_size=10, repeats=1)
-  assert {row[0] for row in rows} >= {"generate", "convert pixels", "read"}
+  rows = data.run(scenes=4, workers=1, repeats=1)
+  assert {row[0] for row in rows} >= {"generate", "convert pixels"}
   assert all(row[2] > 0 and row[3] > row[2] / 2 for row in rows)
+
+
+def test_input_runs(monkeypatch):
+  monkeypatch.setattr(input, "_DISTINCT", 4)
+  reading, waiting = input.run(10, ["states", "pixels"], 10, updates=10)
+  # 12 scenes: whole shards of 4.
+  size = {row[0]: row[4] for row in reading if row[1] == "open the cache"}
+  assert size["pixels"] - 12 * 128 * 128 * 3 / 1e9 < 1e-4
+  assert len(waiting) == 6
+
+
+def test_first_update_runs(tmp_path, monkeypatch):
+  monkeypatch.setattr(compile_cache, "enable", lambda _: None)  # not here
+  assert len(first_update.first_update("tiny:avf_sd", 10, str(tmp_path))) == 2
 
 
 def test_speeds_compare_with_the_first_variant_round_by_round():
