@@ -268,7 +268,8 @@ class _Run:
     if not size:
       # Calls cost little on a CPU; batches sent from the host are large.
       on_cpu = jax.default_backend() == "cpu"
-      size = 1 if on_cpu or not self.config.data.on_device else 10
+      one = on_cpu or not self.config.data.on_device
+      size = 1 if one else min(10, self.config.train.log_every)
     return plan_calls(
       range(start, self.num_steps),
       size,
