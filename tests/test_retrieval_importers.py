@@ -1,6 +1,5 @@
 """Others' features: read as they were written, and never run."""
 
-import io
 import os
 import pickle
 import subprocess
@@ -183,29 +182,18 @@ def test_command(tmp_path):
   path = tmp_path / "x.pickle"
   path.write_bytes(pickle.dumps(BATCHES))
 
-  def run(*arguments):
-    return subprocess.run(
-      [
-        sys.executable,
-        "-m",
-        "rn_jax.retrieval.importers",
-        f"--input={path}",
-        f"--output={tmp_path / 'f.npz'}",
-        *arguments,
-      ],
-      capture_output=True,
-      text=True,
-      timeout=120,
-    )
-
-  result = run("--name=avf", "--label=AVF-RN", "--split=train")
+  result = subprocess.run(
+    [
+      *(sys.executable, "-m", "rn_jax.retrieval.importers"),
+      *(f"--input={path}", f"--output={tmp_path / 'f.npz'}"),
+      *("--name=avf", "--label=AVF-RN", "--split=train"),
+    ],
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
   assert result.returncode == 0, result.stderr
   assert "avf, 5 images, 3 numbers each" in result.stdout
   features = load_features(tmp_path / "f.npz")
   assert features.image_filename[0] == "CLEVR_train_000000.png"
   assert features.label("avf") == "AVF-RN"
-  path.write_bytes(io.BytesIO(b"broken").getvalue())
-  result = run("--name=avf")
-  assert result.returncode == 1
-  assert result.stderr.strip().splitlines()[-1].startswith("error: ")
-  assert "Traceback" not in result.stderr
