@@ -82,7 +82,7 @@ def compare_blocks(
 def _start_worker(scenes: SceneGraphs) -> None:
   global _scenes
   exit_with_parent()
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends without a traceback
   _scenes = scenes
 
 
