@@ -1,0 +1,226 @@
+"""How faithful the renderer is to Blender's pictures of CLEVR scenes.
+
+    python -m benchmarks.render_fidelity --gold_dir=DIR [--weights_dir=DIR] \
+        [--output_dir=DIR]
+
+Draws the scenes of a CLEVR folder again, 128x128, and compares with its images
+resized as the networks read them: once with the lamps where CLEVR's generator
+had put them, once with nominal lamps. With the published weights it also
+compares the answers, and, as a yardstick, those on the images with a little
+noise. Gold images are for measuring; nothing in the renderer is fitted to them.
+
+The generator does not store where its lamps were. The gold images were made
+one at a time with known seeds, so its random numbers can be drawn again here.
+"""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from PIL import Image
+from tqdm import tqdm
+
+from benchmarks import timing
+from data_prep.convert_clevr import convert
+from data_prep.render import render
+from data_prep.rendering.lamps import JITTER, POSITIONS
+from rn_jax.atomic import replacing
+from rn_jax.evaluate import predict_split, score
+from rn_jax.images import to_rgb
+from rn_jax.interop.import_torch import import_torch
+
+_SIZE = 128
+_SPLIT = "val"
+_BATCH = 16
+_NOISE = 0.01  # standard deviation of the control's noise, of [0, 1]
+_SEED, _STRIDE = 2024, 10_000_019  # of the gold images: image i has its own
+_ROWS = 8  # of a sheet
+
+
+def replay_lamps(index: int) -> dict[str, list[float]]:
+  """Where the generator put the lamps of a gold image."""
+  rng = random.Random(_SEED * _STRIDE + index)
+  rng.randint(3, 10)  # the number of objects
+  [rng.random() for _ in range(3)]  # the camera
+  return {
+    name: [p + 2 * JITTER * (rng.random() - 0.5) for p in POSITIONS[name]]
+    for name in ("key", "back", "fill")
+  }
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Peak signal-to-noise ratio in dB of uint8 images [B, H, W, 3], [B]."""
+  square = (a.astype(float) - b) ** 2
+  return 10 * np.log10(255**2 / np.maximum(square.mean((1, 2, 3)), 1e-9))
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Structural similarity (Wang et al. 2004) of uint8 images, [B].
+
+  Gaussian window of 11 pixels and standard deviation 1.5; the mean over the
+  places where it fits, and over the colours.
+  """
+  a, b = a / 255, b / 255
+  offsets = np.arange(-5, 6)
+  window = np.exp(-(offsets**2) / (2 * 1.5**2))
+  window /= window.sum()
+
+  def blur(images):
+    for axis in (1, 2):
+      moved = np.moveaxis(images, axis, -1)
+      views = np.lib.stride_tricks.sliding_window_view(moved, 11, -1)
+      images = np.moveaxis(views @ window, -1, axis)
+    return images
+
+  mean_a, mean_b = blur(a), blur(b)
+  var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+  covariance = blur(a * b) - mean_a * mean_b
+  c1, c2 = 0.01**2, 0.03**2
+  similar = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+  similar /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+  return similar.mean((1, 2, 3))
+
+
+def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
+  """Prints the tables; returns their rows. Arguments: see the flags below."""
+  gold_dir = Path(gold_dir)
+  path = gold_dir / "scenes" / f"CLEVR_{_SPLIT}_scenes.json"
+  scenes = json.loads(path.read_text())["scenes"]
+  images = {"gold": _gold_images(gold_dir, scenes)}
+  lamps = [replay_lamps(scene["image_index"]) for scene in scenes]
+  for name, positions in (("replayed", lamps), ("nominal", None)):
+    images[f"{name} lamps"] = _draw(scenes, positions, name)
+  rows = []
+  for name, pictures in list(images.items())[1:]:
+    ratios, likeness = (f(images["gold"], pictures) for f in (psnr, ssim))
+    rows.append((name, ratios.mean(), ratios.min(), likeness.mean()))
+    if output_dir:
+      order = np.argsort(ratios)
+      for title, some in (("worst", order), ("first", range(len(order)))):
+        _sheet(
+          Path(output_dir) / f"{title}_{name.split()[0]}.png",
+          images["gold"],
+          pictures,
+          list(some)[:_ROWS],
+        )
+  print(f"\n{len(scenes)} scenes, {_SIZE}x{_SIZE}, against Blender's images\n")
+  timing.print_table(("lamps", "PSNR dB", "worst", "SSIM"), rows)
+  result = {"images": rows}
+  if weights_dir:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 255 * _NOISE, images["gold"].shape)
+    noisy = np.clip(np.rint(images["gold"] + noise), 0, 255).astype(np.uint8)
+    images["gold with noise"] = noisy
+    result["answers"], result["classes"] = _compare_answers(
+      gold_dir, Path(weights_dir), scenes, images
+    )
+  return result
+
+
+def _gold_images(gold_dir: Path, scenes: list[dict]) -> np.ndarray:
+  folder = gold_dir / "images" / _SPLIT
+  pictures = []
+  for scene in scenes:
+    with Image.open(folder / scene["image_filename"]) as image:
+      pictures.append(np.asarray(to_rgb(image, _SIZE)))
+  return np.stack(pictures)
+
+
+def _draw(scenes: list[dict], lamps: list | None, name: str) -> np.ndarray:
+  pictures = []
+  for start in tqdm(range(0, len(scenes), _BATCH), f"drawing, {name} lamps"):
+    part = slice(start, start + _BATCH)
+    positions = lamps and lamps[part]
+    pictures.append(render(scenes[part], _SIZE, _SIZE, lamps=positions))
+  return np.concatenate(pictures)
+
+
+def _compare_answers(
+  gold_dir: Path, weights_dir: Path, scenes: list[dict], images: dict
+) -> tuple[list, list]:
+  overall, by_class = [], []
+  words = weights_dir / "vocabulary.json"
+  with tempfile.TemporaryDirectory() as root:
+    root = Path(root)
+    for number, (name, pictures) in enumerate(images.items()):
+      clevr = root / f"clevr{number}"
+      folder = clevr / "images" / _SPLIT
+      folder.mkdir(parents=True)
+      for scene, pixels in zip(scenes, pictures, strict=True):
+        Image.fromarray(pixels).save(folder / scene["image_filename"])
+      for kind in ("scenes", "questions"):
+        (clevr / kind).symlink_to((gold_dir / kind).resolve())
+      convert(clevr, root / name, vocabulary=words, workers=1)
+    for weights in sorted(weights_dir.glob("*_fp_*.pth")):
+      network, _ = import_torch(weights, words, root / weights.stem)
+      truth = None
+      for name in images:
+        dataset, found = predict_split(
+          root / weights.stem, _SPLIT, {"data.dir": str(root / name)}
+        )
+        scores = score(dataset, found)
+        classes = scores["by_answer_class"]
+        if truth is None:
+          truth = found["answer"], classes
+        same = (found["answer"] == truth[0]).mean()
+        overall.append((network, name, 100 * scores["accuracy"], 100 * same))
+        by_class += [
+          (
+            network,
+            name,
+            kind,
+            row["count"],
+            100 * row["accuracy"],
+            100 * (row["accuracy"] - truth[1][kind]["accuracy"]),
+          )
+          for kind, row in classes.items()
+        ]
+  print("\nThe published weights' answers; same: as on the gold images\n")
+  timing.print_table(("network", "images", "accuracy %", "same %"), overall)
+  print()
+  timing.print_table(
+    ("network", "images", "answers", "number", "accuracy %", "points more"),
+    by_class,
+  )
+  return overall, by_class
+
+
+def _sheet(path: Path, gold, ours, indices: list[int]) -> None:
+  """Draws gold, ours and four times the difference, a row for each image."""
+  difference = np.clip(128 + 4 * (ours.astype(int) - gold), 0, 255)
+  rows = [
+    np.concatenate([gold[i], ours[i], difference[i].astype(np.uint8)], 1)
+    for i in indices
+  ]
+  sheet = Image.fromarray(np.concatenate(rows))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with replacing(path) as temporary:
+    sheet.resize((2 * sheet.width, 2 * sheet.height)).save(
+      temporary, format="PNG"
+    )
+
+
+if __name__ == "__main__":
+  timing.main(
+    run,
+    [
+      flags.DEFINE_string(
+        "gold_dir",
+        None,
+        "CLEVR folder of images made with the original generator.",
+        required=True,
+      ),
+      flags.DEFINE_string(
+        "weights_dir",
+        None,
+        "Folder of published weights from pixels (*_fp_*.pth) and their "
+        "vocabulary.json; not given: the images alone are compared.",
+      ),
+      flags.DEFINE_string(
+        "output_dir", None, "Where to put sheets to look at; not given: none."
+      ),
+    ],
+  )
