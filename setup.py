@@ -39,6 +39,7 @@ setup(
   extras_require={
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
+    "pytorch": ["torch>=2.4"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
     "retrieval": ["usearch>=2.16", "h5py>=3.10"],
     "test": [
