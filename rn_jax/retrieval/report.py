@@ -17,6 +17,8 @@ _NAMES = {
   "rho": "rho",
   "rho_same_count": "rho, same count",
   "tau": "tau",
+  "ndcg@5": "nDCG@5",
+  "ndcg@20": "nDCG@20",
 }
 
 

@@ -60,7 +60,11 @@ def draw_bars(table: dict) -> Figure:
     level = table["random_level"][metric]
     axes.axvline(level, color=_SOFT, linestyle=(0, (4, 3)), linewidth=1)
     axes.set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize=8)
-    axes.set_title(_TITLES.get(metric, metric), loc="left", color=_INK)
+    axes.set_title(
+      _TITLES.get(metric, metric.replace("ndcg", "nDCG")),
+      loc="left",
+      color=_INK,
+    )
     axes.set_ylim(-0.6, len(rows) - 0.4)
     _style(axes)
   return figure
