@@ -18,7 +18,9 @@ from data_prep.rendering.trace import NOTHING, Hits, Stage
 from data_prep.rendering.vectors import add, scale
 
 _ROUGH_RAYS = 2
-_UNSEEN = 0.25  # radiance of metal seen in metal seen in metal, per colour
+# Radiance, per unit of its colour, of metal seen in metal seen in metal: that
+# of the lit floor.
+_UNSEEN = 0.25
 
 
 class Plan(NamedTuple):
