@@ -19,8 +19,8 @@ from rn_jax.clevr import ATTRIBUTES, RELATIONS
 # names nothing.
 DESCRIPTIONS = tuple(product(*[(None, *ATTRIBUTES[a]) for a in DESCRIPTION]))
 
-# What relations that say nothing ("the cube left of…" where there is one cube)
-# weigh together, to those that do.
+# Relations that say nothing ("the cube left of…" where there is one cube): so
+# many are kept for each one that does, as CLEVR keeps them.
 _IDLE_RELATIONS = 1 / 9
 
 # Fillings of a node's slots that are equally likely: the weight of each, their
@@ -53,8 +53,9 @@ class Option(NamedTuple):
 class OptionSpace:
   """Lists the options of nodes on one scene, and remembers the lists."""
 
-  def __init__(self, table: SceneTable):
+  def __init__(self, table: SceneTable, rng: random.Random):
     self.table = table
+    self._rng = rng
     self._cache = {}
     fitting = {}  # set of objects → the descriptions that fit just these
     having, bit = table.having, 1
@@ -151,13 +152,21 @@ class OptionSpace:
         key = (value, relation, matching if exact else None)
         ways = idle if objects == matching else telling
         ways[key] = ways.get(key, 0) | descriptions
-    num_telling, num_idle = (
-      sum(d.bit_count() for d in ways.values()) for ways in (telling, idle)
-    )
-    if not num_telling or not num_idle:
-      return [(1, telling)]
-    weight = min(1, num_telling * _IDLE_RELATIONS / num_idle)
-    return [(1, telling), (weight, idle)]
+    wanted = _IDLE_RELATIONS * sum(d.bit_count() for d in telling.values())
+    return [(1, telling), *self._some(idle, wanted)]
+
+  def _some(self, ways: dict, wanted: float) -> list:
+    """Keeps so many ways at random: of those that are alike, a number."""
+    total = sum(descriptions.bit_count() for descriptions in ways.values())
+    step = min(1, wanted / total) if total else 0
+    at = self._rng.random()
+    kept = []
+    for key, descriptions in ways.items():
+      number = descriptions.bit_count()
+      start, at = int(at), at + step * number
+      if int(at) > start:
+        kept.append(((int(at) - start) / number, {key: descriptions}))
+    return kept
 
 
 def finish(objects: int, ending: str) -> Value:

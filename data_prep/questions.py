@@ -56,7 +56,7 @@ def ask(
   used = [0] * len(templates)
   given = [dict.fromkeys(t.answers, 0) for t in templates]
   for scene in scenes:
-    space = OptionSpace(scene_table(scene))
+    space = OptionSpace(scene_table(scene), rng)
     order = sorted(range(len(templates)), key=lambda t: (used[t], rng.random()))
     questions = []
     for t in order:

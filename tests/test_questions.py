@@ -48,7 +48,7 @@ def asked(language, scenes):
 
 
 def _space(scene):
-  return options.OptionSpace(programs.scene_table(scene))
+  return options.OptionSpace(programs.scene_table(scene), random.Random(0))
 
 
 def test_every_program_gives_its_answer(scenes, asked):
@@ -253,6 +253,28 @@ def test_options_lead_to_the_values_they_say(scenes, language):
           )
           checked += 1
   assert checked > 1000
+
+
+def test_a_tenth_of_the_relations_says_nothing(scenes, language):
+  node = next(
+    n
+    for t in language.templates
+    for n in t.nodes
+    if n.function == "relate_filter_unique" and not any(n.empty)
+  )
+  weights = collections.Counter()
+  for scene in scenes:
+    space = _space(scene)
+    for anchor in range(len(scene["objects"])):
+      for option in space.options(node, anchor):
+        for weight, relation, descriptions in option.phrases:
+          side = space.table.related[relation][anchor]
+          for i in range(descriptions.bit_length()):
+            if descriptions >> i & 1:
+              fitting = _fitting(space.table, i)
+              assert fitting & side == 1 << option.value
+              weights[fitting & side == fitting] += weight
+  assert weights[True] / weights.total() == pytest.approx(0.1, abs=0.01)
 
 
 def test_fillings_are_drawn_by_their_weights():
