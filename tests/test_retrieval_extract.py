@@ -111,8 +111,13 @@ def test_pools_unit_pairs_and_leaves_out_padding():
   np.testing.assert_allclose(
     pool(pairs, everything, "max", True), [half, 1], rtol=1e-6
   )
+  np.testing.assert_allclose(
+    pool(pairs, everything, "sum", True),
+    4 * pool(pairs, everything, "avg", True),
+    rtol=1e-6,
+  )
   first = np.array([True, False])
-  for pooling in ("avg", "max"):
+  for pooling in ("avg", "max", "sum"):
     np.testing.assert_allclose(
       pool(-pairs, first, pooling, True), [-0.6, -0.8], rtol=1e-6
     )
@@ -207,7 +212,8 @@ def test_aggregate_is_the_networks_weighted_sum(make_network):
     ("original_fp", "g0_avg g0_avg_raw conv_avg conv_max conv_rmac"),
     ("ir_fp", "g2_avg g2_max conv_avg conv_max conv_rmac"),
     ("avf_fp", "aggregate conv_avg conv_max conv_rmac"),
-    ("ir_sd", "g2_avg g2_max"),
+    ("ir_sd", "g2_avg g2_max g2_sum"),
+    ("ir_sd_reference", "g2_avg g2_max"),
   ],
 )
 def test_every_network_has_its_usual_descriptors(

@@ -61,7 +61,7 @@ def pool_pairs(
   Args:
     pairs: [N, N, D].
     mask: [N] bool, which objects there are; None: all.
-    pooling: "avg" or "max".
+    pooling: "avg", "max" or "sum".
     unit_pairs: Scale each pair to unit length first.
 
   Returns:
@@ -74,9 +74,9 @@ def pool_pairs(
   if unit_pairs:
     norm = jnp.linalg.norm(pairs, axis=-1)
     scale = 1.0 / jnp.maximum(norm, _SMALLEST_NORM)
-  if pooling == "avg":
-    weights = counts * scale / counts.sum()
-    return jnp.einsum("pq,pqd->d", weights, pairs)
+  if pooling != "max":
+    total = jnp.einsum("pq,pqd->d", counts * scale, pairs)
+    return total if pooling == "sum" else total / counts.sum()
   scaled = pairs * scale[..., None]
   return jnp.where(counts[..., None] > 0, scaled, -jnp.inf).max((0, 1))
 
