@@ -7,15 +7,15 @@ import ml_collections
 
 # Shown by `launch.py --help`.
 HELP = (
-  "Names of descriptors. gL_avg, gL_max and gL_sum: mean, largest value and sum "
-  "over all pairs of objects, each pair's input of g_theta's layer L (what the "
-  "layer before gave after its ReLU, without the question) scaled to unit "
+  "Names of descriptors. gL_avg, gL_max and gL_sum: mean, largest value and "
+  "sum over all pairs of objects, each pair's input of g_theta's layer L (what "
+  "the layer before gave after its ReLU, without the question) scaled to unit "
   "length; g2_avg of a 2S-RN is its published descriptor. The sum differs from "
   "the mean where objects are masked: it grows with their number. gL_avg_raw "
-  "and so on: the same without the scaling. L is at most the layer at which the "
-  "question joins. From pixels also conv_avg and conv_max over the cells of the last "
-  "convolution, and conv_rmac, R-MAC pooling of them. aggregate: the sum over "
-  "pairs of an AVF-RN. Not given: what is usual for the network"
+  "and so on: the same without the scaling. L is at most the layer at which "
+  "the question joins. From pixels also conv_avg and conv_max over the cells "
+  "of the last convolution, and conv_rmac, R-MAC pooling of them. aggregate: "
+  "the sum over pairs of an AVF-RN. Not given: what is usual for the network"
 )
 _PAIRS = re.compile(r"g(\d+)_(avg|max|sum)(_raw)?")
 _CELLS = ("avg", "max", "rmac")
@@ -29,7 +29,7 @@ class Descriptor:
     name: As above.
     label: For tables and pictures.
     layer: The layer of g_theta whose input is pooled, "conv", or "aggregate".
-    pooling: "avg", "max", "sum", "rmac", or "network" where the network does it.
+    pooling: "avg", "max", "sum", "rmac", or "network" where it does that.
     unit_pairs: Whether each pair is scaled to unit length first.
     metric: How images are compared in the literature: "euclidean" or "cosine".
   """
@@ -115,6 +115,6 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
     return Descriptor(name, network, "aggregate", "network")
   raise ValueError(
     f"no descriptor {name!r}; names are gL_avg, gL_max, gL_sum, with _raw "
-    "behind or without, for a layer L of g_theta, conv_avg, conv_max, conv_rmac, aggregate; "
-    f"usual for this {network}: {', '.join(default_descriptors(model))}"
+    "behind or without, for a layer L of g_theta, conv_avg, conv_max, "
+    f"conv_rmac, aggregate; usual for this {network}: {', '.join(default_descriptors(model))}"
   )
