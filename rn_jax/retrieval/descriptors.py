@@ -116,5 +116,6 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
   raise ValueError(
     f"no descriptor {name!r}; names are gL_avg, gL_max, gL_sum, with _raw "
     "behind or without, for a layer L of g_theta, conv_avg, conv_max, "
-    f"conv_rmac, aggregate; usual for this {network}: {', '.join(default_descriptors(model))}"
+    f"conv_rmac, aggregate; usual for this {network}: "
+    + ", ".join(default_descriptors(model))
   )
