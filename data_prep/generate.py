@@ -107,6 +107,8 @@ def generate(
   )
   _check(job, workers)
   size = _picture_size(image_size, image_width, image_height)
+  if vocabulary is not None and records_dir is None:
+    raise ValueError("vocabulary is for records; give records_dir too")
   output_dir = Path(output_dir)
   with exclusive(output_dir / f".generate-{job.split}.lock"):
     split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
