@@ -1,6 +1,7 @@
 """Descriptors: what is pooled, for every scene, whatever the batches are."""
 
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from small_network import write_network
 
 from rn_jax import parallel
+from rn_jax.interop.import_torch import import_torch
 from rn_jax.records import read_scenes
 from rn_jax.retrieval import extract as extract_module
 from rn_jax.retrieval.descriptors import default_descriptors, parse_descriptor
@@ -18,6 +20,7 @@ from rn_jax.retrieval.features import load_features
 from rn_jax.retrieval.pooling import pair_layers, pool_pairs
 from rn_jax.retrieval.sources import image_source, split_source
 
+WEIGHTS = Path(__file__).parents[2] / "shared" / "released_weights"
 N = 5  # scenes of the val split, see conftest
 
 
@@ -359,3 +362,25 @@ def test_goes_on_after_a_crash(make_network, tmp_path, monkeypatch):
 
 def _val(config):
   return split_source(config.data, "states", "val")
+
+
+@pytest.mark.skipif(not WEIGHTS.is_dir(), reason=f"{WEIGHTS} is absent")
+def test_published_weights_describe_images(tmp_path):
+  import_torch(
+    WEIGHTS / "ir_fp_epoch_312.pth",
+    WEIGHTS / "vocabulary.json",
+    tmp_path / "ir_fp",
+  )
+  image = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+  found = load_extractor(tmp_path / "ir_fp")({"image": image}, batch_size=2)
+  shapes = {name: x.shape for name, x in found.items()}
+  assert shapes == {
+    "g2_avg": (2, 256),
+    "g2_max": (2, 256),
+    "conv_avg": (2, 24),
+    "conv_max": (2, 24),
+    "conv_rmac": (2, 24),
+  }
+  unit = found["g2_avg"], found["g2_max"]
+  assert all((x >= 0).all() and (x <= 1 + 1e-6).all() for x in unit)
+  assert (np.linalg.norm(found["g2_avg"], axis=1) <= 1 + 1e-6).all()
