@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_network import write_network
 
-from rn_jax.retrieval import index_files
+from rn_jax.retrieval import index_files, search
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.features import Features, load_features
 from rn_jax.retrieval.index import add_images, build_index, remove_images
@@ -69,6 +69,25 @@ def test_blocks_find_what_brute_force_finds(metric, block_rows):
     assert rows[i].tolist() == expected
   # The copies of the query, itself excluded, in the order of their rows.
   assert rows[0][:2].tolist() == [17, 250]
+
+
+def test_never_has_more_than_a_block_of_a_large_database(monkeypatch):
+  vectors = make_features(300, 8).descriptors["x"]
+  read = []
+
+  class Mapped:
+    shape = vectors.shape
+
+    def __getitem__(self, rows):
+      read.append(len(vectors[rows]))
+      return vectors[rows]
+
+  monkeypatch.setattr(search, "_KEPT_BYTES", 1000)
+  monkeypatch.setattr(search, "_BLOCK_BYTES", 64 * 4 * 8)
+  database = Database(Mapped(), "euclidean", vectors.mean(0))
+  rows, _ = database.nearest(vectors[:1], 5)
+  assert rows[0].tolist() == brute_force(vectors, vectors[0], 5, "euclidean")[0]
+  assert read == [64] * 4 + [300 - 4 * 64, 5 + 32]  # and the candidates
 
 
 def test_finds_fewer_where_there_are_fewer():
