@@ -1,15 +1,15 @@
 """CLEVR's visibility rule: every object shows enough of itself to the camera.
 
-Counting pixels is exact but takes longer than making a scene and its questions.
-Most objects are plainly visible, though: the disc that an object covers at
-least, less all that nearer objects can cover of it at most, is enough. Only the
-pixels of the others are counted. Both ways agree on every scene.
+Counting pixels takes longer than making a scene and its questions. But most
+objects are plainly visible: the disc that an object covers at least, less all
+that nearer objects can cover of it at most, is enough. Only the pixels of the
+others are looked at. Both ways agree on every scene.
 """
 
 import math
 
 from data_prep.rendering.camera import HEIGHT, TAN_X, WIDTH
-from data_prep.rendering.visibility import visible_pixels
+from data_prep.rendering.visibility import all_visible
 from data_prep.scenes import RADIUS
 
 # Half the width of the horizontal sections, in units of the radius, whatever
@@ -26,9 +26,7 @@ def shows_every_object(scene: dict, min_pixels: int) -> bool:
     min_pixels: Fewest pixels of an object; 200 in CLEVR.
   """
   unclear = _unclear(scene, min_pixels)
-  return not unclear or bool(
-    (visible_pixels(scene, of=unclear) >= min_pixels).all()
-  )
+  return not unclear or all_visible(scene, min_pixels, of=unclear)
 
 
 def _unclear(scene: dict, min_pixels: int) -> list[int]:

@@ -3,7 +3,7 @@
 import pytest
 
 from data_prep import visibility_rule
-from data_prep.rendering.visibility import visible_pixels
+from data_prep.rendering.visibility import all_visible, visible_pixels
 from data_prep.scenes import sample_scene
 
 
@@ -32,11 +32,17 @@ def test_most_objects_need_no_counting(scenes):
   assert 0 < unclear < total / 3
 
 
-def test_some_objects_are_counted_as_among_all(scenes):
-  for scene in scenes[:8]:
-    every = visible_pixels(scene)
-    assert (visible_pixels(scene, of=range(len(every))) == every).all()
-    assert visible_pixels(scene, of=[2, 0]).tolist() == [every[2], every[0]]
+def test_single_objects_are_judged_as_among_all(scenes):
+  verdicts = set()
+  for scene in scenes[:12]:
+    pixels = visible_pixels(scene)
+    for i, seen in enumerate(pixels):
+      for least in (1, 200, seen, seen + 1):
+        verdict = all_visible(scene, least, of=[i])
+        assert verdict == (seen >= least)
+        verdicts.add(verdict)
+    assert all_visible(scene) == (pixels.min() >= 200)
+  assert verdicts == {True, False}
 
 
 def test_a_hidden_object_is_noticed(scenes):

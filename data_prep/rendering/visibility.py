@@ -28,29 +28,84 @@ _Y = (TAN_Y * (1 - (2 * np.arange(HEIGHT) + 1) / HEIGHT)).astype(np.float32)
 _CORNERS = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 8)
 
 
-def visible_pixels(scene: dict, camera=None, of=None) -> np.ndarray:
+def all_visible(
+  scene: dict, min_pixels: int = MIN_PIXELS, camera=None, of=None
+) -> bool:
+  """Whether every object shows at least so many pixels: CLEVR's rule.
+
+  Agrees with `visible_pixels`, but looks only where it has to.
+
+  Args:
+    scene: A scene in CLEVR's JSON.
+    min_pixels: Fewest visible pixels in a 480x320 picture.
+    camera: Position of the camera; not given: that of the scene.
+    of: Indices of the objects to look at; not given: all.
+
+  Raises:
+    ValueError: The scene is not as CLEVR describes scenes.
+  """
+  objects, camera, axes = _prepare(scene, camera)
+  windows = _windows(objects, camera, axes)
+  with np.errstate(over="ignore", invalid="ignore"):
+    return all(
+      _is_visible(objects, i, camera, axes, windows, min_pixels)
+      for i in (range(len(windows)) if of is None else of)
+    )
+
+
+def _is_visible(objects, i, camera, axes, windows, min_pixels: int) -> bool:
+  """Whether one object shows so many pixels, looking at its window alone."""
+  distance = _distances(objects, i, camera, axes, windows[i])
+  seen = distance < np.inf
+  left = int(seen.sum())
+  if left < min_pixels:
+    return False
+  farthest = distance[seen].max(initial=0)
+  nearest = (camera - objects.center) @ axes[2] - objects.bound
+  # What each object that may be nearer can hide at most.
+  threats = []
+  for j in np.flatnonzero(nearest <= farthest):
+    common, inner = _common(windows[j], windows[i])
+    pixels = int(seen[inner].sum())
+    if j != i and pixels:
+      threats.append((pixels, int(j), common, inner))
+  threats.sort()
+  while sum(pixels for pixels, *_ in threats) > left - min_pixels:
+    _, j, common, inner = threats.pop()
+    other = _distances(objects, j, camera, axes, common)
+    # Of two at the same distance the first is seen.
+    hides = np.less_equal if j < i else np.less
+    seen[inner] &= ~hides(other, distance[inner])
+    left = int(seen.sum())
+    if left < min_pixels:
+      return False
+  return True
+
+
+def _common(one, other) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+  """What two windows share, in the picture and within the other one."""
+  shared, within = [], []
+  for a, b in zip(one, other, strict=True):
+    start = max(a.start, b.start)
+    stop = max(min(a.stop, b.stop), start)
+    shared.append(slice(start, stop))
+    within.append(slice(start - b.start, stop - b.start))
+  return tuple(shared), tuple(within)
+
+
+def visible_pixels(scene: dict, camera=None) -> np.ndarray:
   """Visible pixels of each object in a 480x320 picture.
 
   Args:
     scene: A scene in CLEVR's JSON.
     camera: Position of the camera; not given: that of the scene.
-    of: Indices of the objects to count, which is quick for a few; not given:
-      all.
 
   Returns:
-    Counts in the order of the scene's objects, or in that of `of`, int [N].
+    Counts in the order of the scene's objects, int [N].
 
   Raises:
     ValueError: The scene is not as CLEVR describes scenes.
   """
-  if of is not None:
-    objects, camera, axes = _prepare(scene, camera)
-    windows = [
-      _window(objects, i, camera, axes) for i in range(len(objects.scale))
-    ]
-    with np.errstate(over="ignore", invalid="ignore"):
-      counts = [_count(objects, i, camera, axes, windows) for i in of]
-    return np.array(counts, int)
   ids = object_ids(scene, camera)
   return np.bincount(ids[ids >= 0], minlength=len(scene["objects"]))
 
@@ -58,29 +113,6 @@ def visible_pixels(scene: dict, camera=None, of=None) -> np.ndarray:
 def _prepare(scene: dict, camera) -> tuple[Objects, np.ndarray, tuple]:
   camera = camera_of(scene) if camera is None else np.asarray(camera, float)
   return objects_of(scene), camera, axes_of(camera)
-
-
-def _count(objects: Objects, i: int, camera, axes, windows) -> int:
-  """Visible pixels of one object, looking at its window alone."""
-  window = windows[i]
-  distance = _distances(objects, i, camera, axes, window)
-  seen = distance < np.inf
-  for j in range(len(objects.scale)):
-    common = tuple(
-      slice(max(a.start, b.start), min(a.stop, b.stop))
-      for a, b in zip(window, windows[j], strict=True)
-    )
-    if j == i or any(span.start >= span.stop for span in common):
-      continue
-    inner = tuple(
-      slice(span.start - whole.start, span.stop - whole.start)
-      for span, whole in zip(common, window, strict=True)
-    )
-    other = _distances(objects, j, camera, axes, common)
-    # Of two at the same distance the first is seen.
-    hides = np.less_equal if j < i else np.less
-    seen[inner] &= ~hides(other, distance[inner])
-  return int(seen.sum())
 
 
 def _distances(objects: Objects, i: int, camera, axes, window) -> np.ndarray:
@@ -101,8 +133,7 @@ def object_ids(scene: dict, camera=None) -> np.ndarray:
   nearest = np.full((HEIGHT, WIDTH), np.inf, np.float32)
   # Rays that miss a shape run far away from it before they are given up.
   with np.errstate(over="ignore", invalid="ignore"):
-    for i in range(len(objects.scale)):
-      window = _window(objects, i, camera, axes)
+    for i, window in enumerate(_windows(objects, camera, axes)):
       distance = _distances(objects, i, camera, axes, window)
       nearer = distance < nearest[window]
       ids[window][nearer] = i
@@ -110,21 +141,22 @@ def object_ids(scene: dict, camera=None) -> np.ndarray:
   return ids
 
 
-def _window(objects: Objects, i: int, camera, axes) -> tuple[slice, slice]:
-  """Rows and columns of the picture that hold the object."""
-  x, y, z = _CORNERS * float(objects.scale[i])
-  cosine, sine = float(objects.cosine[i]), float(objects.sine[i])
-  corners = np.array(geometry.to_world((x, y, z), cosine, sine)).T
-  seen = (corners + objects.center[i] - camera) @ np.array(axes).T
-  depth = np.maximum(-seen[:, 2], 1e-6)
-  columns = WIDTH / 2 * (1 + seen[:, 0] / depth / TAN_X)
-  rows = HEIGHT / 2 * (1 - seen[:, 1] / depth / TAN_Y)
-  return _span(rows, HEIGHT), _span(columns, WIDTH)
+def _windows(objects: Objects, camera, axes) -> list[tuple[slice, slice]]:
+  """Rows and columns of the picture that hold each object."""
+  x, y, z = _CORNERS[:, None] * objects.scale[:, None]
+  rotation = objects.cosine[:, None], objects.sine[:, None]
+  corners = np.stack(geometry.to_world((x, y, z), *rotation), -1)  # [N, 8, 3]
+  seen = (corners + objects.center[:, None] - camera) @ np.array(axes).T
+  depth = np.maximum(-seen[..., 2], 1e-6)
+  columns = WIDTH / 2 * (1 + seen[..., 0] / depth / TAN_X)
+  rows = HEIGHT / 2 * (1 - seen[..., 1] / depth / TAN_Y)
+  return list(zip(_spans(rows, HEIGHT), _spans(columns, WIDTH), strict=True))
 
 
-def _span(values: np.ndarray, size: int) -> slice:
-  start = min(max(int(values.min()) - 1, 0), size)
-  return slice(start, max(min(int(values.max()) + 2, size), start))
+def _spans(values: np.ndarray, size: int) -> list[slice]:
+  starts = np.clip(values.min(-1).astype(int) - 1, 0, size)
+  stops = np.clip(values.max(-1).astype(int) + 2, starts, size)
+  return [*map(slice, starts.tolist(), stops.tolist())]
 
 
 def _rays(objects: Objects, i: int, camera, axes, window):
