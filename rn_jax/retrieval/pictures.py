@@ -12,8 +12,8 @@ from PIL import Image
 
 from rn_jax import records
 from rn_jax.contact_sheet import draw_from_above
-from rn_jax.scene_arrays import state_description
 from rn_jax.retrieval.features import Features
+from rn_jax.scene_arrays import state_description
 
 _INCHES, _DPI = 2.0, 100  # of a scene drawn from above
 
