@@ -1,7 +1,7 @@
 """AVF-RN from pixels: pairs are aggregated before the question is known.
 
     python launch.py --config=configs/avf_fp.py --workdir=W \
-        --config.data.dir=RECORDS
+        --config.data.dir=RECORDS --config.train.init_from=IR_FP_WORKDIR
 
 g_theta ends in 512 channels whose weighted sum over the 4,096 pairs, one
 learned weight per pair position, is the image's descriptor; the question
@@ -9,6 +9,9 @@ joins one layer later (Messina et al. 2019). 801,508 parameters with 82 words
 and 28 answers. The paper reports accuracy near 65 %; this project has not
 trained it on CLEVR. All questions of a scene share its descriptor, so training
 batches hold ten questions per scene.
+
+As in the paper, init_from takes the convolutions and g_0 and g_1 of a 2S-RN
+(configs/ir_fp.py, or its imported weights); without it all layers are fresh.
 """
 
 import ml_collections

@@ -1,12 +1,13 @@
 """AVF-RN from state descriptions.
 
     python launch.py --config=configs/avf_sd.py --workdir=W \
-        --config.data.dir=RECORDS
+        --config.data.dir=RECORDS --config.train.init_from=IR_SD_WORKDIR
 
 g_theta has two layers, 512 and 2,048; their sum over pairs is the descriptor,
 and the question joins two layers later. 5,105,788 parameters with 82 words and
 28 answers. No accuracy is published, and this project has not trained it on
-CLEVR.
+CLEVR. Of a 2S-RN (configs/ir_sd.py) init_from takes g_0, whose width is the
+same; without it all layers are fresh.
 """
 
 import ml_collections

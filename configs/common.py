@@ -109,6 +109,8 @@ def get_config() -> ml_collections.ConfigDict:
   # on a CPU, several on accelerators that hold the data).
   train.updates_per_call = 0
   train.num_epochs = 350.0
+  # Run or checkpoint whose question-free layers a fresh run begins with.
+  train.init_from = ""
   # Epochs between evaluations on the validation split; each is followed by a
   # checkpoint.
   train.eval_every = 1.0

@@ -29,6 +29,7 @@ from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.signals import StopSignals
 from rn_jax.steps import init_state, make_model, make_train_step
 from rn_jax.train_state import TrainState
+from rn_jax.warm_start import warm_start
 
 # What decides which questions an update reads; a resumed run must keep it.
 _ORDER_KEYS = ("seed", "train.batch_size", "data.questions_per_scene")
@@ -91,6 +92,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
     state = _restore(checkpointer, like, config, dataset, workdir)
     if state is None:
       state = jax.jit(fresh_state)()
+      if config.train.init_from:
+        state = warm_start(state, config.model, config.train.init_from)
     if jax.process_index() == 0:
       run_log.write_config(workdir, config)
       first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)

@@ -1,0 +1,112 @@
+"""A fresh run takes the question-free layers of a trained one, no others."""
+
+import numpy as np
+import pytest
+from small_network import write_network
+
+from rn_jax import train
+from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.checkpoint_format import flatten
+from rn_jax.train_state import TrainState
+from rn_jax.warm_start import warm_start
+
+
+@pytest.fixture
+def start(make_config, tmp_path):
+  """start(new, trained): what came from where, by name."""
+
+  def run(new, trained):
+    write_network(tmp_path / "trained", trained, seed=1)
+    _, fresh = write_network(tmp_path / "fresh", new, seed=2)
+    state = TrainState(
+      np.int32(0), fresh["params"], fresh.get("batch_stats", {}), ()
+    )
+    before = flatten(state)
+    found = flatten(warm_start(state, new.model, tmp_path / "trained"))
+    assert found.keys() == before.keys()
+    others = load_model(tmp_path / "trained")[0]
+    taken = set()
+    for name, x in flatten(others).items():
+      if name in found and np.array_equal(found[name], x):
+        taken.add(name)
+        assert not np.array_equal(before[name], x), name
+    for name in found.keys() - taken:
+      np.testing.assert_array_equal(found[name], before[name], err_msg=name)
+    return {"/".join(name.split("/")[:3]) for name in taken}
+
+  return run
+
+
+def layers(*numbers):
+  return {f"params/relation_core/g_{number}" for number in numbers}
+
+
+CONVOLUTIONS = {
+  f"{part}/conv_encoder/{layer}_{index}"
+  for index in range(3)
+  for part, layer in (
+    ("params", "conv"),
+    ("params", "batch_norm"),
+    ("batch_stats", "batch_norm"),
+  )
+}
+
+
+def test_an_avf_rn_takes_the_papers_layers_of_a_2s_rn(make_config, start):
+  taken = start(make_config("avf_fp"), make_config("ir_fp"))
+  assert taken == CONVOLUTIONS | layers(0, 1)
+
+
+def test_layers_behind_one_of_another_shape_are_fresh(make_config, start):
+  trained = make_config("ir_sd", **{"model.question_layer": 3})
+  new = make_config("avf_sd", **{"model.g_units": (32, 48)})
+  assert start(new, trained) == layers(0)
+
+
+def test_of_an_rn_only_the_convolutions_fit(make_config, start):
+  assert start(make_config("avf_fp"), make_config("original_fp")) == (
+    CONVOLUTIONS
+  )
+
+
+@pytest.mark.parametrize(
+  ("new", "trained", "changes", "message"),
+  [
+    ("avf_sd", "ir_fp", {}, "no Relation Network on states"),
+    ("avf_fp", "ir_fp", {"model.conv_channels": (8, 8, 4)}, "convolutions"),
+    ("avf_sd", "original_sd", {}, "no layer to start from"),
+    ("avf_sd", "ir_sd", {"model.one_hot_objects": False}, "another shape"),
+  ],
+)
+def test_what_does_not_fit_is_an_error(
+  make_config, start, new, trained, changes, message
+):
+  with pytest.raises(CheckpointError, match=message):
+    start(make_config(new), make_config(trained, **changes))
+
+
+def test_only_a_fresh_run_reads_the_other_network(
+  make_config, tmp_path, monkeypatch
+):
+  write_network(tmp_path / "trained", make_config("ir_sd"))
+  config = make_config(
+    "avf_sd",
+    **{
+      "train.init_from": str(tmp_path / "trained"),
+      "train.num_epochs": 1.0,
+      "optimizer.learning_rate": 0.0,
+      "optimizer.weight_decay": 0.0,
+    },
+  )
+  train.train(config, tmp_path / "run")
+  given, found = (
+    flatten(load_model(tmp_path / name)[0]["params"]["relation_core"])
+    for name in ("trained", "run")
+  )
+  for name in ("g_0/kernel", "g_1/bias"):
+    np.testing.assert_array_equal(found[name], given[name])
+  # Gone: who resumes has no use for it.
+  config.train.init_from = str(tmp_path / "nothing")
+  train.train(config, tmp_path / "run")
+  with pytest.raises(CheckpointError, match="no checkpoint here"):
+    train.train(config, tmp_path / "anew")
