@@ -6,6 +6,10 @@ An update takes a batch from the input pipeline (gathered ahead in a thread)
 and runs the mapped step on all devices: augmentation, loss, gradient, sum over
 devices, optimizer. Variants: type of the products, and scenes kept on the
 devices or sent with every batch. Random data of CLEVR's shapes.
+
+GFLOP/s counts an update as three times the forward pass's products
+(benchmarks/flops.py), and compares it with a large product of the same type,
+measured in the same run, on every device at once.
 """
 
 import contextlib
@@ -16,6 +20,7 @@ import jax
 from absl import flags
 
 from benchmarks import timing
+from benchmarks.flops import forward_flop, matmul_peak
 from benchmarks.workload import (
   NUM_ANSWERS,
   NUM_WORDS,
@@ -46,6 +51,9 @@ class Trainer:
     example = input_pipeline.make_batch(dataset, order(0)[:1])
     fresh = jax.jit(lambda: init_state(model, optimizer, example, 0))
     self._state = parallel.replicate(fresh())
+    self.flop = config.train.batch_size * update_flop(
+      config, self._state.params, dataset
+    )
     feed = input_pipeline.Feed(dataset, data.on_device)
     self._tables = feed.tables
     self._step = parallel.pmap_train_step(
@@ -63,6 +71,24 @@ class Trainer:
     return metrics["loss"]
 
 
+def update_flop(config, params, dataset) -> float:
+  """Returns the operations of an update for each of its questions."""
+  if config.model.inputs == "pixels":
+    side = config.data.image_size // 2 ** len(config.model.conv_channels)
+    objects, pairs = float(side**2), float(side**4)
+  else:
+    count = dataset.scenes["object_mask"].sum(-1)
+    objects, pairs = float(count.mean()), float((count**2).mean())
+  return 3 * forward_flop(
+    config,
+    params,
+    objects,
+    pairs,
+    float(dataset.questions["question_length"].mean()),
+    config.data.questions_per_scene,
+  )
+
+
 def run(
   configs: Sequence[str],
   dtypes: Sequence[str],
@@ -73,6 +99,7 @@ def run(
 ) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
   rows = []
+  peaks = {dtype: matmul_peak(dtype) for dtype in dtypes}
   for name in configs:
     with contextlib.ExitStack() as stack:
       calls = {}
@@ -86,10 +113,14 @@ def run(
     speeds = timing.speeds(seconds, batch_size)
     for (dtype, on_device), speed in speeds.items():
       where = "on the device" if on_device else "sent"
-      rows.append((name, dtype, where, *speed))
+      rate = calls[dtype, on_device].flop / (1e-3 * speed[0])
+      share = rate / (peaks[dtype] * jax.device_count())
+      rows.append((name, dtype, where, *speed, rate / 1e9, 100 * share))
   print(f"Updates of {batch_size} questions\n")
+  for dtype, peak in peaks.items():
+    print(f"Matmul peak of a device, {dtype}: {peak / 1e9:,.0f} GFLOP/s\n")
   header = "config", "dtype", "scenes", "ms", "questions/s", "times as fast"
-  timing.print_table(header, rows)
+  timing.print_table((*header, "GFLOP/s", "% of peak"), rows)
   return rows
 
 

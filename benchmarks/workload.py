@@ -10,8 +10,9 @@ import numpy as np
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.dataset import Dataset
 
-# CLEVR's vocabulary and about its longest question; 18 words are the average.
-NUM_WORDS, NUM_ANSWERS, LONGEST, MEAN_LENGTH = 82, 28, 45, 18
+# CLEVR's vocabulary, its longest question, and how long they are, in tokens.
+NUM_WORDS, NUM_ANSWERS, LONGEST = 82, 28, 45
+MEAN_LENGTH, STANDARD_DEVIATION = 19.6, 6.7
 
 
 def load_config(name: str) -> ml_collections.ConfigDict:
@@ -38,7 +39,8 @@ def random_dataset(
     objects = np.concatenate(columns, -1).astype(np.float32)
     scenes = {"objects": objects * mask[..., None], "object_mask": mask}
   number = num_scenes * per_scene
-  length = np.clip(rng.poisson(MEAN_LENGTH, number), 3, LONGEST)
+  length = rng.normal(MEAN_LENGTH, STANDARD_DEVIATION, number).round()
+  length = np.clip(length.astype(int), 5, LONGEST)
   question = rng.integers(1, NUM_WORDS + 1, (number, LONGEST))
   question *= np.arange(LONGEST) < length[:, None]
   unknown = np.full(number, -1, np.int32)

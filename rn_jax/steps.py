@@ -11,6 +11,7 @@ from rn_jax import parallel
 from rn_jax.augmentation import augment
 from rn_jax.input_pipeline import complete
 from rn_jax.models import RelationNetwork
+from rn_jax.models.blocks import sum_over_blocks
 from rn_jax.rng import stream
 from rn_jax.train_state import TrainState
 
@@ -90,16 +91,44 @@ def make_train_step(
     total = jax.lax.psum(mask.sum().astype(jnp.float32), parallel.AXIS)
 
     def loss_fn(params):
-      (logits, _), updated = model.apply(
+      (objects, code), updated = model.apply(
         {"params": params, "batch_stats": state.batch_stats},
         batch,
         train=True,
-        keys=keys(dropout_stream),
+        method="encode",
         mutable=["batch_stats"],
       )
-      loss = _cross_entropy(logits, batch).sum() / total
-      correct = ((logits.argmax(-1) == batch["answer"]) & mask).sum() / total
-      return loss, (correct, updated.get("batch_stats", {}))
+
+      def block_loss(params, inputs, rest, rows):
+        logits, _ = model.apply(
+          {"params": params},
+          inputs["objects"],
+          rest.get("object_mask"),
+          inputs["question"],
+          train=True,
+          keys=rest["keys"],
+          rows=rows,
+          method="relate",
+        )
+        right = (logits.argmax(-1) == rest["answer"]) & rest["mask"]
+        return _cross_entropy(logits, rest).sum(), right.sum(-1)
+
+      rest = {"answer": batch["answer"], "mask": mask}
+      rest["keys"] = keys(dropout_stream)
+      object_mask = model.apply({}, batch, method="mask")
+      if object_mask is not None:
+        rest["object_mask"] = object_mask
+      loss, right = sum_over_blocks(
+        block_loss,
+        {name: params[name] for name in ("relation_core", "answer_network")},
+        {"objects": objects, "question": code},
+        rest,
+        object_mask,
+        objects.shape[1],
+        model.config.scenes_per_block,
+      )
+      batch_stats = updated.get("batch_stats", {})
+      return loss / total, (right.sum() / total, batch_stats)
 
     (loss, (correct, batch_stats)), gradient = jax.value_and_grad(
       loss_fn, has_aux=True

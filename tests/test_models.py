@@ -173,7 +173,7 @@ def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
     jax.jit(jax.value_and_grad(loss), static_argnums=1)(
       variables["params"], blocks
     )
-    for blocks in (0, 2, 8)  # at once; two and the one left; more than all
+    for blocks in (0, 2)  # at once; two and the one left
   ]
   flat = [np.asarray(ravel_pytree(result)[0]) for result in results]
   for other in flat[1:]:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from rn_jax.models.affine import add_rows
+from rn_jax.models.recurrence import run_lstm
 
 
 class LSTM(nn.Module):
@@ -18,11 +19,14 @@ class LSTM(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, lengths: jax.Array) -> jax.Array:
-    """Reads sequences and returns the last hidden states.
+  def __call__(
+    self, embedding: jax.Array, question: jax.Array, lengths: jax.Array
+  ) -> jax.Array:
+    """Reads sequences of words and returns the last hidden states.
 
     Args:
-      inputs: [B, T, E].
+      embedding: [words, E].
+      question: [B, T] rows of the embedding.
       lengths: [B]; steps from there on leave the state as it is.
 
     Returns:
@@ -31,7 +35,9 @@ class LSTM(nn.Module):
     width = 4 * self.units
     kernel_init = nn.initializers.lecun_normal()
     recurrent_init = nn.initializers.orthogonal()
-    kernel_ih = self.param("kernel_ih", kernel_init, (inputs.shape[-1], width))
+    kernel_ih = self.param(
+      "kernel_ih", kernel_init, (embedding.shape[-1], width)
+    )
     kernel_hh = self.param("kernel_hh", recurrent_init, (self.units, width))
     # A forget gate that starts open carries words over the sequence.
     bias_ih = self.param(
@@ -41,28 +47,11 @@ class LSTM(nn.Module):
     )
     bias_hh = self.param("bias_hh", nn.initializers.zeros, (width,))
 
-    # Everything that does not depend on the state is one matmul up front.
-    gates = inputs @ kernel_ih.astype(self.dtype)  # [B, T, 4 * units]
-    gates = add_rows(gates, bias_ih, bias_hh)
-    kernel_hh = kernel_hh.astype(self.dtype)
-
-    def step(carry, xs):
-      hidden, cell = carry
-      gate, time = xs
-      i, f, g, o = jnp.split(gate + hidden @ kernel_hh, 4, -1)
-      new_cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(g)
-      new_hidden = nn.sigmoid(o) * jnp.tanh(new_cell)
-      live = (time < lengths)[:, None]
-      hidden = jnp.where(live, new_hidden, hidden)
-      cell = jnp.where(live, new_cell, cell)
-      return (hidden, cell), None
-
-    zeros = jnp.zeros((inputs.shape[0], self.units), self.dtype)
-    times = jnp.arange(inputs.shape[1])
-    (hidden, _), _ = jax.lax.scan(
-      step, (zeros, zeros), (gates.swapaxes(0, 1), times)
-    )
-    return hidden
+    # What a word does to the gates does not depend on where it stands: one
+    # product per word of the vocabulary, whatever the number of tokens.
+    words = embedding @ kernel_ih.astype(self.dtype)  # [words, 4 * units]
+    words = add_rows(words, bias_ih, bias_hh)
+    return run_lstm(words, kernel_hh.astype(self.dtype), question, lengths)
 
 
 class QuestionEncoder(nn.Module):
@@ -90,9 +79,8 @@ class QuestionEncoder(nn.Module):
       the whole padded row is read as the reference does: reversed, the
       padding comes first, and its embedding is a trained vector like others.
     """
-    num_steps = question.shape[1]
     if not self.exact_lengths:
-      length = jnp.full_like(length, num_steps)
+      length = jnp.full_like(length, question.shape[1])
     backward = reverse_sequences(question, length)
     # Row 0 is padding's.
     embed = nn.Embed(
@@ -102,9 +90,10 @@ class QuestionEncoder(nn.Module):
       dtype=self.dtype,
       name="embedding",
     )
+    embedding = embed(jnp.arange(self.num_words + 1))
     orders = [backward, question] if self.reverse else [question, backward]
     states = [
-      LSTM(self.lstm_units, self.dtype, name=name)(embed(order), length)
+      LSTM(self.lstm_units, self.dtype, name=name)(embedding, order, length)
       for name, order in zip(("lstm", "lstm_backward"), orders, strict=True)
       if self.bidirectional or name == "lstm"
     ]

@@ -12,12 +12,14 @@ rounding or a parameter at all:
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from rn_jax.models.affine import Affine, Weights, add_rows, dropout
+from rn_jax.models.blocks import map_blocks
 
 # Pairs whose features a core's cache holds, roughly; where scenes are related
 # in blocks, questions of a scene are too.
@@ -36,8 +38,7 @@ class RelationCore(nn.Module):
       2 the two-stage RN. None: g_theta sees no question (AVF-RN).
     aggregation: "sum" (RN), "mean", or "weighted" (AVF-RN: one learned scalar
       per pair position, for all channels alike).
-    scenes_per_block: Scenes related at a time; the others wait, and nothing
-      of a block is kept for the backward pass but its inputs. 0: all at once.
+    scenes_per_block: Scenes related at a time, see blocks.py; 0: all at once.
       Small blocks stay in a CPU's cache; accelerators want 0.
     dtype: Type of the products; sums over pairs are in float32.
   """
@@ -58,6 +59,7 @@ class RelationCore(nn.Module):
     *,
     train: bool = False,
     keys: jax.Array | None = None,
+    rows: int | None = None,
   ) -> jax.Array:
     """Relates objects.
 
@@ -68,6 +70,8 @@ class RelationCore(nn.Module):
       question: [S, K, Q], K questions about each scene.
       train: Whether dropout is on.
       keys: [S] PRNG keys, needed where dropout is on.
+      rows: These scenes are one block already, and no scene of it has an
+        object beyond its first `rows`. None: divide into blocks.
 
     Returns:
       [S, K, units[-1]] float32; [S, 1, units[-1]] when question_layer is
@@ -98,12 +102,15 @@ class RelationCore(nn.Module):
     if self.scenes_per_block:
       questions_per_block = max(1, _PAIRS_PER_BLOCK // num_objects**2)
 
-    def relate_scene(scene):
+    def relate_scene(scene, rows):
+      weights = self._pair_weights(
+        position_weights, scene.get("mask"), num_objects
+      )
       return relate(
         layers,
-        scene["objects"].astype(self.dtype),
+        scene["objects"][:rows].astype(self.dtype),
         scene["question"].astype(self.dtype),
-        self._pair_weights(position_weights, scene.get("mask"), num_objects),
+        None if weights is None else weights[:rows, :rows],
         question_layer=self.question_layer,
         dropout_rates=self.dropout_rates,
         train=train,
@@ -111,18 +118,23 @@ class RelationCore(nn.Module):
         questions_per_block=questions_per_block,
       )
 
+    def relate_block(scenes, rows):
+      return (), jax.vmap(partial(relate_scene, rows=rows))(scenes)
+
     scenes = {"objects": objects, "question": question}
     if object_mask is not None:
       scenes["mask"] = object_mask
     if train and any(self.dropout_rates):
       scenes["key"] = keys
-    if self.scenes_per_block == 0:
-      return jax.vmap(relate_scene)(scenes)
-    return jax.lax.map(
-      jax.checkpoint(relate_scene),
+    if rows is not None or self.scenes_per_block == 0:
+      return relate_block(scenes, num_objects if rows is None else rows)[1]
+    return map_blocks(
+      jax.checkpoint(relate_block, static_argnums=1),
       scenes,
-      batch_size=min(self.scenes_per_block, len(objects)),
-    )
+      object_mask,
+      num_objects,
+      self.scenes_per_block,
+    )[1]
 
   def _pair_weights(self, position_weights, mask, num_objects):
     """Returns the weight of each pair, [N, N] float32, or None for all ones."""
@@ -173,7 +185,10 @@ def relate(
   of_p = (objects @ first[features : 2 * features]).astype(jnp.float32)
   pair_keys = None
   if train and any(dropout_rates):
-    pair_keys = jax.random.split(key, (num_objects, num_objects))
+    # By position, so that rows that nobody looks at change nothing.
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    positions = jnp.arange(num_objects)
+    pair_keys = jax.vmap(fold, (0, None))(fold(key, positions), positions)
 
   def activate(x, index, pair_key):
     if pair_key is not None:

@@ -81,7 +81,49 @@ class RelationNetwork(nn.Module):
   num_answers: int
   axis_name: str | None = None
 
-  @nn.compact
+  def setup(self):
+    config = self.config
+    dtype = jnp.dtype(config.dtype)
+    self.question_encoder = QuestionEncoder(
+      num_words=self.num_words,
+      embedding_size=config.embedding_size,
+      lstm_units=config.lstm_units,
+      bidirectional=config.bidirectional,
+      reverse=config.reverse_question,
+      exact_lengths=config.exact_lengths,
+      dtype=dtype,
+    )
+    if config.inputs == "pixels":
+      self.conv_encoder = ConvEncoder(
+        config.conv_channels, dtype, self.axis_name
+      )
+    elif config.inputs != "states":
+      raise ValueError(
+        f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
+      )
+    # Layers are counted through g_theta and f_phi as one chain.
+    layer, num_g = config.question_layer, len(config.g_units)
+    if not 0 <= layer < num_g + len(config.f_units):
+      raise ValueError(
+        f"config.model.question_layer is {layer}; the network has hidden "
+        f"layers 0 to {num_g + len(config.f_units) - 1}"
+      )
+    self.relation_core = RelationCore(
+      units=config.g_units,
+      dropout_rates=config.g_dropout,
+      question_layer=layer if layer < num_g else None,
+      aggregation=config.aggregation,
+      scenes_per_block=config.scenes_per_block,
+      dtype=dtype,
+    )
+    self.answer_network = AnswerNetwork(
+      units=config.f_units,
+      dropout_rates=config.f_dropout,
+      question_layer=None if layer < num_g else layer - num_g,
+      num_answers=self.num_answers,
+      dtype=dtype,
+    )
+
   def __call__(
     self,
     batch: Mapping[str, jax.Array],
@@ -103,65 +145,63 @@ class RelationNetwork(nn.Module):
       [S, N, F], `question` [S, K, Q], `relations` [S, K, D] (the sums over
       pairs; [S, 1, D] for an AVF-RN).
     """
-    config = self.config
-    dtype = jnp.dtype(config.dtype)
+    objects, code = self.encode(batch, train=train)
+    logits, relations = self.relate(
+      objects, self.mask(batch), code, train=train, keys=keys
+    )
+    outputs = {"objects": objects, "question": code, "relations": relations}
+    return logits, outputs
+
+  def encode(
+    self, batch: Mapping[str, jax.Array], *, train: bool = False
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns objects [S, N, F] and questions [S, K, Q] as vectors."""
     question = batch["question"]
     s, k, t = question.shape
-    code = QuestionEncoder(
-      num_words=self.num_words,
-      embedding_size=config.embedding_size,
-      lstm_units=config.lstm_units,
-      bidirectional=config.bidirectional,
-      reverse=config.reverse_question,
-      exact_lengths=config.exact_lengths,
-      dtype=dtype,
-      name="question_encoder",
-    )(question.reshape(s * k, t), batch["question_length"].reshape(s * k))
-    code = code.reshape(s, k, -1)  # [S, K, Q]
+    code = self.question_encoder(
+      question.reshape(s * k, t), batch["question_length"].reshape(s * k)
+    ).reshape(s, k, -1)
+    if self.config.inputs == "pixels":
+      return self.conv_encoder(batch["image"], train=train), code
+    return encode_states(batch["objects"], self.config.one_hot_objects), code
 
-    mask = None
-    if config.inputs == "pixels":
-      objects = ConvEncoder(
-        config.conv_channels, dtype, self.axis_name, name="conv_encoder"
-      )(batch["image"], train=train)
-    elif config.inputs == "states":
-      objects = encode_states(batch["objects"], config.one_hot_objects)
-      mask = batch["object_mask"] if config.mask_objects else None
-    else:
-      raise ValueError(
-        f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
-      )
+  def mask(self, batch: Mapping[str, jax.Array]) -> jax.Array | None:
+    """Returns which rows are objects, [S, N] bool, or None: all count."""
+    if self.config.inputs == "states" and self.config.mask_objects:
+      return batch["object_mask"]
+    return None
 
-    # Layers are counted through g_theta and f_phi as one chain.
-    layer, num_g = config.question_layer, len(config.g_units)
-    if not 0 <= layer < num_g + len(config.f_units):
-      raise ValueError(
-        f"config.model.question_layer is {layer}; the network has hidden "
-        f"layers 0 to {num_g + len(config.f_units) - 1}"
-      )
-    question_in_g = layer < num_g
+  def relate(
+    self,
+    objects: jax.Array,
+    mask: jax.Array | None,
+    question: jax.Array,
+    *,
+    train: bool = False,
+    keys: jax.Array | None = None,
+    rows: int | None = None,
+  ) -> tuple[jax.Array, jax.Array]:
+    """From encoded scenes to logits [S, K, A] and relations [S, K or 1, D].
+
+    Args:
+      objects: [S, N, F].
+      mask: [S, N] or None.
+      question: [S, K, Q].
+      train: Dropout on.
+      keys: [S] PRNG keys for it.
+      rows: See RelationCore; None: divide into blocks.
+    """
     core_keys = answer_keys = None
     if train and keys is not None:
+      k = question.shape[1]
       core_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
       answer_keys = jax.vmap(
         lambda key: jax.random.split(jax.random.fold_in(key, 1), k)
       )(keys)
-    relations = RelationCore(
-      units=config.g_units,
-      dropout_rates=config.g_dropout,
-      question_layer=layer if question_in_g else None,
-      aggregation=config.aggregation,
-      scenes_per_block=config.scenes_per_block,
-      dtype=dtype,
-      name="relation_core",
-    )(objects, mask, code, train=train, keys=core_keys)
-    logits = AnswerNetwork(
-      units=config.f_units,
-      dropout_rates=config.f_dropout,
-      question_layer=None if question_in_g else layer - num_g,
-      num_answers=self.num_answers,
-      dtype=dtype,
-      name="answer_network",
-    )(relations, code, train=train, keys=answer_keys)
-    outputs = {"objects": objects, "question": code, "relations": relations}
-    return logits, outputs
+    relations = self.relation_core(
+      objects, mask, question, train=train, keys=core_keys, rows=rows
+    )
+    logits = self.answer_network(
+      relations, question, train=train, keys=answer_keys
+    )
+    return logits, relations

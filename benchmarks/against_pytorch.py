@@ -1,0 +1,274 @@
+"""Training and answering, beside a plain PyTorch network.
+
+    python -m benchmarks.against_pytorch [--cases=pixels] [--compile] ...
+
+Both sides compute the same numbers, which is checked first: logits, and the
+gradient of the loss, from the same parameters on the same batch. A training
+step is forward, backward, clipping by global norm and Adam with L2; an
+evaluation step is forward alone, under inference_mode in PyTorch. Both get
+their batch as arrays in memory, questions of CLEVR's lengths, and the same
+number of threads; turns alternate. "times as fast" is the median over the
+rounds of the ratio to eager PyTorch, with its least and greatest value.
+
+Peak memory is measured in processes of their own, one for each variant: the
+highest resident size (VmHWM) in five steps, less the resident size just before
+the first.
+
+Needs a CPU and PyTorch: pip install -e '.[pytorch]'.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+import torch
+import tqdm
+from absl import flags
+
+from benchmarks import pytorch_rn, timing
+from benchmarks.workload import (
+  NUM_ANSWERS,
+  NUM_WORDS,
+  difference,
+  load_config,
+  random_dataset,
+)
+from rn_jax import parallel
+from rn_jax.input_pipeline import group_questions, make_batch
+from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.steps import (
+  init_state,
+  make_model,
+  make_predict_step,
+  make_train_step,
+)
+
+
+class Case(NamedTuple):
+  """A config, and scenes and questions of a batch."""
+
+  config: str
+  scenes: int
+  per_scene: int
+
+
+CASES = {
+  "pixels 16": Case("original_fp", 16, 1),
+  "pixels 64": Case("original_fp", 64, 1),
+  "states 64": Case("original_sd", 64, 1),
+  "states 640": Case("original_sd", 640, 1),
+  "2S-RN 4 x 10": Case("ir_fp", 4, 10),
+}
+
+
+def make_case(case: Case) -> tuple[ml_collections.ConfigDict, dict, dict]:
+  """Returns config, our batch, and one with a scene for every question."""
+  config = load_config(case.config)
+  config.data.augment = False
+  config.data.questions_per_scene = case.per_scene
+  dataset = random_dataset(config, case.scenes, case.per_scene)
+  ours, alone = (
+    make_batch(dataset, group_questions(dataset.questions["scene"], number))
+    for number in (case.per_scene, 1)
+  )
+  return config, ours, alone
+
+
+def jax_steps(case: Case) -> dict[str, Callable]:
+  """Returns the calls of rn_jax, by "training" and "evaluation"."""
+  config, batch, _ = make_case(case)
+  model = make_model(config, NUM_WORDS, NUM_ANSWERS)
+  schedule = make_schedule(config.optimizer, 1000.0, 1000)
+  optimizer = make_optimizer(config.optimizer, schedule)
+  state = jax.jit(lambda: init_state(model, optimizer, batch, 0))()
+  state = parallel.replicate(state)
+  batch = parallel.split_over_devices(batch)
+  train = parallel.pmap_train_step(
+    make_train_step(model, optimizer, schedule, config)
+  )
+  predict = parallel.pmap_predict_step(make_predict_step(model))
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  variables = jax.tree.map(lambda x: x.copy(), variables)
+
+  def update():
+    nonlocal state
+    state, metrics = train(state, {}, batch)
+    return jax.block_until_ready(metrics["loss"])
+
+  def answer():
+    return jax.block_until_ready(predict(variables, {}, batch))
+
+  return {"training": update, "evaluation": answer}
+
+
+def torch_steps(case: Case, compiled: bool = False) -> dict[str, Callable]:
+  """Returns the calls of PyTorch, by "training" and "evaluation"."""
+  config, _, batch = make_case(case)
+  network = pytorch_rn.RelationNetwork(config.model, NUM_WORDS, NUM_ANSWERS)
+  arguments = pytorch_rn.arguments(batch, config.model)
+  answers = torch.tensor(batch["answer"]).flatten().long()
+  optimizer = torch.optim.Adam(
+    network.parameters(),
+    lr=config.optimizer.initial_learning_rate,
+    weight_decay=config.optimizer.weight_decay,
+  )
+  call = torch.compile(network) if compiled else network
+
+  def update():
+    network.train()
+    optimizer.zero_grad(set_to_none=True)
+    loss = torch.nn.functional.cross_entropy(call(*arguments), answers)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(
+      network.parameters(), config.optimizer.clip_norm
+    )
+    optimizer.step()
+
+  def answer():
+    network.eval()
+    with torch.inference_mode():
+      return call(*arguments).argmax(-1)
+
+  return {"training": update, "evaluation": answer}
+
+
+def disagreement(case: Case, image_size: int = 0) -> tuple[float, float]:
+  """Returns how far logits and gradients of the two are from each other.
+
+  As the largest relative L2 norm over the arrays; dropout off.
+  """
+  config, batch, alone = make_case(case)
+  if image_size:  # smaller, for tests
+    for arrays in (batch, alone):
+      arrays["image"] = arrays["image"][:, :image_size, :image_size]
+  config.model.f_dropout = (0.0,) * len(config.model.f_units)
+  model = make_model(config, NUM_WORDS, NUM_ANSWERS)
+  model = model.clone(axis_name=None)
+  variables = jax.jit(model.init)(jax.random.key(0), batch)
+  answers = batch["answer"].reshape(-1)
+
+  @jax.jit
+  def differentiate(params):
+    def loss(params):
+      (logits, _), _ = model.apply(
+        {**variables, "params": params},
+        batch,
+        train=True,
+        mutable=["batch_stats"],
+      )
+      logits = logits.reshape(len(answers), -1)
+      chosen = jax.nn.log_softmax(logits)[np.arange(len(answers)), answers]
+      return -chosen.mean(), logits
+
+    return jax.grad(loss, has_aux=True)(params)
+
+  gradient, logits = differentiate(variables["params"])
+  network = pytorch_rn.RelationNetwork(config.model, NUM_WORDS, NUM_ANSWERS)
+  pytorch_rn.load(network, variables, config.model)
+  found = network(*pytorch_rn.arguments(alone, config.model))
+  torch.nn.functional.cross_entropy(
+    found, torch.tensor(answers).long()
+  ).backward()
+  theirs = {name: p.grad.numpy() for name, p in network.named_parameters()}
+  ours = pytorch_rn.tensors({**variables, "params": gradient}, config.model)
+  # A bias before BatchNorm has no gradient but for rounding.
+  names = [n for n in theirs if not (n.startswith("conv") and "bias" in n)]
+  return (
+    difference(found.detach().numpy(), np.asarray(logits)),
+    difference([theirs[n] for n in names], [ours[n] for n in names]),
+  )
+
+
+def resident(field: str) -> float:
+  """Returns VmRSS or VmHWM of this process in MiB."""
+  with open("/proc/self/status") as file:
+    line = next(line for line in file if line.startswith(field))
+  return int(line.split()[1]) / 1024
+
+
+def _peak(variant: str, case: Case, step: str, threads: int, results) -> None:
+  torch.set_num_threads(threads)
+  steps = jax_steps(case) if variant == "rn_jax" else torch_steps(case)
+  before = resident("VmRSS")
+  with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the highest size starts anew from here
+  for _ in range(5):
+    steps[step]()
+  results.put(resident("VmHWM") - before)
+
+
+def peak_memory(variant: str, case: Case, step: str, threads: int) -> float:
+  """Returns the MiB that steps take at most, measured in a fresh process."""
+  context = multiprocessing.get_context("spawn")
+  results = context.Queue()
+  process = context.Process(
+    target=_peak, args=(variant, case, step, threads, results)
+  )
+  process.start()
+  process.join()
+  if process.exitcode:
+    raise RuntimeError(f"{variant}, {step}: exit status {process.exitcode}")
+  return results.get()
+
+
+def run(
+  cases: Sequence[str],
+  steps: Sequence[str],
+  compile: bool,
+  memory: bool,
+  threads: int,
+  repeats: int,
+  min_seconds: float = 0.5,
+) -> list[tuple]:
+  """Prints and returns the table; for the arguments see the flags below."""
+  torch.set_num_threads(threads)
+  print(f"PyTorch {torch.__version__}, {threads} threads, float32\n")
+  rows = []
+  for name in cases:
+    case = CASES[name]
+    small = case._replace(scenes=min(case.scenes, 16))
+    errors = disagreement(small)
+    if not max(errors) < 1e-3:
+      raise ValueError(f"{name}: logits and gradients are off by {errors}")
+    variants = {"PyTorch": torch_steps(case), "rn_jax": jax_steps(case)}
+    if compile:
+      variants["torch.compile"] = torch_steps(case, compiled=True)
+    for step in steps:
+      calls = {variant: made[step] for variant, made in variants.items()}
+      label = f"{name} {step}"
+      seconds = timing.measure(calls, repeats, label, min_seconds)
+      speeds = timing.speeds(seconds, case.scenes * case.per_scene)
+      for variant, speed in speeds.items():
+        ratios = [
+          a / b
+          for a, b in zip(seconds["PyTorch"], seconds[variant], strict=True)
+        ]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        peak = "-"
+        if memory and variant != "torch.compile":
+          peak = f"{peak_memory(variant, case, step, threads):,.0f}"
+        rows.append((name, step, variant, *speed, spread, peak))
+        tqdm.tqdm.write(str(rows[-1]))
+  header = "batch", "step", "variant", "ms", "questions/s", "times as fast"
+  timing.print_table((*header, "spread", "peak MiB"), rows)
+  return rows
+
+
+if __name__ == "__main__":
+  timing.main(
+    run,
+    [
+      flags.DEFINE_list("cases", list(CASES), "What to compare."),
+      flags.DEFINE_list("steps", ["training", "evaluation"], "Which steps."),
+      flags.DEFINE_bool(
+        "compile", False, "Also torch.compile; needs a C++ compiler."
+      ),
+      flags.DEFINE_bool("memory", True, "Also measure peak memory."),
+      flags.DEFINE_integer("threads", os.cpu_count(), "Threads of PyTorch."),
+      flags.DEFINE_integer("repeats", 9, "Rounds of measuring."),
+    ],
+  )
