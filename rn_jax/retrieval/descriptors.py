@@ -47,7 +47,12 @@ class Descriptor:
 
 
 def network_name(model: ml_collections.ConfigDict) -> str:
-  """Returns "RN", "2S-RN" or "AVF-RN", by where the question joins."""
+  """Returns "RN", "2S-RN" or "AVF-RN", by where the question joins.
+
+  "multilabel" if none does: the network of multilabel.py.
+  """
+  if "question_layer" not in model:
+    return "multilabel"
   if model.question_layer >= len(model.g_units):
     return "AVF-RN"
   return "2S-RN" if model.question_layer else "RN"
@@ -59,7 +64,10 @@ def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
   Args:
     model: The `model` part of its config.
   """
-  kind, layer = network_name(model), model.question_layer
+  kind = network_name(model)
+  if kind == "multilabel":
+    return ["conv_avg"]
+  layer = model.question_layer
   names = {
     "RN": ["g0_avg", "g0_avg_raw"],
     "2S-RN": [f"g{layer}_avg", f"g{layer}_max"],
@@ -80,6 +88,11 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
   """
   network = network_name(model)
   pairs = _PAIRS.fullmatch(name)
+  if network == "multilabel" and not name.startswith("conv_"):
+    raise ValueError(
+      f"descriptor {name!r}: the multi-label CNN gives conv_avg, conv_max and "
+      "conv_rmac"
+    )
   if pairs:
     layer, pooling, raw = int(pairs[1]), pairs[2], bool(pairs[3])
     last = min(model.question_layer, len(model.g_units))
@@ -103,7 +116,8 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
     pooling = name.removeprefix("conv_")
     if pooling == "rmac":
       # Never plain "R-MAC", which has another, larger network before it.
-      label = "R-MAC (RN CNN)"
+      cnn = "multilabel" if network == "multilabel" else "RN"
+      label = f"R-MAC ({cnn} CNN)"
       return Descriptor(name, label, "conv", pooling, metric="cosine")
     return Descriptor(name, f"{network} conv {pooling}", "conv", pooling)
   if name == "aggregate":

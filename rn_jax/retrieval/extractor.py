@@ -26,12 +26,14 @@ from rn_jax.retrieval.descriptors import (
   network_name,
   parse_descriptor,
 )
+from rn_jax.retrieval.multilabel import MultilabelNetwork
 from rn_jax.retrieval.pooling import describe_scene
 from rn_jax.steps import make_model
 
 
 def make_extract_step(
-  model: RelationNetwork, descriptors: Sequence[Descriptor]
+  model: RelationNetwork | MultilabelNetwork,
+  descriptors: Sequence[Descriptor],
 ) -> Callable:
   """Makes the descriptors of one device's share of a batch of scenes.
 
@@ -43,20 +45,19 @@ def make_extract_step(
 
   def step(variables: dict, scenes: dict, batch: dict):
     _, outputs = model.apply(variables, {**scenes, **batch})
-    described = {
-      "objects": outputs["objects"],
-      "relations": outputs["relations"][:, 0],
-    }
+    described = {"objects": outputs["objects"]}
+    if "relations" in outputs:
+      described["relations"] = outputs["relations"][:, 0]
     if config.inputs == "states" and config.mask_objects:
       described["mask"] = batch["object_mask"]
 
     def describe(scene):
       return describe_scene(
         descriptors,
-        variables["params"]["relation_core"],
+        variables["params"].get("relation_core", {}),
         scene["objects"],
         scene.get("mask"),
-        scene["relations"],
+        scene.get("relations"),
       )
 
     # As the relation core does it: few scenes at a time stay in the cache.
@@ -145,10 +146,13 @@ def load_extractor(
   variables, meta = checkpoint.load_model(path)
   config = ml_collections.ConfigDict(meta["config"])
   config.update_from_flattened_dict(dict(overrides or {}))
-  vocabulary = meta["vocabulary"]
-  model = make_model(
-    config, len(vocabulary["questions"]), len(vocabulary["answers"])
-  )
+  if network_name(config.model) == "multilabel":
+    model = MultilabelNetwork(ml_collections.FrozenConfigDict(config.model))
+  else:
+    vocabulary = meta["vocabulary"]
+    model = make_model(
+      config, len(vocabulary["questions"]), len(vocabulary["answers"])
+    )
   names = dict.fromkeys(names or default_descriptors(config.model))
   descriptors = tuple(parse_descriptor(n, config.model) for n in names)
   metadata = {

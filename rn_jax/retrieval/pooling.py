@@ -86,7 +86,7 @@ def describe_scene(
   params: Mapping,
   objects: jax.Array,
   mask: jax.Array | None,
-  relations: jax.Array,
+  relations: jax.Array | None,
 ) -> dict[str, jax.Array]:
   """Computes the descriptors of one scene.
 
@@ -96,7 +96,8 @@ def describe_scene(
     objects: [N, F]; from pixels the cells in row-major order, the last two
       features being coordinates.
     mask: [N] bool, or None where all rows count.
-    relations: [D], the network's own sum over pairs, for "aggregate".
+    relations: [D], the network's own sum over pairs, for "aggregate", or
+      None.
 
   Returns:
     [D] float32 by name.
