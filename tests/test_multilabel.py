@@ -104,22 +104,22 @@ def test_learns_by_heart_resumes_and_describes(
 
   monkeypatch.setattr(program, "make_update", make_stopping)
   with pytest.raises(KeyboardInterrupt):
-    program.train_multilabel(config, tmp_path / "parts", 30)
+    program.train_multilabel(config, tmp_path / "parts", 60)
   monkeypatch.setattr(program, "_SAVE_SECONDS", 1000)
-  last = program.train_multilabel(config, tmp_path / "parts", 30)
-  assert batches == [1, 2, *range(2, 30)]
+  last = program.train_multilabel(config, tmp_path / "parts", 60)
+  assert batches == [1, 2, *range(2, 60)]
   assert last["accuracy"] == last["all_right"] == 1.0
   variables, meta = load_model(tmp_path / "parts")
-  assert meta["step"] == 30
+  assert meta["step"] == 60
   assert meta["metrics"]["all_right"] == 1.0
-  whole = program.train_multilabel(config, tmp_path / "whole", 30)
+  whole = program.train_multilabel(config, tmp_path / "whole", 60)
   assert whole == last
   again = load_model(tmp_path / "whole")[0]
   jax.tree.map(np.testing.assert_array_equal, variables, again)
 
   config.train.seed = 1
   with pytest.raises(CheckpointError, match="other settings"):
-    program.train_multilabel(config, tmp_path / "parts", 30)
+    program.train_multilabel(config, tmp_path / "parts", 60)
 
   path = extract_command(
     tmp_path / "parts",
