@@ -75,7 +75,7 @@ def test_scores_by_hand():
 def config(records_dir):
   config = program.make_config(records_dir, 32, 1.0, 0)
   config.model.conv_channels = (24, 24, 24)
-  config.train.learning_rate = 1e-2
+  config.optimizer.learning_rate = 1e-2
   return config
 
 
@@ -112,6 +112,8 @@ def test_learns_by_heart_resumes_and_describes(
   variables, meta = load_model(tmp_path / "parts")
   assert meta["step"] == 60
   assert meta["metrics"]["all_right"] == 1.0
+  # The cells' coordinates are left out.
+  assert variables["params"]["hidden"]["kernel"].shape == (24, 15)
   whole = program.train_multilabel(config, tmp_path / "whole", 60)
   assert whole == last
   again = load_model(tmp_path / "whole")[0]

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from rn_jax.checkpoint import Checkpointer, CheckpointError
 from rn_jax.dataset import load_dataset
+from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.retrieval.multilabel import (
   VALUES,
   MultilabelNetwork,
@@ -64,8 +65,13 @@ def make_config(
         "seed": seed,
         "fraction": fraction,
         "batch_size": 64,
+      },
+      "optimizer": {
+        "schedule": "constant",
         "learning_rate": 2.5e-4,
         "weight_decay": 1e-4,
+        "decoupled_weight_decay": False,
+        "clip_norm": 0.0,
       },
       "eval": {"batch_size": 64},
     }
@@ -95,11 +101,10 @@ def train_multilabel(
   val_images, val_targets, _ = load_images(config, "val")
   network = MultilabelNetwork(ml_collections.FrozenConfigDict(config.model))
   settings = config.train
-  # L2 is added to the gradient, before Adam.
-  optimizer = optax.chain(
-    optax.add_decayed_weights(settings.weight_decay),
-    optax.adam(settings.learning_rate),
-  )
+  size = min(settings.batch_size, len(images))
+  steps = len(images) // size
+  schedule = make_schedule(config.optimizer, steps, epochs * steps)
+  optimizer = make_optimizer(config.optimizer, schedule)
 
   @jax.jit
   def fresh_state():
@@ -110,17 +115,13 @@ def train_multilabel(
     return TrainState(step, params, batch_stats, optimizer.init(params))
 
   update = make_update(network, optimizer)
-  size = min(settings.batch_size, len(images))
-  steps = len(images) // size
-  vocabulary = {"values": list(VALUES)}
-
   with Checkpointer(output) as checkpointer:
 
     def save(state, metrics=None):
       checkpointer.save(
         state,
         config=config.to_dict(),
-        vocabulary=vocabulary,
+        vocabulary={"values": list(VALUES)},
         data_sha256=sha256,
         metrics=metrics,
       )
@@ -130,7 +131,10 @@ def train_multilabel(
       state = fresh_state()
     else:
       state, meta = restored
-      same = meta["config"]["train"] == settings.to_dict()
+      same = all(
+        meta["config"][part] == config[part].to_dict()
+        for part in ("train", "optimizer")
+      )
       if not same or meta["data_sha256"] != sha256:
         raise CheckpointError(
           f"{output} holds a run of other settings or records; name another "
