@@ -122,8 +122,17 @@ def load_network(
 
   Returns:
     Variables {"params", "batch_stats"}, config and vocabulary.
+
+  Raises:
+    CheckpointError: There is no usable checkpoint.
+    ValueError: It is of a network that is asked nothing.
   """
   variables, meta = checkpoint.load_model(path)
+  if "questions" not in meta["vocabulary"]:
+    raise ValueError(
+      f"{path} holds a network that answers no questions; --mode=extract "
+      "describes images with it"
+    )
   config = ml_collections.ConfigDict(meta["config"])
   if "cache" not in config.data:
     config.data.cache = True  # networks trained before there was one

@@ -7,6 +7,7 @@ import pytest
 from rn_jax import records
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.clevr import ATTRIBUTES
+from rn_jax.evaluate import load_network
 from rn_jax.retrieval import train_multilabel as program
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.features import load_features
@@ -138,5 +139,7 @@ def test_learns_by_heart_resumes_and_describes(
   np.testing.assert_allclose(
     features.descriptor("conv_avg"), cells[..., :24].mean(1), rtol=1e-4
   )
+  with pytest.raises(ValueError, match="answers no questions"):
+    load_network(tmp_path / "parts")
   with pytest.raises(ValueError, match="multi-label CNN gives"):
     extract_command(tmp_path / "parts", tmp_path, descriptors=["g2_avg"])
