@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,7 @@ from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from data_prep.templates import load_language
 from rn_jax import records
-
-
-def cache_dir() -> Path:
-  """Returns the folder for generated data: $XDG_CACHE_HOME/rn_jax."""
-  root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-  return Path(root) / "rn_jax"
+from rn_jax.array_cache import user_cache_dir
 
 
 def prepare(
@@ -54,7 +48,7 @@ def prepare(
     records=records.FORMAT_VERSION,
   )
   key = json.dumps(arguments, sort_keys=True).encode()
-  root = cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
+  root = user_cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
   records_dir = root / "records"
   if (records_dir / records.MANIFEST).exists():
     logging.info("Using the data in %s", root)

@@ -193,6 +193,29 @@ class TrainOrder:
     )
 
 
+def plan_calls(
+  steps: range, size: int, pause_due: Callable[[int], bool]
+) -> Iterator[range]:
+  """Parts updates into calls of the compiled step.
+
+  Args:
+    steps: The updates, counted from 0.
+    size: Updates of a call.
+    pause_due: Whether there is something to do after so many updates.
+
+  Yields:
+    The updates of a call: `size` of them, or one where so many would go past
+    a pause or the end, so that no more than two programs are compiled.
+  """
+  start = steps.start
+  while start < steps.stop:
+    call = range(start, start + size)
+    if call.stop > steps.stop or any(pause_due(done) for done in call[1:]):
+      call = call[:1]
+    yield call
+    start = call.stop
+
+
 def prefetch(make: Callable[[Any], Any], steps: Iterable) -> Iterator[Any]:
   """Yields make(step) for each step, made two steps ahead in a thread."""
   with futures.ThreadPoolExecutor(1) as pool:

@@ -173,29 +173,6 @@ def _restore(
   return state
 
 
-def plan_calls(
-  steps: range, size: int, pause_due: Callable[[int], bool]
-) -> Iterator[range]:
-  """Parts updates into calls of the compiled step.
-
-  Args:
-    steps: The updates, counted from 0.
-    size: Updates of a call.
-    pause_due: Whether there is something to do after so many updates.
-
-  Yields:
-    The updates of a call: `size` of them, or one where so many would go past
-    a pause or the end, so that no more than two programs are compiled.
-  """
-  start = steps.start
-  while start < steps.stop:
-    call = range(start, start + size)
-    if call.stop > steps.stop or any(pause_due(done) for done in call[1:]):
-      call = call[:1]
-    yield call
-    start = call.stop
-
-
 @dataclasses.dataclass
 class _Run:
   """The training loop and what it works with.
@@ -273,7 +250,7 @@ class _Run:
       on_cpu = jax.default_backend() == "cpu"
       one = on_cpu or not self.config.data.on_device
       size = 1 if one else min(10, self.config.train.log_every)
-    return plan_calls(
+    return input_pipeline.plan_calls(
       range(start, self.num_steps),
       size,
       lambda done: self._log_due(done) or self._evaluation_due(done),

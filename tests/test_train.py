@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from rn_jax import parallel, signals, train
+from rn_jax import input_pipeline, parallel, signals, train
 from rn_jax.checkpoint import CheckpointError, load_model
 
 SIX = ("original_fp", "original_sd", "ir_fp", "ir_sd", "avf_fp", "avf_sd")
@@ -205,7 +205,9 @@ def test_scenes_on_the_device_or_sent_make_no_difference(
 
 
 def test_calls_end_where_something_is_due():
-  calls = train.plan_calls(range(3, 20), 4, lambda done: done in (5, 9, 14))
+  calls = input_pipeline.plan_calls(
+    range(3, 20), 4, lambda done: done in (5, 9, 14)
+  )
   assert [(call.start, len(call)) for call in calls] == [
     *((3, 1), (4, 1)),  # to 5
     (5, 4),  # to 9

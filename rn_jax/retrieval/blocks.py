@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from rn_jax.atomic import leftovers, replacing
+from rn_jax.atomic import leftovers
 from rn_jax.processes import exit_with_parent
 from rn_jax.retrieval import bipartite
+from rn_jax.retrieval.archive import ArchiveError, read_archive, write_archive
 from rn_jax.retrieval.exact import exact
-from rn_jax.retrieval.ground_truth_file import GroundTruthError, read_arrays
+from rn_jax.retrieval.ground_truth_file import GroundTruthError
 from rn_jax.retrieval.scene_graph import SceneGraphs
 
 METHODS = ("v1", "v2", "exact")
@@ -104,12 +105,8 @@ class Parts:
     return self._folder / f"block_{block:05d}.npz"
 
   def write(self, block: int, distances: np.ndarray) -> None:
-    header = np.array(json.dumps({"key": self._key}))
-    with (
-      replacing(self._path(block)) as temporary,
-      open(temporary, "wb") as file,
-    ):
-      np.savez(file, metadata=header, distances=distances)
+    header = {"key": self._key}
+    write_archive(self._path(block), header, {"distances": distances})
 
   def read(self, block: int) -> np.ndarray | None:
     """Reads a finished block; None if there is no intact one of this job.
@@ -117,11 +114,11 @@ class Parts:
     The archive's own checksums tell whether it is intact.
     """
     try:
-      arrays, header = read_arrays(self._path(block))
+      arrays, header = read_archive(self._path(block))
       distances = arrays["distances"]
     except FileNotFoundError:
       return None
-    except (GroundTruthError, KeyError) as error:
+    except (ArchiveError, KeyError) as error:
       logging.warning("A damaged block is computed again: %s", error)
       return None
     if header != {"key": self._key}:

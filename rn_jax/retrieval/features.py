@@ -10,14 +10,11 @@ plainly and the metadata as JSON, so reading a file never runs anything.
 """
 
 import dataclasses
-import json
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
-from rn_jax.atomic import replacing
+from rn_jax.retrieval.archive import ArchiveError, read_archive, write_archive
 
 FORMAT_VERSION = 1
 _PREFIX = "descriptors/"
@@ -95,16 +92,15 @@ def save_features(path: str | os.PathLike, features: Features) -> None:
     FeaturesError: The arrays do not fit together, or hold NaN or infinity.
   """
   _check(features, str(path))
-  header = {"format_version": FORMAT_VERSION, **features.metadata}
-  arrays = {
-    "metadata": np.array(json.dumps(header, allow_nan=False)),
-    "image_index": features.image_index,
-    "image_filename": features.image_filename,
-    **{_PREFIX + name: x for name, x in features.descriptors.items()},
-  }
-  # Through a file: savez would append .npz to a temporary name.
-  with replacing(path) as temporary, open(temporary, "wb") as file:
-    np.savez(file, **arrays)
+  write_archive(
+    path,
+    {"format_version": FORMAT_VERSION, **features.metadata},
+    {
+      "image_index": features.image_index,
+      "image_filename": features.image_filename,
+      **{_PREFIX + name: x for name, x in features.descriptors.items()},
+    },
+  )
 
 
 def load_features(path: str | os.PathLike) -> Features:
@@ -115,23 +111,11 @@ def load_features(path: str | os.PathLike) -> Features:
     OSError: It cannot be opened.
   """
   try:
-    # Opened here: numpy leaves a damaged file open.
-    with open(path, "rb") as file:
-      archive = np.load(file, allow_pickle=False)
-      arrays = {name: archive[name] for name in archive.files}
-    metadata = json.loads(str(arrays.pop("metadata")))
+    arrays, metadata = read_archive(path)
     version = metadata.pop("format_version")
     index = arrays.pop("image_index")
     filename = arrays.pop("image_filename")
-  except (
-    AttributeError,  # a plain .npy
-    EOFError,
-    KeyError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-  ) as error:
+  except (ArchiveError, KeyError) as error:
     raise FeaturesError(
       f"{path}: no features file, or damaged ({error}); extract it again"
     ) from error

@@ -10,16 +10,13 @@ explains a distance, needs no other file. Reading it never runs anything.
 """
 
 import dataclasses
-import json
 import os
-import zipfile
-import zlib
 from importlib import metadata
 
 import numpy as np
 
 import rn_jax
-from rn_jax.atomic import replacing
+from rn_jax.retrieval.archive import ArchiveError, read_archive, write_archive
 from rn_jax.retrieval.scene_graph import SceneError, SceneGraphs
 
 FORMAT_VERSION = 1
@@ -88,15 +85,15 @@ def save_ground_truth(path: str | os.PathLike, truth: GroundTruth) -> None:
     GroundTruthError: The arrays do not fit together, or a distance is missing.
   """
   _check(truth, str(path))
-  header = {"format_version": FORMAT_VERSION, **truth.metadata}
-  arrays = {
-    "metadata": np.array(json.dumps(header, allow_nan=False)),
-    "distances": truth.distances,
-    "query_index": truth.query_index,
-    **{name: getattr(truth.scenes, name) for name in _SCENES},
-  }
-  with replacing(path) as temporary, open(temporary, "wb") as file:
-    np.savez(file, **arrays)
+  write_archive(
+    path,
+    {"format_version": FORMAT_VERSION, **truth.metadata},
+    {
+      "distances": truth.distances,
+      "query_index": truth.query_index,
+      **{name: getattr(truth.scenes, name) for name in _SCENES},
+    },
+  )
 
 
 def load_ground_truth(path: str | os.PathLike) -> GroundTruth:
@@ -106,7 +103,12 @@ def load_ground_truth(path: str | os.PathLike) -> GroundTruth:
     GroundTruthError: It is none, is damaged, or of another version.
     OSError: It cannot be opened.
   """
-  arrays, header = read_arrays(path)
+  try:
+    arrays, header = read_archive(path)
+  except ArchiveError as error:
+    raise GroundTruthError(
+      f"{path}: no ground-truth file, or damaged ({error}); compute it again"
+    ) from error
   version = header.pop("format_version", None)
   if version != FORMAT_VERSION:
     raise GroundTruthError(
@@ -121,32 +123,6 @@ def load_ground_truth(path: str | os.PathLike) -> GroundTruth:
     raise GroundTruthError(f"{path}: no ground-truth file ({error})") from None
   _check(truth, str(path))
   return truth
-
-
-def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
-  """Reads the arrays of an .npz, and the JSON in its array `metadata`.
-
-  Raises:
-    GroundTruthError: The file is damaged.
-    OSError: It cannot be opened.
-  """
-  try:
-    with open(path, "rb") as file:
-      archive = np.load(file, allow_pickle=False)
-      arrays = {name: archive[name] for name in archive.files}
-    return arrays, dict(json.loads(str(arrays.pop("metadata"))))
-  except (
-    AttributeError,  # a plain .npy
-    EOFError,
-    KeyError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-  ) as error:
-    raise GroundTruthError(
-      f"{path}: no ground-truth file, or damaged ({error}); compute it again"
-    ) from error
 
 
 def _check(truth: GroundTruth, path: str) -> None:

@@ -1,0 +1,56 @@
+"""Arrays and their description in one .npz that never runs anything.
+
+The description is JSON in the array `metadata`; pickled arrays are refused. An
+archive's own checksums tell whether it is intact.
+"""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from rn_jax.atomic import replacing
+
+
+class ArchiveError(ValueError):
+  """The file is no such archive, or damaged."""
+
+
+def write_archive(
+  path: str | os.PathLike, header: Mapping, arrays: Mapping[str, np.ndarray]
+) -> None:
+  """Writes an archive, whole or not at all; `header` becomes JSON."""
+  metadata = np.array(json.dumps(header, allow_nan=False))
+  # Through a file: savez would append .npz to a temporary name.
+  with replacing(path) as temporary, open(temporary, "wb") as file:
+    np.savez(file, metadata=metadata, **arrays)
+
+
+def read_archive(
+  path: str | os.PathLike,
+) -> tuple[dict[str, np.ndarray], dict]:
+  """Reads the arrays of an archive and its header.
+
+  Raises:
+    ArchiveError: It is none, or damaged.
+    OSError: It cannot be opened.
+  """
+  try:
+    # Opened here: numpy leaves a damaged file open.
+    with open(path, "rb") as file:
+      archive = np.load(file, allow_pickle=False)
+      arrays = {name: archive[name] for name in archive.files}
+    return arrays, dict(json.loads(str(arrays.pop("metadata"))))
+  except (
+    AttributeError,  # a plain .npy
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+  ) as error:
+    raise ArchiveError(str(error)) from error
