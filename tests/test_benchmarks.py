@@ -1,19 +1,26 @@
 """The benchmarks run, and what they compare gives equal results."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks import (
+  compile,
+  cost,
   data,
   first_update,
+  flops,
   input,
   questions_per_scene,
   relation_core,
+  scaling,
   timing,
   train_step,
   workload,
 )
 from rn_jax import compile_cache
+from rn_jax.steps import make_model
 
 
 @pytest.mark.parametrize("question_layer", [0, 1])
@@ -71,6 +78,53 @@ def test_train_step_runs():
     min_seconds=0.0,
   )
   assert [row[2] for row in rows] == ["sent", "on the device"]
+
+
+def test_flop_by_hand_are_those_that_xla_counts():
+  for name in ("tiny:original_fp", "tiny:ir_sd"):
+    config = workload.load_config(name)
+    config.model.scenes_per_block = 0
+    # XLA counts the LSTM's loop once, so it has nothing to do here.
+    config.model.lstm_units = 1
+    model = make_model(config, workload.NUM_WORDS, workload.NUM_ANSWERS)
+    batch = cost.batch_shapes(config, 1, 1)
+    variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+    compiled = jax.jit(model.apply).lower(variables, batch).compile()
+    objects = 16 if config.model.inputs == "pixels" else 10
+    found = flops.forward_flop(
+      config, variables["params"], objects, objects**2, 0, 1
+    )
+    # XLA also counts sums, biases and activations.
+    counted = compiled.cost_analysis()["flops"]
+    assert 0.8 * counted < found < counted
+
+
+def test_pytorch_computes_the_same_logits_and_gradients():
+  pytest.importorskip("torch", reason="needs PyTorch, the extra `pytorch`")
+  from benchmarks import against_pytorch
+
+  for config in ("tiny:original_fp", "tiny:ir_fp", "tiny:original_sd"):
+    case = against_pytorch.Case(config, 4, 2 if "ir" in config else 1)
+    logits, gradients = against_pytorch.disagreement(case)
+    assert logits < 1e-4
+    assert gradients < 1e-2
+
+
+def test_compile_runs():
+  rows = compile.run(["tiny:original_sd"])
+  assert [row[1] for row in rows] == ["update", "answers"]
+  assert all(row[5] == pytest.approx(sum(row[2:5])) for row in rows)
+
+
+def test_scaling_runs_and_fits_exponents(tmp_path):
+  plot = tmp_path / "scaling.svg"
+  rows = scaling.run(
+    1, str(plot), tiny=True, min_seconds=0.0, sizes={"objects": (2, 3)}
+  )
+  assert [row[1] for row in rows] == [2, 3]
+  assert plot.read_text().startswith("<?xml")
+  sizes = np.array([1, 2, 4, 8, 16])
+  assert scaling.exponent(sizes, 3.0 * sizes**2) == pytest.approx(2)
 
 
 def test_data_runs():

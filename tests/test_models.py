@@ -152,7 +152,7 @@ def test_relation_core_is_a_double_loop_over_pairs(
 @pytest.mark.parametrize("name", SIX)
 def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
   # Questions one at a time too, as 4,096 pairs of 64 cells are.
-  monkeypatch.setattr(relation_core, "_PAIRS_PER_BLOCK", 1)
+  monkeypatch.setattr(relation_core, "_PAIRS_IN_CACHE", 1)
   config = tiny.get_config(name)
   batch = make_batch(np.random.default_rng(2), s=3)
   variables = init(make_model(config), batch)

@@ -60,10 +60,9 @@ def compilations():
   jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("name", ["original_fp", "ir_sd"])
-def test_steps_compile_once_and_update_in_place(name, compilations):
+def test_steps_compile_once_and_update_in_place(compilations):
   devices = jax.device_count()
-  state, train, predict, batch = make_run(name, 2 * devices)
+  state, train, predict, batch = make_run("original_sd", 2 * devices)
   batches = [batch(start) for start in range(4)]
   jax.block_until_ready(batches)
   # Their lengths and numbers of objects differ.
@@ -80,17 +79,15 @@ def test_steps_compile_once_and_update_in_place(name, compilations):
   assert all(leaf.is_deleted() for leaf in old)
 
 
-@pytest.mark.parametrize("name", ["original_fp", "ir_sd"])
-def test_an_update_in_blocks_is_the_update(name):
+def test_an_update_in_blocks_is_the_update():
   results = []
-  for blocks in (0, 3):
+  for blocks in (0, 2):
     state, train, _, batch = make_run(
-      name, 8 * jax.device_count(), scenes_per_block=blocks
+      "ir_sd", 8 * jax.device_count(), scenes_per_block=blocks
     )
     state, metrics = train(state, {}, batch(0))
     metrics.pop("accuracy")
     # Adam's first update hides the gradient's size; its moments do not.
     results.append(ravel_pytree((state.opt_state, metrics))[0])
-  for other in results[1:]:
-    difference = np.linalg.norm(other - results[0])
-    assert difference < 1e-4 * np.linalg.norm(results[0])
+  difference = np.linalg.norm(results[1] - results[0])
+  assert difference < 1e-4 * np.linalg.norm(results[0])

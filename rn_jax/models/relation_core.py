@@ -12,7 +12,6 @@ rounding or a parameter at all:
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import flax.linen as nn
 import jax
@@ -21,9 +20,8 @@ import jax.numpy as jnp
 from rn_jax.models.affine import Affine, Weights, add_rows, dropout
 from rn_jax.models.blocks import map_blocks
 
-# Pairs whose features a core's cache holds, roughly; where scenes are related
-# in blocks, questions of a scene are too.
-_PAIRS_PER_BLOCK = 4096
+# Pairs whose features a cache holds, roughly.
+_PAIRS_IN_CACHE = 4096
 
 AGGREGATIONS = ("sum", "mean", "weighted")
 
@@ -98,28 +96,24 @@ class RelationCore(nn.Module):
         (num_objects * num_objects,),
       ).reshape(num_objects, num_objects)
 
-    questions_per_block = 0
-    if self.scenes_per_block:
-      questions_per_block = max(1, _PAIRS_PER_BLOCK // num_objects**2)
+    # In blocks, questions whose pairs fill a cache go one by one.
+    one_by_one = self.scenes_per_block and 2 * num_objects**2 > _PAIRS_IN_CACHE
 
-    def relate_scene(scene, rows):
+    def relate_block(scenes, rows):
       weights = self._pair_weights(
-        position_weights, scene.get("mask"), num_objects
+        position_weights, scenes.get("mask"), num_objects
       )
-      return relate(
+      return (), relate(
         layers,
-        scene["objects"][:rows].astype(self.dtype),
-        scene["question"].astype(self.dtype),
-        None if weights is None else weights[:rows, :rows],
+        scenes["objects"][:, :rows].astype(self.dtype),
+        scenes["question"].astype(self.dtype),
+        None if weights is None else weights[..., :rows, :rows],
         question_layer=self.question_layer,
         dropout_rates=self.dropout_rates,
         train=train,
-        key=scene.get("key"),
-        questions_per_block=questions_per_block,
+        keys=scenes.get("key"),
+        one_by_one=one_by_one,
       )
-
-    def relate_block(scenes, rows):
-      return (), jax.vmap(partial(relate_scene, rows=rows))(scenes)
 
     scenes = {"objects": objects, "question": question}
     if object_mask is not None:
@@ -137,16 +131,19 @@ class RelationCore(nn.Module):
     )[1]
 
   def _pair_weights(self, position_weights, mask, num_objects):
-    """Returns the weight of each pair, [N, N] float32, or None for all ones."""
+    """Returns the weight of each pair, float32, or None for all ones.
+
+    [N, N] for all scenes, or [S, N, N].
+    """
     weights = position_weights
     if mask is not None:
-      both = (mask[:, None] & mask[None, :]).astype(jnp.float32)
+      both = (mask[:, :, None] & mask[:, None]).astype(jnp.float32)
       weights = both if weights is None else weights * both
     if self.aggregation == "mean":
       if mask is None:
         count = float(num_objects**2)
         return jnp.full((num_objects, num_objects), 1.0 / count)
-      return weights / jnp.maximum(weights.sum(), 1.0)
+      return weights / jnp.maximum(weights.sum((1, 2), keepdims=True), 1.0)
     return weights
 
 
@@ -159,81 +156,90 @@ def relate(
   question_layer: int | None,
   dropout_rates: Sequence[float],
   train: bool = False,
-  key: jax.Array | None = None,
-  questions_per_block: int = 0,
+  keys: jax.Array | None = None,
+  one_by_one: bool = False,
 ) -> jax.Array:
-  """Sums g_theta over the pairs of one scene for each of its questions.
+  """Sums g_theta over the pairs of each scene for each of its questions.
 
   Args:
     layers: g_theta's layers.
-    objects: [N, F].
-    question: [K, Q].
-    pair_weights: [N, N], entry [p, q] for the pair [o_q ; o_p]; None: ones.
+    objects: [S, N, F].
+    question: [S, K, Q].
+    pair_weights: [N, N] or [S, N, N], entry [p, q] for the pair [o_q ; o_p];
+      None: ones.
     question_layer: See RelationCore.
     dropout_rates: See RelationCore.
     train: Whether dropout is on.
-    key: The scene's key for dropout.
-    questions_per_block: Questions answered at a time; 0: all at once.
+    keys: [S] keys for dropout.
+    one_by_one: Answer the first question of each scene, then the second...
 
   Returns:
-    [K, D] float32, or [1, D] when question_layer is None.
+    [S, K, D] float32, or [S, 1, D] when question_layer is None.
   """
-  num_objects, features = objects.shape
-  first = layers[0].kernel
-  # Rows that pairs share are kept in float32, see add_rows.
-  of_q = (objects @ first[:features]).astype(jnp.float32)  # [N, D]
-  of_p = (objects @ first[features : 2 * features]).astype(jnp.float32)
+  n, features = objects.shape[1:]
   pair_keys = None
   if train and any(dropout_rates):
     # By position, so that rows that nobody looks at change nothing.
     fold = jax.vmap(jax.random.fold_in, (None, 0))
-    positions = jnp.arange(num_objects)
-    pair_keys = jax.vmap(fold, (0, None))(fold(key, positions), positions)
+    of_scene = jax.vmap(fold, (0, None))(keys, jnp.arange(n))  # [S, N]
+    pair_keys = jax.vmap(jax.vmap(fold, (0, None)), (0, None))(
+      of_scene, jnp.arange(n)
+    )
 
-  def activate(x, index, pair_key):
-    if pair_key is not None:
-      pair_key = jax.random.fold_in(pair_key, index)
-    return nn.relu(dropout(x, pair_key, dropout_rates[index], train))
-
-  # Pre-activation of the layer at which the question joins, or, where none
-  # does, the output of the last layer. One pair: [D], [D] -> [D].
-  stop = len(layers) - 1 if question_layer is None else question_layer
-
-  def before_question(left, right, pair_key):
-    x = (left + right + layers[0].bias).astype(objects.dtype)
-    for index in range(1, stop + 1):
-      x = activate(x, index - 1, pair_key)
-      layer = layers[index]
-      x = add_rows(x @ layer.kernel[: x.shape[-1]], layer.bias)
-    return activate(x, stop, pair_key) if question_layer is None else x
-
-  def from_question(x, of_question, pair_key):
-    x = activate(add_rows(x, of_question), stop, pair_key)
-    for index in range(stop + 1, len(layers)):
-      x = add_rows(x @ layers[index].kernel, layers[index].bias)
-      x = activate(x, index, pair_key)
+  # One pair, from before the activation of layer `first` to before that of
+  # `last`; behind the last layer there is none. [D] -> [D].
+  def g_theta(x, key, first, last):
+    for index in range(first, last):
+      if key is not None:
+        layer_key = jax.random.fold_in(key, index)
+        x = dropout(x, layer_key, dropout_rates[index], train)
+      x = nn.relu(x)
+      if index + 1 < len(layers):
+        layer = layers[index + 1]
+        x = add_rows(x @ layer.kernel[: x.shape[-1]], layer.bias)
     return x
 
-  def total(pairs):
+  # All pairs, as the rows of one matrix: with more axes XLA copies them.
+  def over_pairs(x, first, last):
+    rows = x.reshape(-1, x.shape[-1])
+    if pair_keys is None:
+      y = jax.vmap(lambda row: g_theta(row, None, first, last))(rows)
+    else:
+      row_keys = pair_keys if x.ndim == 4 else pair_keys[:, None]
+      row_keys = jnp.broadcast_to(row_keys, x.shape[:-1]).reshape(-1)
+      y = jax.vmap(lambda row, key: g_theta(row, key, first, last))(
+        rows, row_keys
+      )
+    return y.reshape(*x.shape[:-1], -1)
+
+  def total(pairs):  # [S, ..., N, N, D] -> [S, ..., D]
     pairs = pairs.astype(jnp.float32)
     if pair_weights is not None:
-      pairs = pairs * pair_weights[..., None]
-    return pairs.sum((0, 1))
+      weights = pair_weights[..., None]
+      if pair_weights.ndim == 3 and pairs.ndim == 5:
+        weights = weights[:, None]
+      pairs = pairs * weights
+    return pairs.sum((-3, -2))
 
-  keys_axis = None if pair_keys is None else 0
-  over_q = jax.vmap(before_question, (0, None, keys_axis))
-  over_pq = jax.vmap(over_q, (None, 0, keys_axis))
-  pairs = over_pq(of_q, of_p, pair_keys)  # [N, N, D]
+  first = layers[0]
+  # Rows that pairs share are kept in float32, see add_rows.
+  of_q = (objects @ first.kernel[:features]).astype(jnp.float32)  # [S, N, D]
+  of_p = objects @ first.kernel[features : 2 * features]
+  of_p = of_p.astype(jnp.float32)
+  pairs = of_q[:, None] + of_p[:, :, None] + first.bias  # [S, N, N, D]
+  pairs = pairs.astype(objects.dtype)
   if question_layer is None:
-    return total(pairs)[None]
-  joined = layers[stop].kernel[-question.shape[-1] :]
-  of_question = (question @ joined).astype(jnp.float32)  # [K, D]
-  over_q = jax.vmap(from_question, (0, None, keys_axis))
-  over_pq = jax.vmap(over_q, (0, None, keys_axis))
+    return total(over_pairs(pairs, 0, len(layers)))[:, None]
+  pairs = over_pairs(pairs, 0, question_layer)
+  joined = layers[question_layer].kernel[-question.shape[-1] :]
+  of_question = (question @ joined).astype(jnp.float32)  # [S, K, D]
 
-  def answer(of_one_question):
-    return total(over_pq(pairs, of_one_question, pair_keys))
+  def answer(of_questions):  # [S, K, D]
+    x = add_rows(pairs[:, None], of_questions[:, :, None, None])
+    return total(over_pairs(x, question_layer, len(layers)))
 
-  if 0 < questions_per_block < len(question):
-    return jax.lax.map(answer, of_question, batch_size=questions_per_block)
-  return jax.vmap(answer)(of_question)
+  if one_by_one and question.shape[1] > 1:
+    return jax.lax.map(
+      lambda one: answer(one[:, None])[:, 0], of_question.swapaxes(0, 1)
+    ).swapaxes(0, 1)
+  return answer(of_question)
