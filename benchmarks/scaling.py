@@ -76,15 +76,17 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 def draw(path: str, times: dict[str, dict[int, float]]) -> None:
   """Draws milliseconds over each size, on logarithmic axes."""
-  figure, axes = plt.subplots(1, len(times), figsize=(9, 2.8), sharey=True)
-  for axis, (name, points) in zip(axes, times.items(), strict=True):
+  figure, axes = plt.subplots(
+    1, len(times), figsize=(9, 2.8), sharey=True, squeeze=False
+  )
+  for axis, (name, points) in zip(axes[0], times.items(), strict=True):
     sizes, values = list(points), list(points.values())
     power = exponent(sizes, values)
     axis.loglog(sizes, values, "o-", color="tab:blue", markersize=4)
     axis.set_title(f"time ~ {name}^{power:.2f}", fontsize=9)
     axis.set_xlabel(name)
     axis.grid(True, which="both", alpha=0.3)
-  axes[0].set_ylabel("ms an update")
+  axes[0, 0].set_ylabel("ms an update")
   figure.tight_layout()
   with replacing(Path(path)) as temporary:
     figure.savefig(temporary, format=Path(path).suffix[1:])
