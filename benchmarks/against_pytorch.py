@@ -27,7 +27,6 @@ import jax
 import ml_collections
 import numpy as np
 import torch
-import tqdm
 from absl import flags
 
 from benchmarks import pytorch_rn, timing
@@ -258,7 +257,6 @@ def run(
         if memory and variant != "torch.compile":
           peak = f"{peak_memory(variant, case, step, threads):,.0f}"
         rows.append((name, step, variant, *speed, spread, peak))
-        tqdm.tqdm.write(str(rows[-1]))
   header = "batch", "step", "variant", "ms", "questions/s", "times as fast"
   timing.print_table((*header, "spread", "peak MiB"), rows)
   return rows
