@@ -43,7 +43,10 @@ def map_blocks(
     return _in_order(
       lambda x: function(x["scenes"], num_objects), {"scenes": scenes}, block
     )
-  sizes = sorted({-(-num_objects * k // 4) for k in range(1, 5)})
+  # For CLEVR's 3 to 10 objects: 4, 6, 8 and 10.
+  step = -(-num_objects // 5)
+  sizes = [num_objects - step * k for k in (3, 2, 1, 0)]
+  sizes = [rows for rows in sizes if rows > 0]
   last = jnp.where(mask, jnp.arange(1, num_objects + 1), 0).max(-1)  # [S]
   order = jnp.argsort(last)
 

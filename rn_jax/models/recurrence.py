@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 # Questions read at a time on a CPU, sorted by length; see run_lstm.
-_QUESTIONS_PER_GROUP = 32
+_QUESTIONS_PER_GROUP = 64
 
 # Steps whose tokens are multiplied together for the kernel's gradient.
 _STEPS_PER_PRODUCT = 8
