@@ -7,23 +7,27 @@ gradient of the loss, from the same parameters on the same batch. A training
 step is forward, backward, clipping by global norm and Adam with L2; an
 evaluation step is forward alone, under inference_mode in PyTorch. Both get
 their batch as arrays in memory, questions of CLEVR's lengths, and the same
-number of threads; turns alternate. "times as fast" is the median over the
-rounds of the ratio to eager PyTorch, with its least and greatest value.
+number of threads. "times as fast" is the median over the rounds of the ratio to
+eager PyTorch, with its least and greatest value.
 
-Peak memory is measured in processes of their own, one for each variant: the
-highest resident size (VmHWM) in five steps, less the resident size just before
+Each variant lives in a process of its own, since idle threads of one library
+slow the other down, and they take turns. Peak memory is the highest resident
+size (VmHWM) of that process in five steps, less the resident size just before
 the first, when programs are compiled and freed memory is returned.
 
 Needs a CPU and PyTorch: pip install -e '.[pytorch]'.
 """
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import torch
@@ -193,59 +197,97 @@ def resident(field: str) -> float:
   return int(line.split()[1]) / 1024
 
 
-def _peak(variant: str, case: Case, step: str, threads: int, results) -> None:
+def _serve(pipe, variant: str, case: Case, step: str, threads: int) -> None:
+  """Makes a step, sends its peak memory in MiB, and runs it when asked."""
   torch.set_num_threads(threads)
-  steps = jax_steps(case) if variant == "rn_jax" else torch_steps(case)
+  if variant == "rn_jax":
+    call = jax_steps(case)[step]
+  else:
+    call = torch_steps(case, compiled=variant == "torch.compile")[step]
+  if variant == "torch.compile":
+    call()  # which compiles
   ctypes.CDLL(None).malloc_trim(0)
   before = resident("VmRSS")
   with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the highest size starts anew from here
   for _ in range(5):
-    steps[step]()
-  results.put(resident("VmHWM") - before)
+    call()
+  pipe.send(resident("VmHWM") - before)
+  while pipe.recv():
+    call()
+    pipe.send(True)
 
 
-def peak_memory(variant: str, case: Case, step: str, threads: int) -> float:
-  """Returns the MiB that steps take at most, measured in a fresh process."""
+@contextlib.contextmanager
+def served(
+  variant: str, case: Case, step: str, threads: int
+) -> Iterator[tuple[Callable[[], bool], float]]:
+  """Yields a call that takes a step in a process of its own, and peak MiB."""
   context = multiprocessing.get_context("spawn")
-  results = context.Queue()
+  pipe, theirs = context.Pipe()
   process = context.Process(
-    target=_peak, args=(variant, case, step, threads, results)
+    target=_serve, args=(theirs, variant, case, step, threads), daemon=True
   )
   process.start()
+  theirs.close()
+  try:
+    peak = pipe.recv()
+  except EOFError:
+    process.join()
+    raise RuntimeError(
+      f"{variant}, {step}: exit status {process.exitcode}"
+    ) from None
+
+  def call():
+    pipe.send(True)
+    return pipe.recv()
+
+  yield call, peak
+  pipe.send(False)
   process.join()
-  if process.exitcode:
-    raise RuntimeError(f"{variant}, {step}: exit status {process.exitcode}")
-  return results.get()
+
+
+def product_rates(repeats: int, size: int = 2048) -> dict[str, float]:
+  """Returns each library's FLOP/s in a large product of square matrices."""
+  a, b = np.random.default_rng(0).normal(size=(2, size, size)).astype("f")
+  calls = {
+    "PyTorch": partial(torch.matmul, torch.tensor(a), torch.tensor(b)),
+    "rn_jax": partial(jax.jit(jnp.matmul), jnp.asarray(a), jnp.asarray(b)),
+  }
+  seconds = timing.measure(calls, repeats, "products")
+  speeds = timing.speeds(seconds, 2 * size**3)
+  return {name: speed[1] for name, speed in speeds.items()}
 
 
 def run(
   cases: Sequence[str],
   steps: Sequence[str],
   compile: bool,
-  memory: bool,
   threads: int,
   repeats: int,
   min_seconds: float = 0.5,
 ) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
-  torch.set_num_threads(threads)
   print(f"PyTorch {torch.__version__}, {threads} threads, float32\n")
+  torch.set_num_threads(threads)
+  for name, rate in product_rates(repeats).items():
+    print(f"Large products, {name}: {rate / 1e9:,.0f} GFLOP/s\n")
+  variants = ["PyTorch", "rn_jax", *["torch.compile"] * compile]
   rows = []
   for name in cases:
     case = CASES[name]
-    small = case._replace(scenes=min(case.scenes, 16))
-    errors = disagreement(small)
+    errors = disagreement(case._replace(scenes=min(case.scenes, 16)))
     # Where rounding flips a ReLU, gradients are off by about 1e-3.
     if not (errors[0] < 1e-4 and errors[1] < 1e-2):
       raise ValueError(f"{name}: logits and gradients are off by {errors}")
-    variants = {"PyTorch": torch_steps(case), "rn_jax": jax_steps(case)}
-    if compile:
-      variants["torch.compile"] = torch_steps(case, compiled=True)
     for step in steps:
-      calls = {variant: made[step] for variant, made in variants.items()}
-      label = f"{name} {step}"
-      seconds = timing.measure(calls, repeats, label, min_seconds)
+      calls, peaks = {}, {}
+      with contextlib.ExitStack() as stack:
+        for variant in variants:
+          calls[variant], peaks[variant] = stack.enter_context(
+            served(variant, case, step, threads)
+          )
+        seconds = timing.measure(calls, repeats, f"{name} {step}", min_seconds)
       speeds = timing.speeds(seconds, case.scenes * case.per_scene)
       for variant, speed in speeds.items():
         ratios = [
@@ -253,10 +295,7 @@ def run(
           for a, b in zip(seconds["PyTorch"], seconds[variant], strict=True)
         ]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        peak = "-"
-        if memory and variant != "torch.compile":
-          peak = f"{peak_memory(variant, case, step, threads):,.0f}"
-        rows.append((name, step, variant, *speed, spread, peak))
+        rows.append((name, step, variant, *speed, spread, peaks[variant]))
   header = "batch", "step", "variant", "ms", "questions/s", "times as fast"
   timing.print_table((*header, "spread", "peak MiB"), rows)
   return rows
@@ -271,7 +310,6 @@ if __name__ == "__main__":
       flags.DEFINE_bool(
         "compile", False, "Also torch.compile; needs a C++ compiler."
       ),
-      flags.DEFINE_bool("memory", True, "Also measure peak memory."),
       flags.DEFINE_integer("threads", os.cpu_count(), "Threads of PyTorch."),
       flags.DEFINE_integer("repeats", 9, "Rounds of measuring."),
     ],
