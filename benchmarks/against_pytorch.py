@@ -213,15 +213,16 @@ def _serve(pipe, variant: str, case: Case, step: str, threads: int) -> None:
   for _ in range(5):
     call()
   pipe.send(resident("VmHWM") - before)
-  while pipe.recv():
+  while True:
+    pipe.recv()
     call()
-    pipe.send(True)
+    pipe.send(None)
 
 
 @contextlib.contextmanager
 def served(
   variant: str, case: Case, step: str, threads: int
-) -> Iterator[tuple[Callable[[], bool], float]]:
+) -> Iterator[tuple[Callable[[], None], float]]:
   """Yields a call that takes a step in a process of its own, and peak MiB."""
   context = multiprocessing.get_context("spawn")
   pipe, theirs = context.Pipe()
@@ -239,12 +240,14 @@ def served(
     ) from None
 
   def call():
-    pipe.send(True)
-    return pipe.recv()
+    pipe.send(None)
+    pipe.recv()
 
-  yield call, peak
-  pipe.send(False)
-  process.join()
+  try:
+    yield call, peak
+  finally:
+    process.terminate()
+    process.join()
 
 
 def product_rates(repeats: int, size: int = 2048) -> dict[str, float]:

@@ -110,6 +110,17 @@ def test_pytorch_computes_the_same_logits_and_gradients():
     assert gradients < 1e-2
 
 
+def test_against_pytorch_runs(monkeypatch):
+  pytest.importorskip("torch")
+  from benchmarks import against_pytorch
+
+  case = against_pytorch.Case("tiny:original_sd", 4, 1)
+  monkeypatch.setitem(against_pytorch.CASES, "tiny", case)
+  rows = against_pytorch.run(["tiny"], ["evaluation"], False, 1, 1, 0.0)
+  assert [row[2] for row in rows] == ["PyTorch", "rn_jax"]
+  assert all(row[3] > 0 and row[-1] > 0 for row in rows)
+
+
 def test_compile_runs():
   rows = compile.run(["tiny:original_sd"])
   assert [row[1] for row in rows] == ["update", "answers"]
