@@ -118,7 +118,7 @@ def test_against_pytorch_runs(monkeypatch):
   monkeypatch.setitem(against_pytorch.CASES, "tiny", case)
   rows = against_pytorch.run(["tiny"], ["evaluation"], False, 1, 1, 0.0)
   assert [row[2] for row in rows] == ["PyTorch", "rn_jax"]
-  assert all(row[3] > 0 and row[-1] > 0 for row in rows)
+  assert all(row[3] > 0 and row[-1] >= 0 for row in rows)
 
 
 def test_compile_runs():
