@@ -10,8 +10,8 @@ their batch as arrays in memory, questions of CLEVR's lengths, and the same
 number of threads. "times as fast" is the median over the rounds of the ratio to
 eager PyTorch, with its least and greatest value.
 
-Each variant lives in a process of its own, since idle threads of one library
-slow the other down, and they take turns. Peak memory is the highest resident
+Each variant lives in a process of its own, so that no library's threads are
+in another's way, and they take turns. Peak memory is the highest resident
 size (VmHWM) of that process in five steps, less the resident size just before
 the first, when programs are compiled and freed memory is returned.
 
