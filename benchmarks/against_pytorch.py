@@ -20,20 +20,21 @@ Needs a CPU and PyTorch: pip install -e '.[pytorch]'.
 
 import contextlib
 import ctypes
+import functools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import torch
 from absl import flags
 
 from benchmarks import pytorch_rn, timing
+from benchmarks.flops import large_product
+from benchmarks.memory import status_kb
 from benchmarks.workload import (
   NUM_ANSWERS,
   NUM_WORDS,
@@ -82,8 +83,8 @@ def make_case(case: Case) -> tuple[ml_collections.ConfigDict, dict, dict]:
   return config, ours, alone
 
 
-def jax_steps(case: Case) -> dict[str, Callable]:
-  """Returns the calls of rn_jax, by "training" and "evaluation"."""
+def jax_step(case: Case, step: str) -> Callable:
+  """Returns rn_jax's call of a step, "training" or "evaluation"."""
   config, batch, _ = make_case(case)
   model = make_model(config, NUM_WORDS, NUM_ANSWERS)
   schedule = make_schedule(config.optimizer, 1000.0, 1000)
@@ -91,42 +92,46 @@ def jax_steps(case: Case) -> dict[str, Callable]:
   state = jax.jit(lambda: init_state(model, optimizer, batch, 0))()
   state = parallel.replicate(state)
   batch = parallel.split_over_devices(batch)
+  if step == "evaluation":
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    predict = parallel.pmap_predict_step(make_predict_step(model))
+    predict = predict.lower(variables, {}, batch).compile()
+    return lambda: jax.block_until_ready(predict(variables, {}, batch))
   train = parallel.pmap_train_step(
     make_train_step(model, optimizer, schedule, config)
   )
   train = train.lower(state, {}, batch).compile()
-  # The state is given away with the first update; these stay.
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  variables = parallel.replicate(jax.device_get(variables))
-  predict = parallel.pmap_predict_step(make_predict_step(model))
-  predict = predict.lower(variables, {}, batch).compile()
 
   def update():
     nonlocal state
     state, metrics = train(state, {}, batch)
     return jax.block_until_ready(metrics["loss"])
 
-  def answer():
-    return jax.block_until_ready(predict(variables, {}, batch))
-
-  return {"training": update, "evaluation": answer}
+  return update
 
 
-def torch_steps(case: Case, compiled: bool = False) -> dict[str, Callable]:
-  """Returns the calls of PyTorch, by "training" and "evaluation"."""
+def torch_step(case: Case, step: str, compiled: bool) -> Callable:
+  """Returns PyTorch's call of a step, "training" or "evaluation"."""
   config, _, batch = make_case(case)
   network = pytorch_rn.RelationNetwork(config.model, NUM_WORDS, NUM_ANSWERS)
   arguments = pytorch_rn.arguments(batch, config.model)
+  call = torch.compile(network) if compiled else network
+  if step == "evaluation":
+    network.eval()
+
+    def answer():
+      with torch.inference_mode():
+        return call(*arguments).argmax(-1)
+
+    return answer
   answers = torch.tensor(batch["answer"]).flatten().long()
   optimizer = torch.optim.Adam(
     network.parameters(),
     lr=config.optimizer.initial_learning_rate,
     weight_decay=config.optimizer.weight_decay,
   )
-  call = torch.compile(network) if compiled else network
 
   def update():
-    network.train()
     optimizer.zero_grad(set_to_none=True)
     loss = torch.nn.functional.cross_entropy(call(*arguments), answers)
     loss.backward()
@@ -135,23 +140,16 @@ def torch_steps(case: Case, compiled: bool = False) -> dict[str, Callable]:
     )
     optimizer.step()
 
-  def answer():
-    network.eval()
-    with torch.inference_mode():
-      return call(*arguments).argmax(-1)
-
-  return {"training": update, "evaluation": answer}
+  return update
 
 
-def disagreement(case: Case, image_size: int = 0) -> tuple[float, float]:
+@functools.cache
+def disagreement(case: Case) -> tuple[float, float]:
   """Returns how far logits and gradients of the two are from each other.
 
   As the largest relative L2 norm over the arrays; dropout off.
   """
   config, batch, alone = make_case(case)
-  if image_size:  # smaller, for tests
-    for arrays in (batch, alone):
-      arrays["image"] = arrays["image"][:, :image_size, :image_size]
   config.model.f_dropout = (0.0,) * len(config.model.f_units)
   model = make_model(config, NUM_WORDS, NUM_ANSWERS)
   model = model.clone(axis_name=None)
@@ -190,29 +188,22 @@ def disagreement(case: Case, image_size: int = 0) -> tuple[float, float]:
   )
 
 
-def resident(field: str) -> float:
-  """Returns VmRSS or VmHWM of this process in MiB."""
-  with open("/proc/self/status") as file:
-    line = next(line for line in file if line.startswith(field))
-  return int(line.split()[1]) / 1024
-
-
 def _serve(pipe, variant: str, case: Case, step: str, threads: int) -> None:
   """Makes a step, sends its peak memory in MiB, and runs it when asked."""
   torch.set_num_threads(threads)
   if variant == "rn_jax":
-    call = jax_steps(case)[step]
+    call = jax_step(case, step)
   else:
-    call = torch_steps(case, compiled=variant == "torch.compile")[step]
+    call = torch_step(case, step, compiled=variant == "torch.compile")
   if variant == "torch.compile":
     call()  # which compiles
   ctypes.CDLL(None).malloc_trim(0)
-  before = resident("VmRSS")
+  before = status_kb("VmRSS")
   with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # the highest size starts anew from here
   for _ in range(5):
     call()
-  pipe.send(resident("VmHWM") - before)
+  pipe.send((status_kb("VmHWM") - before) / 1024)
   while True:
     pipe.recv()
     call()
@@ -252,10 +243,10 @@ def served(
 
 def product_rates(repeats: int, size: int = 2048) -> dict[str, float]:
   """Returns each library's FLOP/s in a large product of square matrices."""
-  a, b = np.random.default_rng(0).normal(size=(2, size, size)).astype("f")
+  a, b = torch.randn(2, size, size)
   calls = {
-    "PyTorch": partial(torch.matmul, torch.tensor(a), torch.tensor(b)),
-    "rn_jax": partial(jax.jit(jnp.matmul), jnp.asarray(a), jnp.asarray(b)),
+    "PyTorch": lambda: a @ b,
+    "rn_jax": large_product("float32", size),
   }
   seconds = timing.measure(calls, repeats, "products")
   speeds = timing.speeds(seconds, 2 * size**3)

@@ -5,6 +5,7 @@ or not at all counts as the definition of the network says it should: once for
 every ordered pair of objects and every word.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -61,6 +62,13 @@ def forward_flop(
   return 2 * (once / per_scene + asked)
 
 
+def large_product(dtype: str, size: int) -> Callable[[], jax.Array]:
+  """Returns a product of square matrices, to be timed."""
+  keys = jax.random.split(jax.random.key(0))
+  a, b = (jax.random.normal(key, (size, size), dtype) for key in keys)
+  return partial(jax.jit(jnp.matmul), a, b)
+
+
 def matmul_peak(dtype: str, size: int = 0, repeats: int = 5) -> float:
   """Returns the FLOP/s of a large product of square matrices.
 
@@ -70,9 +78,7 @@ def matmul_peak(dtype: str, size: int = 0, repeats: int = 5) -> float:
     repeats: Rounds of measuring; the median counts.
   """
   size = size or (2048 if jax.default_backend() == "cpu" else 8192)
-  keys = jax.random.split(jax.random.key(0))
-  a, b = (jax.random.normal(key, (size, size), dtype) for key in keys)
-  call = partial(jax.jit(jnp.matmul), a, b)
+  call = large_product(dtype, size)
   seconds = timing.measure({"peak": call}, repeats, f"{dtype} matmul")
   ms = timing.speeds(seconds, 1)["peak"][0]
   return 2 * size**3 / (1e-3 * ms)

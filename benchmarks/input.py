@@ -23,6 +23,7 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import timing
+from benchmarks.memory import status_kb
 from configs import common
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
@@ -57,9 +58,7 @@ def make_records(folder: Path, scenes: int) -> None:
 
 def memory() -> float:
   """Returns the MB that the process has in memory, mapped files left out."""
-  lines = Path("/proc/self/status").read_text().splitlines()
-  values = dict(line.split(":", 1) for line in lines)
-  return int(values["RssAnon"].split()[0]) / 1e3
+  return status_kb("RssAnon") / 1e3
 
 
 def array_bytes(dataset) -> int:
