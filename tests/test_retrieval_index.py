@@ -231,6 +231,10 @@ def test_damaged_indices_are_named(tmp_path):
   np.save(vectors, np.array([object()]), allow_pickle=True)
   with pytest.raises(ImageIndexError, match="damaged"):
     open_index(path)
+  vectors.write_bytes(b"not an array")
+  with pytest.raises(ImageIndexError, match="damaged") as error:
+    open_index(path)
+  assert "pickle" not in str(error.value)  # as numpy advises
 
 
 def test_results_as_json_and_csv(tmp_path):

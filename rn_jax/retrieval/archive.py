@@ -38,19 +38,22 @@ def read_archive(
     ArchiveError: It is none, or damaged.
     OSError: It cannot be opened.
   """
-  try:
-    # Opened here: numpy leaves a damaged file open.
-    with open(path, "rb") as file:
+  # Opened here: numpy leaves a damaged file open.
+  with open(path, "rb") as file:
+    # Else numpy takes it for a pickle, and tells how to run it.
+    if not zipfile.is_zipfile(file):
+      raise ArchiveError("it is no .npz")
+    file.seek(0)
+    try:
       archive = np.load(file, allow_pickle=False)
       arrays = {name: archive[name] for name in archive.files}
-    return arrays, dict(json.loads(str(arrays.pop("metadata"))))
-  except (
-    AttributeError,  # a plain .npy
-    EOFError,
-    KeyError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-  ) as error:
-    raise ArchiveError(str(error)) from error
+      return arrays, dict(json.loads(str(arrays.pop("metadata"))))
+    except (
+      EOFError,
+      KeyError,
+      TypeError,
+      ValueError,
+      zipfile.BadZipFile,
+      zlib.error,
+    ) as error:
+      raise ArchiveError(str(error)) from error

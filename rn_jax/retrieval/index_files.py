@@ -38,7 +38,7 @@ class Rows:
     self.shape = self._open().shape
 
   def _open(self) -> np.ndarray:
-    return np.load(self._path, mmap_mode="r", allow_pickle=False)
+    return np.lib.format.open_memmap(self._path, mode="r")
 
   def __len__(self) -> int:
     return self.shape[0]
