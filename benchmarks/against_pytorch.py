@@ -70,6 +70,9 @@ CASES = {
 }
 
 
+STEPS = ("training", "evaluation")
+
+
 def make_case(case: Case) -> tuple[ml_collections.ConfigDict, dict, dict]:
   """Returns config, our batch, and one with a scene for every question."""
   config = load_config(case.config)
@@ -84,7 +87,7 @@ def make_case(case: Case) -> tuple[ml_collections.ConfigDict, dict, dict]:
 
 
 def jax_step(case: Case, step: str) -> Callable:
-  """Returns rn_jax's call of a step, "training" or "evaluation"."""
+  """Returns rn_jax's call of one of STEPS."""
   config, batch, _ = make_case(case)
   model = make_model(config, NUM_WORDS, NUM_ANSWERS)
   schedule = make_schedule(config.optimizer, 1000.0, 1000)
@@ -111,7 +114,7 @@ def jax_step(case: Case, step: str) -> Callable:
 
 
 def torch_step(case: Case, step: str, compiled: bool) -> Callable:
-  """Returns PyTorch's call of a step, "training" or "evaluation"."""
+  """Returns PyTorch's call of one of STEPS."""
   config, _, batch = make_case(case)
   network = pytorch_rn.RelationNetwork(config.model, NUM_WORDS, NUM_ANSWERS)
   arguments = pytorch_rn.arguments(batch, config.model)
@@ -262,6 +265,9 @@ def run(
   min_seconds: float = 0.5,
 ) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
+  for given, known in ((cases, CASES), (steps, STEPS)):
+    if unknown := [name for name in given if name not in known]:
+      raise SystemExit(f"error: {unknown[0]!r} is none of {', '.join(known)}")
   print(f"PyTorch {torch.__version__}, {threads} threads, float32\n")
   torch.set_num_threads(threads)
   for name, rate in product_rates(repeats).items():
@@ -300,7 +306,7 @@ if __name__ == "__main__":
     run,
     [
       flags.DEFINE_list("cases", list(CASES), "What to compare."),
-      flags.DEFINE_list("steps", ["training", "evaluation"], "Which steps."),
+      flags.DEFINE_list("steps", list(STEPS), "Which steps."),
       flags.DEFINE_bool(
         "compile", False, "Also torch.compile; needs a C++ compiler."
       ),
