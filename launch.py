@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from rn_jax.retrieval import descriptors
+from rn_jax.retrieval.describe import descriptors
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -71,17 +71,10 @@ def main(argv: list[str]) -> None:
   import jax
   from flax.errors import FlaxError
 
-  from rn_jax import (
-    answer,
-    compile_cache,
-    evaluate,
-    metrics,
-    parallel,
-    plots,
-    run_log,
-    train,
-  )
+  from rn_jax import answer, evaluate, metrics, parallel, run_log, train
   from rn_jax.checkpoint import CheckpointError
+  from rn_jax.host import compile_cache
+  from rn_jax.plots import run_plots
   from rn_jax.retrieval import extract
 
   run_log.quiet_backends()
@@ -146,7 +139,7 @@ def main(argv: list[str]) -> None:
       print(metrics.format_report(result))
       print(evaluate.write_evaluation(workdir, result, dataset.split))
       if jax.process_index() == 0:
-        print(plots.plot_confusion(workdir, result, dataset.split))
+        print(run_plots.plot_confusion(workdir, result, dataset.split))
   except (
     CheckpointError,
     FlaxError,
@@ -175,7 +168,7 @@ def _prepare_data(config) -> None:
       "--config.data.dir=DIR is needed: a folder made by "
       "`python -m data_prep.convert_clevr`"
     )
-  from data_prep import builtin
+  from data_prep.generation import builtin
   from rn_jax import parallel
 
   # One process makes it; the others find it made.

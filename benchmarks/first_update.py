@@ -4,7 +4,7 @@
 
 Each run is a process of its own: it makes a network, compiles an update and
 does it. The second run finds what the first one left in a temporary folder
-(rn_jax/compile_cache.py). Data are random, of CLEVR's shapes.
+(rn_jax/host/compile_cache.py). Data are random, of CLEVR's shapes.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from absl import flags
 from benchmarks import timing
 from benchmarks.train_step import CONFIGS, Trainer
 from benchmarks.workload import load_config, random_dataset
-from rn_jax import compile_cache
+from rn_jax.host import compile_cache
 
 SCENES, QUESTIONS_PER_SCENE = 100, 10
 

@@ -27,8 +27,9 @@ from benchmarks.memory import status_kb
 from configs import common
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
-from rn_jax import input_pipeline, parallel, records
-from rn_jax.dataset import load_dataset
+from rn_jax import parallel
+from rn_jax.data import input_pipeline, records
+from rn_jax.data.dataset import load_dataset
 
 _DISTINCT = 256  # scenes of the shard
 

@@ -17,8 +17,13 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import timing
-from data_prep.chunks import BALANCED_SCENES, CHUNK, Job, make_chunk
-from data_prep.programs import execute, scene_table
+from data_prep.generation.job import (
+  BALANCED_SCENES,
+  SCENES_PER_PART,
+  Job,
+  make_part,
+)
+from data_prep.language.programs import execute, scene_table
 from rn_jax.clevr import (
   ANSWER_CLASSES,
   QUESTION_TYPES,
@@ -40,9 +45,9 @@ def run(
   for name in BALANCED_SCENES:
     data[name] = _make(scenes, seed, language_dir, name)
   questions = {}
-  for name, chunks in data.items():
-    questions[name] = [q for _, asked in chunks for q in asked]
-    right = sum(_count_right(*chunk) for chunk in chunks)
+  for name, parts in data.items():
+    questions[name] = [q for _, asked in parts for q in asked]
+    right = sum(_count_right(*part) for part in parts)
     print(f"{name}: {right:,} of {len(questions[name]):,} answers are right")
     if right != len(questions[name]):
       raise ValueError(f"{name}: wrong answers")
@@ -57,19 +62,19 @@ def run(
 
 def _read(folder: Path) -> list[tuple[list[dict], list[dict]]]:
   """Returns the scenes and questions of each split below a folder."""
-  chunks = []
+  parts = []
   for path in sorted(folder.rglob("questions/CLEVR_*_questions.json")):
     split = path.name.split("_")[1]
     scenes = path.parents[1] / "scenes" / f"CLEVR_{split}_scenes.json"
-    chunks.append(
+    parts.append(
       (
         json.loads(scenes.read_text())["scenes"],
         json.loads(path.read_text())["questions"],
       )
     )
-  if not chunks:
+  if not parts:
     raise ValueError(f"{folder} has no questions/CLEVR_*_questions.json")
-  return chunks
+  return parts
 
 
 def _make(
@@ -87,7 +92,7 @@ def _make(
     language_dir=language_dir,
     templates=(),
   )
-  return [make_chunk(job, chunk) for chunk in range(-(-scenes // CHUNK))]
+  return [make_part(job, part) for part in range(-(-scenes // SCENES_PER_PART))]
 
 
 def _count_right(scenes: list[dict], questions: list[dict]) -> int:

@@ -21,10 +21,15 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import timing
-from data_prep import split_files
-from data_prep.chunks import CHUNK, Job, language_of, make_scene
-from data_prep.questions import ask
-from data_prep.scenes import random_stream, sample_scene
+from data_prep.generation import split_files
+from data_prep.generation.job import (
+  SCENES_PER_PART,
+  Job,
+  language_of,
+  make_scene,
+)
+from data_prep.generation.scenes import random_stream, sample_scene
+from data_prep.language.questions import ask
 
 # Questions per second of one core that CLEVR's own generator makes, from slow
 # to fast scenes.
@@ -112,10 +117,12 @@ def _all(function: Callable, items: Iterable) -> list:
 def _ask(job: Job, scenes: list[dict]) -> list[dict]:
   language = language_of(job.language_dir, job.templates)
   questions = []
-  for start in range(0, len(scenes), CHUNK):
-    chunk = scenes[start : start + CHUNK]
-    rng = random_stream("questions", job.seed, job.split, start // CHUNK)
-    for asked in ask(chunk, language, rng, job.questions_per_scene):
+  for start in range(0, len(scenes), SCENES_PER_PART):
+    part = scenes[start : start + SCENES_PER_PART]
+    rng = random_stream(
+      "questions", job.seed, job.split, start // SCENES_PER_PART
+    )
+    for asked in ask(part, language, rng, job.questions_per_scene):
       questions += asked
   return questions
 

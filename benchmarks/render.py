@@ -23,11 +23,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import timing
+from data_prep.generation.scenes import sample_scene
 from data_prep.render import render, stage_of
 from data_prep.rendering import film, geometry, ground, picture, shade, trace
-from data_prep.scenes import sample_scene
-from data_prep.visibility_rule import shows_every_object
-from rn_jax.atomic import replacing
+from data_prep.rendering.visibility_rule import shows_every_object
+from rn_jax.host.atomic import replacing
 
 _MIN_PIXELS = 200
 _RAYS_OF_METAL = 3

@@ -27,9 +27,9 @@ from benchmarks import timing
 from data_prep.convert_clevr import convert
 from data_prep.render import render
 from data_prep.rendering.lamps import JITTER, POSITIONS
-from rn_jax.atomic import replacing
+from rn_jax.data.images import to_rgb
 from rn_jax.evaluate import predict_split, score
-from rn_jax.images import to_rgb
+from rn_jax.host.atomic import replacing
 from rn_jax.interop.import_torch import import_torch
 
 _SIZE = 128

@@ -19,10 +19,10 @@ from absl import flags
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks import timing
-from data_prep.scenes import sample_scene
-from rn_jax.retrieval import bipartite
-from rn_jax.retrieval.exact import exact
-from rn_jax.retrieval.scene_graph import SceneGraphs, scene_graphs
+from data_prep.generation.scenes import sample_scene
+from rn_jax.retrieval.scene_graphs import bipartite
+from rn_jax.retrieval.scene_graphs.exact import exact
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, scene_graphs
 
 _SMALL = 4  # objects that networkx is tried on
 

@@ -22,8 +22,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import timing
-from rn_jax.retrieval.graph import write_graph
-from rn_jax.retrieval.index_files import write_index
+from rn_jax.retrieval.nearest.graph import write_graph
+from rn_jax.retrieval.nearest.index_files import write_index
 from rn_jax.retrieval.query import load_index
 
 _CENTERS, _ROWS = 300, 1 << 14

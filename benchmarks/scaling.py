@@ -24,8 +24,8 @@ from benchmarks.workload import (
   random_dataset,
 )
 from rn_jax import parallel
-from rn_jax.atomic import replacing
-from rn_jax.input_pipeline import group_questions, make_batch
+from rn_jax.data.input_pipeline import group_questions, make_batch
+from rn_jax.host.atomic import replacing
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import init_state, make_model, make_train_step
 

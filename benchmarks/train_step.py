@@ -27,7 +27,8 @@ from benchmarks.workload import (
   load_config,
   random_dataset,
 )
-from rn_jax import input_pipeline, parallel
+from rn_jax import parallel
+from rn_jax.data import input_pipeline
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import init_state, make_model, make_train_step
 

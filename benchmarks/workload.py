@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
-from rn_jax.dataset import Dataset
+from rn_jax.data.dataset import Dataset
 
 # CLEVR's vocabulary, its longest question, and how long they are, in tokens.
 NUM_WORDS, NUM_ANSWERS, LONGEST = 82, 28, 45

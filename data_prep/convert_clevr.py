@@ -16,13 +16,13 @@ from pathlib import Path
 
 from absl import app, flags
 
-from data_prep import records_folder, shards
-from data_prep.clevr_json import SourceError
-from data_prep.clevr_source import load_split
-from data_prep.exclusive import BusyError, exclusive
-from data_prep.scene_record import Drawing, build_drawn, build_scene
-from rn_jax.records import RecordError
-from rn_jax.vocabulary import VocabularyError
+from data_prep.conversion import records_folder, shards
+from data_prep.conversion.clevr_json import SourceError
+from data_prep.conversion.clevr_source import load_split
+from data_prep.conversion.scene_record import Drawing, build_drawn, build_scene
+from rn_jax.data.records import RecordError
+from rn_jax.data.vocabulary import VocabularyError
+from rn_jax.host.exclusive import BusyError, exclusive
 
 
 def convert(
@@ -145,7 +145,7 @@ def main(argv: list[str]) -> None:
   }
   try:
     if flags.FLAGS.source == "tfds":
-      from data_prep.tfds_source import convert_tfds
+      from data_prep.conversion.tfds_source import convert_tfds
 
       manifest = convert_tfds(
         flags.FLAGS.clevr_dir,

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from data_prep import split_files
-from data_prep.chunks import BALANCED_SCENES, Job, language_of
-from data_prep.exclusive import exclusive
-from data_prep.scenes import SPLITS
+from data_prep.generation import split_files
+from data_prep.generation.job import BALANCED_SCENES, Job, language_of
+from data_prep.generation.scenes import SPLITS
+from rn_jax.host.exclusive import exclusive
 
 
 def generate(
@@ -52,7 +52,7 @@ def generate(
 
   Args:
     output_dir: Folder in CLEVR's layout, made if need be.
-    split: A key of data_prep.scenes.SPLITS: train, val, test, or one of
+    split: A key of generation.scenes.SPLITS: train, val, test, or one of
       CoGenT's trainA, valA, testA, valB, testB.
     num_scenes: Number of scenes.
     seed: Every seed gives other data.
@@ -113,7 +113,9 @@ def generate(
   with exclusive(output_dir / f".generate-{job.split}.lock"):
     split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
     if images or records_dir is not None:
-      from data_prep import pictures  # imports JAX, which the rest does without
+      from data_prep.generation import (
+        pictures,  # imports JAX, which the rest does without
+      )
 
       if images:
         pictures.write_files(job, output_dir, size, overwrite)

@@ -16,13 +16,13 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from data_prep.shards import sha256_of
-from rn_jax import records
+from data_prep.conversion.shards import sha256_of
 from rn_jax.clevr import QUESTION_TYPES
-from rn_jax.contact_sheet import Panel, draw_contact_sheet
-from rn_jax.records import RecordError
-from rn_jax.scene_arrays import state_description
-from rn_jax.vocabulary import answers_by_id
+from rn_jax.data import records
+from rn_jax.data.decode import state_description
+from rn_jax.data.records import RecordError
+from rn_jax.data.vocabulary import answers_by_id
+from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
 
 # Of a scene, on the contact sheet.
 _QUESTIONS = 4

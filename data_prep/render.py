@@ -20,7 +20,7 @@ from absl import app, flags
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep.clevr_json import SourceError, read_elements
+from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.rendering.camera import (
   HEIGHT,
   POSITION,
@@ -32,7 +32,7 @@ from data_prep.rendering.lamps import lamps_of
 from data_prep.rendering.picture import SMALL_TILES, WHOLE, picture
 from data_prep.rendering.scene_arrays import objects_of, padded
 from data_prep.rendering.trace import Stage
-from rn_jax.atomic import replacing
+from rn_jax.host.atomic import replacing
 
 # Pictures drawn at once on an accelerator. The last batch is filled up, so that
 # a picture comes out the same whatever else is drawn.

@@ -24,11 +24,11 @@ import numpy as np
 from PIL import Image
 
 from rn_jax.clevr import ATTRIBUTES, tokenize
+from rn_jax.data.decode import pad_questions, state_description
+from rn_jax.data.images import to_rgb
+from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.evaluate import load_network
-from rn_jax.images import to_rgb
-from rn_jax.scene_arrays import pad_questions, state_description
 from rn_jax.steps import make_model
-from rn_jax.vocabulary import answers_by_id
 
 # Questions are padded to a multiple of data.max_question_length, or of this, so
 # that the network is not compiled anew for each length.
@@ -150,7 +150,7 @@ def _with_nearest(word: str, known: Mapping[str, int]) -> str:
 
 
 def read_image(scene: str | os.PathLike | Image.Image, size: int) -> np.ndarray:
-  """Reads an image as networks do, see rn_jax/images.py.
+  """Reads an image as networks do, see rn_jax/data/images.py.
 
   Returns:
     [size, size, 3] uint8; size 0 keeps the image's own.

@@ -10,9 +10,10 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from rn_jax import checkpoint, input_pipeline, metrics, parallel
-from rn_jax.atomic import replacing
-from rn_jax.dataset import Dataset, load_dataset
+from rn_jax import checkpoint, metrics, parallel
+from rn_jax.data import input_pipeline
+from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.host.atomic import replacing
 from rn_jax.run_log import write_json
 from rn_jax.steps import make_model, make_predict_step
 

@@ -21,7 +21,7 @@ import tensorboardX
 from absl import logging as absl_logging
 
 import rn_jax
-from rn_jax.atomic import replacing
+from rn_jax.host.atomic import replacing
 
 
 def quiet_backends() -> None:

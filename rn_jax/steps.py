@@ -8,8 +8,8 @@ import ml_collections
 import optax
 
 from rn_jax import parallel
-from rn_jax.augmentation import augment
-from rn_jax.input_pipeline import complete
+from rn_jax.data.augmentation import augment
+from rn_jax.data.input_pipeline import complete
 from rn_jax.models import RelationNetwork
 from rn_jax.models.blocks import sum_over_blocks
 from rn_jax.rng import stream

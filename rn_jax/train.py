@@ -13,20 +13,14 @@ import numpy as np
 from absl import logging
 from flax.traverse_util import flatten_dict
 
-from rn_jax import (
-  evaluate,
-  first_batch,
-  input_pipeline,
-  metrics,
-  parallel,
-  plots,
-  run_log,
-)
+from rn_jax import evaluate, metrics, parallel, run_log
 from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
-from rn_jax.dataset import Dataset, load_dataset
-from rn_jax.input_pipeline import TrainOrder
+from rn_jax.data import input_pipeline
+from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.input_pipeline import TrainOrder
+from rn_jax.host.signals import StopSignals
 from rn_jax.optimizer import make_optimizer, make_schedule
-from rn_jax.signals import StopSignals
+from rn_jax.plots import first_batch, run_plots
 from rn_jax.steps import init_state, make_model, make_train_step
 from rn_jax.train_state import TrainState
 from rn_jax.warm_start import warm_start
@@ -133,7 +127,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       100 * result["accuracy"],
       100 * result["question_only_accuracy"],
     )
-    plots.plot_workdir(workdir)
+    run_plots.plot_workdir(workdir)
   return result
 
 

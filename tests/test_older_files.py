@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rn_jax import evaluate, records, train
-from rn_jax.retrieval.features import load_features
-from rn_jax.retrieval.ground_truth_file import load_ground_truth
+from rn_jax import evaluate, train
+from rn_jax.data import records
+from rn_jax.retrieval.describe.features import load_features
+from rn_jax.retrieval.scene_graphs.ground_truth_file import load_ground_truth
 
 _ARCHIVE = Path(__file__).parent / "written_by_ca5368e.zip"
 

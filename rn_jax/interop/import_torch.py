@@ -17,12 +17,12 @@ import jax
 from absl import app, flags, logging
 
 from rn_jax.checkpoint import CheckpointError, write_model
+from rn_jax.data.vocabulary import read_vocabulary
 from rn_jax.interop.recognize import recognize
 from rn_jax.interop.reference_names import strip_prefix, to_variables
 from rn_jax.interop.safetensors_file import read_safetensors
 from rn_jax.interop.torch_file import read_state_dict
 from rn_jax.run_log import quiet_backends
-from rn_jax.vocabulary import read_vocabulary
 
 
 def import_torch(

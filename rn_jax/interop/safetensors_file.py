@@ -14,7 +14,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from rn_jax.atomic import replacing
+from rn_jax.host.atomic import replacing
 
 _DTYPES = {
   "F64": np.dtype("<f8"),

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rn_jax.atomic import replacing
+from rn_jax.host.atomic import replacing
 from rn_jax.interop import tensor_pickle
 from rn_jax.interop.tensor_pickle import Storage, Tensor, TorchFileError
 

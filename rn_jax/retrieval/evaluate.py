@@ -15,14 +15,18 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from rn_jax.atomic import replacing
-from rn_jax.retrieval import report, report_figures, scoring
-from rn_jax.retrieval.features import Features, FeaturesError, load_features
-from rn_jax.retrieval.ground_truth_file import (
+from rn_jax.host.atomic import replacing
+from rn_jax.retrieval.describe.features import (
+  Features,
+  FeaturesError,
+  load_features,
+)
+from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruthError,
   load_ground_truth,
 )
-from rn_jax.retrieval.scene_graph import SceneError, SceneGraphs
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneError, SceneGraphs
+from rn_jax.retrieval.scores import report, report_figures, scoring
 
 
 def evaluate(

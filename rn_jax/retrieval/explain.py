@@ -14,15 +14,15 @@ from pathlib import Path
 
 from absl import app, flags
 
-from rn_jax.atomic import replacing
-from rn_jax.records import RecordError
-from rn_jax.retrieval.bipartite import MATCHES
-from rn_jax.retrieval.explanation import METHODS, explain
-from rn_jax.retrieval.ground_truth_file import (
+from rn_jax.data.records import RecordError
+from rn_jax.host.atomic import replacing
+from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
+from rn_jax.retrieval.scene_graphs.explanation import METHODS, explain
+from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruthError,
   load_ground_truth,
 )
-from rn_jax.retrieval.scene_graph import SceneError, load_scenes
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneError, load_scenes
 
 _SAYS = {
   "right": ("is right of", "is left of"),

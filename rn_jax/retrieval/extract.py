@@ -23,15 +23,15 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from rn_jax.input_pipeline import prefetch
-from rn_jax.retrieval.extractor import Extractor, load_extractor
-from rn_jax.retrieval.features import (
+from rn_jax.data.input_pipeline import prefetch
+from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
+from rn_jax.retrieval.describe.features import (
   Features,
   FeaturesError,
   load_features,
   save_features,
 )
-from rn_jax.retrieval.sources import Source, image_source, split_source
+from rn_jax.retrieval.describe.sources import Source, image_source, split_source
 
 # Images between two saves; what a killed extraction loses at most.
 IMAGES_PER_PART = 1024

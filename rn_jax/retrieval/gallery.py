@@ -15,13 +15,13 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
-from rn_jax.atomic import replacing
-from rn_jax.retrieval.features import load_features
-from rn_jax.retrieval.gallery_page import html_page
-from rn_jax.retrieval.gallery_picture import draw_sheets
-from rn_jax.retrieval.gallery_sheets import compare
-from rn_jax.retrieval.ground_truth_file import load_ground_truth
-from rn_jax.retrieval.pictures import load_pictures
+from rn_jax.host.atomic import replacing
+from rn_jax.retrieval.describe.features import load_features
+from rn_jax.retrieval.pages.gallery_page import html_page
+from rn_jax.retrieval.pages.gallery_picture import draw_sheets
+from rn_jax.retrieval.pages.gallery_sheets import compare
+from rn_jax.retrieval.pages.thumbnails import load_pictures
+from rn_jax.retrieval.scene_graphs.ground_truth_file import load_ground_truth
 from rn_jax.run_log import quiet_backends
 
 

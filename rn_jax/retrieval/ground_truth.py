@@ -19,23 +19,27 @@ import numpy as np
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from rn_jax.records import RecordError
-from rn_jax.retrieval.bipartite import MATCHES
-from rn_jax.retrieval.blocks import (
+from rn_jax.data.records import RecordError
+from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
+from rn_jax.retrieval.scene_graphs.blocks import (
   METHODS,
   Parts,
   compare,
   compare_blocks,
   distance_function,
 )
-from rn_jax.retrieval.ground_truth_file import (
+from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruth,
   GroundTruthError,
   describe,
   load_ground_truth,
   save_ground_truth,
 )
-from rn_jax.retrieval.scene_graph import SceneError, SceneGraphs, load_scenes
+from rn_jax.retrieval.scene_graphs.scene_graph import (
+  SceneError,
+  SceneGraphs,
+  load_scenes,
+)
 
 NUM_QUERIES = 501  # as published
 _BLOCK = 8  # queries

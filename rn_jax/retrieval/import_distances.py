@@ -17,14 +17,18 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from rn_jax.records import RecordError
-from rn_jax.retrieval.bipartite import MATCHES
-from rn_jax.retrieval.ground_truth_file import (
+from rn_jax.data.records import RecordError
+from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
+from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruth,
   GroundTruthError,
   save_ground_truth,
 )
-from rn_jax.retrieval.scene_graph import SceneError, SceneGraphs, load_scenes
+from rn_jax.retrieval.scene_graphs.scene_graph import (
+  SceneError,
+  SceneGraphs,
+  load_scenes,
+)
 
 _MATCH_OF = {"proportional": "soft", "atleastone": "hard"}
 

@@ -20,10 +20,14 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
+from rn_jax.interop.feature_pickle import read_feature_list
 from rn_jax.interop.tensor_pickle import TorchFileError
-from rn_jax.retrieval.feature_pickle import read_feature_list
-from rn_jax.retrieval.features import Features, FeaturesError, save_features
-from rn_jax.retrieval.search import METRICS
+from rn_jax.retrieval.describe.features import (
+  Features,
+  FeaturesError,
+  save_features,
+)
+from rn_jax.retrieval.nearest.search import METRICS
 
 _NUMBER = re.compile(r"(\d+)\.\w+")
 

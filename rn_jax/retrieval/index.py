@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags, logging
 
-from rn_jax.retrieval.features import Features, load_features
-from rn_jax.retrieval.graph import write_graph
-from rn_jax.retrieval.index_files import (
+from rn_jax.retrieval.describe.features import Features, load_features
+from rn_jax.retrieval.nearest.graph import write_graph
+from rn_jax.retrieval.nearest.index_files import (
   HEADER,
   ImageIndex,
   ImageIndexError,
@@ -29,7 +29,7 @@ from rn_jax.retrieval.index_files import (
   open_index,
   write_index,
 )
-from rn_jax.retrieval.search import METRICS, prepare
+from rn_jax.retrieval.nearest.search import METRICS, prepare
 
 BACKENDS = ("exact", "usearch")
 # Vectors copied at a time when an index changes.

@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import jax
 from absl import app, flags
 
-from rn_jax.atomic import replacing
 from rn_jax.checkpoint import CheckpointError
-from rn_jax.retrieval.loaded_index import Hit, LoadedIndex, load_index
+from rn_jax.host.atomic import replacing
+from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
 from rn_jax.run_log import quiet_backends
 
 __all__ = ["Hit", "LoadedIndex", "load_index", "to_csv", "to_json"]

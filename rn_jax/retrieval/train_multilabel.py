@@ -25,9 +25,9 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from rn_jax.checkpoint import Checkpointer, CheckpointError
-from rn_jax.dataset import load_dataset
+from rn_jax.data.dataset import load_dataset
 from rn_jax.optimizer import make_optimizer, make_schedule
-from rn_jax.retrieval.multilabel import (
+from rn_jax.retrieval.describe.multilabel import (
   VALUES,
   MultilabelNetwork,
   contained_values,
@@ -35,7 +35,7 @@ from rn_jax.retrieval.multilabel import (
   score,
   soft_margin_loss,
 )
-from rn_jax.retrieval.scene_graph import load_scenes
+from rn_jax.retrieval.scene_graphs.scene_graph import load_scenes
 from rn_jax.rng import stream
 from rn_jax.run_log import quiet_backends
 from rn_jax.train_state import TrainState

@@ -1,0 +1,233 @@
+"""Reads the scenes and questions of a split of a CLEVR folder.
+
+One pass over the JSON files keeps what the records need; images are opened
+later, by whichever process writes the record (scene_record.py).
+"""
+
+import hashlib
+import json
+import os
+from array import array
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.conversion.clevr_json import SourceError, read_elements
+from data_prep.conversion.growing_vocabulary import Vocabulary
+from rn_jax.clevr import (
+  ANSWER_FUNCTIONS,
+  QUESTION_TYPES,
+  answer_class,
+  question_type,
+)
+
+_FUNCTION_IDS = {name: i for i, name in enumerate(ANSWER_FUNCTIONS)}
+_TYPE_IDS = {name: i for i, name in enumerate(QUESTION_TYPES)}
+
+
+class Question(NamedTuple):
+  """One question in the terms of `rn_jax.data.records.decode_scene`."""
+
+  text: str
+  tokens: array
+  answer: int
+  question_index: int
+  family: str
+  function: int
+  question_type: int
+
+
+class Source(NamedTuple):
+  """One scene to convert."""
+
+  image_filename: str
+  image_index: int
+  image_path: str | None
+  scene: str | None  # its JSON; None where scenes are not published
+  questions: list[Question]
+
+
+class Split(NamedTuple):
+  """One split to convert."""
+
+  sources: list[Source]
+  has_images: bool
+  fingerprints: dict[str, str]  # of the files that the sources came from
+
+
+def load_split(
+  clevr_dir: str | os.PathLike,
+  split: str,
+  vocabulary: Vocabulary,
+  images: str = "auto",
+) -> Split:
+  """Reads the scenes and questions of a split.
+
+  Args:
+    clevr_dir: Folder with `scenes/`, `questions/` and maybe `images/`.
+    split: Name of the split as in the file names.
+    vocabulary: Gives the indices of words and answers; may grow.
+    images: "yes", "no", "auto": yes where there is an images folder; or
+      "drawn": yes, but not from files.
+
+  Raises:
+    SourceError: Files are missing, broken, or contradict each other; or the
+      vocabulary is frozen and a word or an answer is not in it.
+  """
+  clevr_dir = Path(clevr_dir)
+  scenes_path = clevr_dir / "scenes" / f"CLEVR_{split}_scenes.json"
+  questions_path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
+  image_dir = clevr_dir / "images" / split
+  has_images = images in ("yes", "drawn") or (
+    images == "auto" and image_dir.parent.is_dir()
+  )
+  digests = {"questions": hashlib.sha256()}
+  sources = {}
+  has_scenes = scenes_path.exists()
+  if has_scenes:
+    digests["scenes"] = hashlib.sha256()
+    sources = _read_scenes(scenes_path, digests["scenes"])
+  elif not has_images:
+    raise SourceError(
+      f"{scenes_path}: no such file, and no images are converted either, so"
+      " nothing would describe the scenes"
+    )
+
+  questions = read_elements(questions_path, "questions", digests["questions"])
+  for number, element in enumerate(questions):
+    where = f"{questions_path}: question {number}"
+    index, filename = _identity(element, where)
+    question = read_question(element, number, vocabulary, where)
+    if index not in sources:
+      if has_scenes:
+        raise SourceError(
+          f"{where} is about image_index {index}, which {scenes_path} does not"
+          " have; scenes and questions belong to different data sets"
+        )
+      if question.answer >= 0:
+        raise SourceError(
+          f"{scenes_path}: no such file, but {where} has an answer, so this is"
+          " no test split; add the scenes file"
+        )
+      sources[index] = Source(filename, index, None, None, [])
+    if sources[index].image_filename != filename:
+      raise SourceError(
+        f"{where} is about image_index {index} with file {filename}, but that"
+        f" scene's file is {sources[index].image_filename}; scenes and"
+        " questions belong to different data sets"
+      )
+    sources[index].questions.append(question)
+
+  fingerprints = {name: d.hexdigest() for name, d in digests.items()}
+  result = list(sources.values())
+  if has_images and images != "drawn":
+    result, fingerprints["images"] = _find_images(result, image_dir)
+  return Split(result, has_images, fingerprints)
+
+
+def _identity(element: dict, where: str) -> tuple[int, str]:
+  index, filename = element.get("image_index"), element.get("image_filename")
+  if type(index) is not int or not isinstance(filename, str):
+    raise SourceError(f"{where} has no image_index and image_filename")
+  return index, filename
+
+
+def _read_scenes(path: Path, digest) -> dict[int, Source]:
+  sources, numbers = {}, {}
+  for number, element in enumerate(read_elements(path, "scenes", digest)):
+    where = f"{path}: scene {number}"
+    index, filename = _identity(element, where)
+    for key in (index, filename):
+      if key in numbers:
+        raise SourceError(
+          f"{where} repeats {key!r} of scene {numbers[key]}; image_index and"
+          " image_filename must be unique"
+        )
+      numbers[key] = number
+    scene = {name: element.get(name) for name in ("objects", "relationships")}
+    for name in ("camera", "lamps"):  # for drawing; CLEVR does not have them
+      if name in element:
+        scene[name] = element[name]
+    sources[index] = Source(filename, index, None, json.dumps(scene), [])
+  return sources
+
+
+def _answer_text(answer) -> str:
+  # The released files hold strings; the public generator leaves booleans and
+  # numbers.
+  if isinstance(answer, bool):
+    return "yes" if answer else "no"
+  return str(answer)
+
+
+def read_question(
+  element: dict, number: int, vocabulary: Vocabulary, where: str
+) -> Question:
+  """Returns a question of CLEVR's JSON in the terms of the records.
+
+  Args:
+    element: The question as in the JSON.
+    number: Its position there.
+    vocabulary: Gives the indices of words and answers; may grow.
+    where: Names the question in errors.
+
+  Raises:
+    SourceError: Something in it is unusable or not in a frozen vocabulary.
+  """
+  text = element.get("question")
+  if not isinstance(text, str) or not text.strip():
+    raise SourceError(f"{where} has no text")
+  answer = element.get("answer")
+  function = kind = -1
+  try:
+    tokens = array("H", vocabulary.question(text))
+    if answer is None:
+      answer_id = -1
+    else:
+      answer_class(_answer_text(answer))
+      answer_id = vocabulary.answer(_answer_text(answer)) - 1
+    if element.get("program"):
+      last = element["program"][-1]
+      name = last.get("function") or last.get("type")
+      kind = _TYPE_IDS[question_type(name)]
+      function = _FUNCTION_IDS[name]
+  except KeyError as error:
+    raise SourceError(
+      f"{where}: {error} is not in the vocabulary ({text!r}, answer"
+      f" {answer!r}); convert with the vocabulary of the train split that the"
+      " network learns from, or convert that train split in the same command"
+    ) from None
+  except ValueError as error:
+    raise SourceError(f"{where}: {error}") from None
+  family = element.get("question_family_index")
+  family = "" if family is None else str(family)
+  template = element.get("template_filename")
+  if family and template:  # then the index counts within the template file
+    family = f"{Path(template).stem}/{family}"
+  return Question(text, tokens, answer_id, number, family, function, kind)
+
+
+def _find_images(
+  sources: list[Source], image_dir: Path
+) -> tuple[list[Source], str]:
+  """Adds the paths of the images; hashes names, sizes and times of change."""
+  if not image_dir.is_dir():
+    raise SourceError(
+      f"{image_dir}: no such folder; add the images, or convert without"
+      " (--images=no)"
+    )
+  with os.scandir(image_dir) as entries:
+    present = {entry.name: entry for entry in entries}
+  missing = [s for s in sources if s.image_filename not in present]
+  if missing:
+    raise SourceError(
+      f"{image_dir / missing[0].image_filename}: no such image;"
+      f" {len(missing)} of {len(sources)} are missing: add them, or convert"
+      " without images (--images=no)"
+    )
+  digest, found = hashlib.sha256(), []
+  for source in sources:
+    entry = present[source.image_filename]
+    stat = entry.stat()
+    digest.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    found.append(source._replace(image_path=entry.path))
+  return found, digest.hexdigest()

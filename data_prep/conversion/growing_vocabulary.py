@@ -1,0 +1,65 @@
+"""Word and answer indices, by first appearance in the train questions."""
+
+import hashlib
+import json
+import os
+
+from rn_jax.clevr import tokenize
+from rn_jax.data.vocabulary import read_vocabulary
+
+
+class Vocabulary:
+  """Indices of question words and of answers.
+
+  A growing vocabulary gives every new word the next index; a frozen one
+  refuses words it does not know.
+  """
+
+  def __init__(
+    self,
+    questions: dict[str, int] | None = None,
+    answers: dict[str, int] | None = None,
+    frozen: bool = False,
+  ):
+    self.questions = dict(questions or {})
+    self.answers = dict(answers or {})
+    self.frozen = frozen
+
+  def question(self, text: str) -> list[int]:
+    """Returns the indices of a question's words, in reading order.
+
+    Raises:
+      KeyError: A word is unknown to a frozen vocabulary.
+    """
+    return [self._index(self.questions, word) for word in tokenize(text)]
+
+  def answer(self, answer: str) -> int:
+    """Returns the index of an answer.
+
+    Raises:
+      KeyError: The answer is unknown to a frozen vocabulary.
+    """
+    return self._index(self.answers, answer)
+
+  def _index(self, indices: dict[str, int], word: str) -> int:
+    if word not in indices and not self.frozen:
+      indices[word] = len(indices) + 1
+    return indices[word]
+
+  def to_json(self) -> str:
+    """Returns the file content; the same vocabulary gives the same text."""
+    content = {"questions": self.questions, "answers": self.answers}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+  def sha256(self) -> str:
+    """Returns a hash of the indices, whatever the layout of their file."""
+    return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "Vocabulary":
+    """Reads a frozen vocabulary.
+
+    Raises:
+      VocabularyError: The file is missing or no vocabulary.
+    """
+    return cls(**read_vocabulary(path), frozen=True)

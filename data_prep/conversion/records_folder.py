@@ -1,0 +1,156 @@
+"""A records folder as a whole: what may go in, and how it is finished.
+
+The manifest is written last. A folder without one is unfinished, whatever
+else is in it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.conversion.clevr_json import SourceError
+from data_prep.conversion.growing_vocabulary import Vocabulary
+from data_prep.conversion.tfds_metadata import write_tfds_metadata
+from rn_jax.data import records
+from rn_jax.data.records import FORMAT_VERSION, RecordError
+from rn_jax.host import atomic
+
+
+def write_text(path: Path, text: str) -> None:
+  """Writes a small file that is either the old or the new one, never half."""
+  with atomic.replacing(path) as temporary:
+    temporary.write_text(text, encoding="utf-8")
+
+
+def state_file(records_dir: Path, split: str) -> Path:
+  """Returns where an unfinished conversion notes the shards it has."""
+  return records_dir / f".convert-{split}.json"
+
+
+def open_folder(output_dir: Path) -> dict:
+  """Returns the manifest of a finished folder, or the start of a new one."""
+  if (output_dir / records.MANIFEST).exists():
+    return records.read_manifest(output_dir)
+  return {"format_version": FORMAT_VERSION, "splits": {}}
+
+
+def open_vocabulary(
+  given: str | os.PathLike | None,
+  output_dir: Path,
+  manifest: dict,
+  splits: Sequence[str],
+) -> Vocabulary:
+  """Returns the vocabulary to convert with: given, the folder's, or empty."""
+  own = output_dir / records.VOCABULARY
+  has_train = splits[0].startswith("train")
+  if manifest["splits"] or (not given and not has_train and own.exists()):
+    vocabulary = Vocabulary.load(own)
+    if given and Vocabulary.load(given).sha256() != vocabulary.sha256():
+      raise RecordError(
+        f"{given} is not the vocabulary of the records in {output_dir}; leave"
+        " --vocabulary out to use that one, or convert into a new folder"
+      )
+    return vocabulary
+  if given:
+    return Vocabulary.load(given)
+  if not has_train:
+    raise SourceError(
+      f"no vocabulary for split {splits[0]!r}: it comes from a train split."
+      " Convert one in the same command (--splits=train,val), extend a folder"
+      " that has one, or name a vocabulary file with --vocabulary"
+    )
+  return Vocabulary()
+
+
+def check_fits(
+  output_dir: Path, manifest: dict, split: str, description: dict, images: bool
+) -> list[dict]:
+  """Checks that a split can go into a folder beside those it has.
+
+  Args:
+    output_dir: Records folder.
+    manifest: Its manifest.
+    split: Split to add.
+    description: What it is made from; see `describe`.
+    images: Whether it has images.
+
+  Returns:
+    The shards that the folder has of this split already.
+  """
+  for name, other in manifest["splits"].items():
+    if (other["image"] is not None) != images:
+      reason = f"with{'' if images else 'out'} images"
+    elif other["source"]["arguments"] != {
+      **description["arguments"],
+      "num_shards": other["source"]["arguments"]["num_shards"],
+    }:
+      reason = f"with other arguments ({description['arguments']})"
+    elif name == split and key_of(other["source"]) != key_of(description):
+      reason = "from other files or with another number of shards"
+    else:
+      continue
+    raise RecordError(
+      f"{output_dir}: cannot add split {split!r} {reason}: the folder holds"
+      f" {name!r}, converted with {other['source']['arguments']}. Convert into"
+      " a new folder, or delete this one first"
+    )
+  return manifest["splits"].get(split, {}).get("shards", [])
+
+
+def describe(
+  folder: str,
+  fingerprints: dict[str, str],
+  vocabulary: Vocabulary,
+  **arguments: int,
+) -> dict:
+  """Returns what the shards of a split are made from, for the manifest.
+
+  Args:
+    folder: Name of the source.
+    fingerprints: Hashes of its files.
+    vocabulary: Gave the indices of words and answers.
+    **arguments: Arguments that the content of the shards depends on.
+  """
+  return {
+    "folder": folder,
+    "fingerprints": fingerprints,
+    "arguments": arguments,
+    "vocabulary": vocabulary.sha256(),
+  }
+
+
+def key_of(description: dict) -> str:
+  """Returns a hash of a description; the same key means the same shards."""
+  content = {k: v for k, v in description.items() if k != "folder"}
+  text = json.dumps(content, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def leftovers(records_dir: Path, manifest: dict) -> list[Path]:
+  """Returns shards and notes of other conversions that were never finished."""
+  listed = {
+    shard["filename"]
+    for split in manifest["splits"].values()
+    for shard in split["shards"]
+  }
+  shards = records_dir.glob(f"{records.DATASET_NAME}-*.tfrecord-*-of-*")
+  return [
+    *(path for path in shards if path.name not in listed),
+    *records_dir.glob(".convert-*.json"),
+    *atomic.leftovers(records_dir),
+  ]
+
+
+def finish_folder(
+  records_dir: Path, manifest: dict, vocabulary: Vocabulary
+) -> None:
+  """Makes a folder whose shards are all written a finished records folder."""
+  stale = leftovers(records_dir, manifest)
+  for path in stale:
+    path.unlink()
+  write_text(records_dir / records.VOCABULARY, vocabulary.to_json())
+  write_tfds_metadata(records_dir, manifest["splits"], vocabulary.answers)
+  text = json.dumps(manifest, indent=1) + "\n"
+  write_text(records_dir / records.MANIFEST, text)

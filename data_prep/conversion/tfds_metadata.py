@@ -1,0 +1,98 @@
+"""Describes a records folder to tensorflow_datasets.
+
+With these files `tfds.builder_from_directory(folder)` reads the records where
+TensorFlow is installed. Writing them does not need TensorFlow.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from rn_jax.clevr import (
+  ANSWER_FUNCTIONS,
+  ATTRIBUTES,
+  QUESTION_TYPES,
+  RELATIONS,
+)
+from rn_jax.data.records import DATASET_NAME
+from rn_jax.data.vocabulary import answers_by_id
+
+
+def write_tfds_metadata(
+  records_dir: Path, splits: dict[str, dict], answers: dict[str, int]
+) -> None:
+  """Writes `dataset_info.json`, `features.json` and the class names.
+
+  Args:
+    records_dir: Folder that holds the shards of exactly these splits.
+    splits: The splits' entries of the manifest.
+    answers: Answer -> index from 1.
+  """
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # the library's own, about its imports
+    import tensorflow_datasets as tfds
+
+    template = tfds.core.ShardedFileTemplate(
+      data_dir=records_dir,
+      dataset_name=DATASET_NAME,
+      filetype_suffix="tfrecord",
+    )
+    split_infos = [
+      tfds.core.SplitInfo(
+        name=name,
+        shard_lengths=[shard["num_records"] for shard in split["shards"]],
+        num_bytes=sum(shard["num_bytes"] for shard in split["shards"]),
+        filename_template=template.replace(split=name),
+      )
+      for name, split in splits.items()
+    ]
+    tfds.folder_dataset.write_metadata(
+      data_dir=records_dir,
+      features=_features(tfds.features, splits, answers),
+      split_infos=split_infos,
+      description="CLEVR: one scene per example, with all its questions.",
+      check_data=False,
+    )
+
+
+def _features(features, splits: dict[str, dict], answers: dict[str, int]):
+  integer = features.Scalar(np.int64)
+  shapes = {
+    (image["height"], image["width"], 3)
+    for split in splits.values()
+    if (image := split["image"])
+  }
+  fields = {
+    "image_filename": features.Text(),
+    "image_index": integer,
+    "objects": features.Sequence(
+      {
+        "3d_coords": features.Tensor(shape=(3,), dtype=np.float32),
+        "pixel_coords": features.Tensor(shape=(3,), dtype=np.float32),
+        "rotation": features.Scalar(np.float32),
+        **{
+          name: features.ClassLabel(names=list(values))
+          for name, values in ATTRIBUTES.items()
+        },
+      }
+    ),
+    "relationships": {
+      name: features.Sequence(features.Sequence(integer)) for name in RELATIONS
+    },
+    "questions": features.Sequence(
+      {
+        "text": features.Text(),
+        "family": features.Text(),
+        "tokens": features.Sequence(integer),
+        "question_index": integer,
+        "answer": features.ClassLabel(names=answers_by_id(answers)),
+        "function": features.ClassLabel(names=list(ANSWER_FUNCTIONS)),
+        "question_type": features.ClassLabel(names=list(QUESTION_TYPES)),
+      }
+    ),
+  }
+  if shapes:
+    shape = shapes.pop() if len(shapes) == 1 else (None, None, 3)
+    fields["image"] = features.Image(shape=shape, encoding_format="png")
+  return features.FeaturesDict(fields)

@@ -1,0 +1,70 @@
+"""The built-in data of the quickstart: generated, converted, cached."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from data_prep.convert_clevr import convert
+from data_prep.generate import generate
+from data_prep.generation.job import VERSION
+from data_prep.language.templates import load_language
+from rn_jax.data import records
+from rn_jax.host.user_cache import user_cache_dir
+
+
+def prepare(
+  *,
+  num_train_scenes: int,
+  num_val_scenes: int,
+  seed: int,
+  templates: Sequence[str],
+  min_objects: int,
+  max_objects: int,
+  min_visible_pixels: int = 0,
+) -> Path:
+  """Generates a train and a val split and converts them to records.
+
+  Args:
+    num_train_scenes: Scenes of the train split.
+    num_val_scenes: Scenes of the val split.
+    seed: Seed of both.
+    templates: Template files to use; empty: all.
+    min_objects: Fewest objects of a scene.
+    max_objects: Most objects of a scene.
+    min_visible_pixels: Fewest pixels that each object shows; 0, as states are
+      seen whatever stands before them, does not look.
+
+  Returns:
+    The records folder, which is reused when it has been made before.
+  """
+  # All that decides what the data are; a new release makes new data.
+  arguments = dict(
+    locals(),
+    generator=VERSION,
+    language=load_language(names=templates or None).fingerprint,
+    records=records.FORMAT_VERSION,
+  )
+  key = json.dumps(arguments, sort_keys=True).encode()
+  root = user_cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
+  records_dir = root / "records"
+  if (records_dir / records.MANIFEST).exists():
+    logging.info("Using the data in %s", root)
+    return records_dir
+  logging.info("Making data in %s", root)
+  sizes = {"train": num_train_scenes, "val": num_val_scenes}
+  for split, num_scenes in sizes.items():
+    generate(
+      root,
+      split,
+      num_scenes,
+      seed,
+      templates=templates,
+      min_objects=min_objects,
+      max_objects=max_objects,
+      min_visible_pixels=min_visible_pixels,
+    )
+  convert(root, records_dir, splits=tuple(sizes))
+  return records_dir

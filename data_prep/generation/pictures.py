@@ -1,0 +1,183 @@
+"""Draws the pictures of generated scenes: as PNG files, or for records."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data_prep.conversion.clevr_source import Source
+from data_prep.conversion.scene_record import Drawing, encode_image
+from data_prep.convert_clevr import convert
+from data_prep.generation.job import VERSION, Job, make_scene
+from data_prep.generation.split_files import read_scenes
+from data_prep.render import render
+from rn_jax.host.atomic import replacing
+
+_BATCH = 64  # pictures; progress is shown after each batch
+_MARK = ".made_from.json"
+
+Result = TypeVar("Result")
+
+
+def write_files(
+  job: Job, output_dir: Path, size: tuple[int, int], overwrite: bool = False
+) -> None:
+  """Draws the scenes of a split to PNG files; those that are there are kept.
+
+  Args:
+    job: What the split was made from.
+    output_dir: Folder with the split, in CLEVR's layout.
+    size: Width and height in pixels.
+    overwrite: Replace pictures that were made from other arguments.
+
+  Raises:
+    FileExistsError: There are pictures made from other arguments.
+  """
+  folder = output_dir / "images" / job.split
+  folder.mkdir(parents=True, exist_ok=True)
+  present = _open_folder(folder, describe(job, size), overwrite)
+
+  def write(scene: dict, pixels: np.ndarray) -> None:
+    with replacing(folder / scene["image_filename"]) as temporary:
+      temporary.write_bytes(encode_image(Image.fromarray(pixels), 0))
+
+  with tqdm(
+    total=job.num_scenes, unit=" images", desc=f"{job.split} images"
+  ) as progress:
+
+    def missing():
+      for scene in read_scenes(job, output_dir):
+        if scene["image_filename"] in present:
+          progress.initial += 1  # is no work of this run, nor its rate
+          progress.update()
+        else:
+          yield scene
+
+    for _ in _draw(missing(), size, write):
+      progress.update()
+
+
+def write_records(
+  job: Job,
+  output_dir: Path,
+  records_dir: str | os.PathLike,
+  size: tuple[int, int],
+  image_size: int,
+  vocabulary: str | os.PathLike | None = None,
+) -> None:
+  """Converts a split to records, drawing its images on the way.
+
+  Args:
+    job: What the split was made from.
+    output_dir: Folder with the split, in CLEVR's layout.
+    records_dir: Records folder to make or to extend.
+    size: Width and height of the images as they are drawn, in pixels.
+    image_size: Width and height in the records.
+    vocabulary: Vocabulary file to use.
+
+  Raises:
+    RecordError: The records folder cannot take the split.
+  """
+  draw = functools.partial(
+    draw_for_records, job=job, size=size, image_size=image_size
+  )
+  convert(
+    output_dir,
+    records_dir,
+    [job.split],
+    image_size=image_size,
+    vocabulary=vocabulary,
+    drawing=Drawing(describe(job, size), draw),
+  )
+
+
+def draw_for_records(
+  sources: Iterable[Source],
+  *,
+  job: Job,
+  size: tuple[int, int],
+  image_size: int,
+) -> Iterator[bytes]:
+  """Yields the images that records hold: contents of PNG files.
+
+  They are the same as if they had been written to files and converted.
+  """
+  scenes = (
+    json.loads(s.scene) if s.scene else make_scene(job, s.image_index)
+    for s in sources
+  )
+  yield from _draw(
+    scenes, size, lambda _, p: encode_image(Image.fromarray(p), image_size)
+  )
+
+
+def describe(job: Job, size: tuple[int, int]) -> dict:
+  """What pictures depend on."""
+  return {
+    "version": VERSION,
+    "split": job.split,
+    "seed": job.seed,
+    "min_objects": job.min_objects,
+    "max_objects": job.max_objects,
+    "min_visible_pixels": job.min_visible_pixels,
+    "width": size[0],
+    "height": size[1],
+  }
+
+
+def _open_folder(folder: Path, made_from: dict, overwrite: bool) -> set[str]:
+  """Returns the names of the pictures that a folder has, and marks it."""
+  mark = folder / _MARK
+  present = {path.name for path in folder.glob("*.png")}
+  if present and not (
+    mark.exists() and json.loads(mark.read_text()) == made_from
+  ):
+    if not overwrite:
+      raise FileExistsError(
+        f"{folder} has pictures that were made from other arguments; choose "
+        "another output_dir, or pass overwrite"
+      )
+    for name in present:
+      (folder / name).unlink()
+    present = set()
+  with replacing(mark) as temporary:
+    temporary.write_text(json.dumps(made_from))
+  return present
+
+
+def _draw(
+  scenes: Iterable[dict],
+  size: tuple[int, int],
+  use: Callable[[dict, np.ndarray], Result],
+) -> Iterator[Result]:
+  """Draws scenes and yields what `use` makes of scene and pixels.
+
+  One batch is used by threads while the next is drawn.
+  """
+  with ThreadPoolExecutor() as pool:
+    waiting = []
+    for batch in _batches(scenes):
+      pixels = render(batch, *size)
+      yield from (used.result() for used in waiting)
+      waiting = [
+        pool.submit(use, *pair) for pair in zip(batch, pixels, strict=True)
+      ]
+    yield from (used.result() for used in waiting)
+
+
+def _batches(scenes: Iterable[dict]) -> Iterator[Sequence[dict]]:
+  batch = []
+  for scene in scenes:
+    batch.append(scene)
+    if len(batch) == _BATCH:
+      yield batch
+      batch = []
+  if batch:
+    yield batch

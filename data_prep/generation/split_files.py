@@ -1,0 +1,128 @@
+"""The scenes file and the questions file of a generated split."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from absl import logging
+from tqdm import tqdm
+
+from data_prep.generation.job import Job, make_scene
+from data_prep.generation.parts import make_parts, read_part
+from rn_jax.host.atomic import replacing
+
+
+def make(
+  job: Job, output_dir: Path, workers: int, overwrite: bool = False
+) -> None:
+  """Makes the files, unless they are there from the same arguments.
+
+  Until they are finished, parts of them lie in a hidden folder beside them.
+
+  Args:
+    job: What to make.
+    output_dir: Folder in CLEVR's layout.
+    workers: Number of processes.
+    overwrite: Replace files that were made from other arguments.
+
+  Raises:
+    FileExistsError: One of the files was made from other arguments.
+  """
+  paths = paths_of(job, output_dir)
+  if not overwrite and _is_made(paths.values(), job):
+    logging.info("Reusing %s", paths["questions"])
+    return
+  folder = output_dir / f".generate-{job.split}"
+  folder.mkdir(parents=True, exist_ok=True)
+  num_questions = _join(job, make_parts(job, folder, workers), paths)
+  shutil.rmtree(folder)
+  logging.info(
+    "Made %d scenes with %d questions in %s",
+    job.num_scenes,
+    num_questions,
+    output_dir,
+  )
+
+
+def paths_of(job: Job, output_dir: Path) -> dict[str, Path]:
+  """The paths of the files by what they hold; test splits have no scenes."""
+  keys = (
+    ["questions"] if job.split.startswith("test") else ["scenes", "questions"]
+  )
+  return {
+    key: output_dir / key / f"CLEVR_{job.split}_{key}.json" for key in keys
+  }
+
+
+def read_scenes(job: Job, output_dir: Path) -> Iterator[dict]:
+  """Yields the scenes of a split that was made, of a test split as well."""
+  path = paths_of(job, output_dir).get("scenes")
+  if path is None:
+    for index in range(job.num_scenes):
+      yield make_scene(job, index)
+    return
+  with open(path, encoding="utf-8") as file:
+    for line in file:
+      if line.startswith('{"split"'):  # all but the first and the last line
+        yield json.loads(line.rstrip(",\n"))
+
+
+def _is_made(paths: Iterable[Path], job: Job) -> bool:
+  """Whether the files are there.
+
+  Raises:
+    FileExistsError: One of them was made from other arguments.
+  """
+  for path in paths:
+    if not path.exists():
+      continue
+    with open(path, encoding="utf-8") as file:
+      first_line = file.readline(1 << 16)
+    if first_line != _head(job):
+      raise FileExistsError(
+        f"{path} was made with other arguments (see its first line); choose "
+        "another output_dir, or pass overwrite"
+      )
+  return all(path.exists() for path in paths)
+
+
+def _head(job: Job) -> str:
+  return f'{{"info": {json.dumps(job.info())},\n'
+
+
+def _join(job: Job, parts: Iterable[Path], paths: dict[str, Path]) -> int:
+  """Writes the files from their parts; returns the number of questions."""
+  num_questions = 0
+  with contextlib.ExitStack() as stack:
+    files = {}
+    for key, path in paths.items():
+      path.parent.mkdir(parents=True, exist_ok=True)
+      temporary = stack.enter_context(replacing(path))
+      files[key] = stack.enter_context(open(temporary, "w", encoding="utf-8"))
+      files[key].write(f'{_head(job)}"{key}": [')
+    progress = stack.enter_context(
+      tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
+    )
+    for part in parts:
+      scenes, questions = read_part(part)
+      numbered = [
+        f'{text[:-1]}, "question_index": {number}}}'
+        for number, text in enumerate(questions, num_questions)
+      ]
+      if "scenes" in files:
+        _append(files["scenes"], scenes, first=progress.n == 0)
+      _append(files["questions"], numbered, first=num_questions == 0)
+      num_questions += len(questions)
+      progress.update(len(scenes))
+    for file in files.values():
+      file.write("\n]}\n")
+  return num_questions
+
+
+def _append(file: TextIO, texts: list[str], first: bool) -> None:
+  """Appends elements to a JSON list, a line each."""
+  if texts:
+    file.write(("\n" if first else ",\n") + ",\n".join(texts))

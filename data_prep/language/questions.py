@@ -1,0 +1,160 @@
+"""Asks questions about scenes, by CLEVR's rules of balance.
+
+Families are asked in the order of how seldom they were asked before, one
+question of each to a scene, and within a family no answer may run far ahead of
+the others.
+"""
+
+import functools
+import random
+import re
+from collections.abc import Iterator
+
+from data_prep.generation.scenes import pick
+from data_prep.language.options import DESCRIPTIONS, Filling, OptionSpace
+from data_prep.language.programs import Value, answer_text, scene_table
+from data_prep.language.search import build_program, find_instance
+from data_prep.language.templates import SHORT_FORMS, SLOT, Language, Template
+
+# What each description puts into its four slots.
+_WORDS = tuple(
+  (size or "", color or "", material or "", shape or "thing")
+  for size, color, material, shape in DESCRIPTIONS
+)
+
+
+def allowed_answers(counts: dict[Value, int]) -> set[Value]:
+  """Answers that a family may still give: none may run ahead of the others.
+
+  Args:
+    counts: How often each possible answer was given.
+  """
+  ordered = sorted(counts.values())
+  median = ordered[len(ordered) // 2]
+  most = min(1.1 * ordered[-2], 5 * max(median, 5))
+  return {answer for answer, count in counts.items() if count <= most}
+
+
+def ask(
+  scenes: list[dict],
+  language: Language,
+  rng: random.Random,
+  per_scene: int = 10,
+) -> Iterator[list[dict]]:
+  """Asks about scenes in turn, keeping families and answers balanced.
+
+  Args:
+    scenes: Scenes in CLEVR's layout; the balance is kept over all of them.
+    language: Templates and synonyms.
+    rng: The source of choices.
+    per_scene: Most questions about a scene, each from another template.
+
+  Yields:
+    For each scene its questions in CLEVR's layout, without `question_index`.
+  """
+  templates = language.templates
+  used = [0] * len(templates)
+  given = [dict.fromkeys(t.answers, 0) for t in templates]
+  for scene in scenes:
+    space = OptionSpace(scene_table(scene), rng)
+    order = sorted(range(len(templates)), key=lambda t: (used[t], rng.random()))
+    questions = []
+    for t in order:
+      if len(questions) == per_scene:
+        break
+      allowed = allowed_answers(given[t])
+      instance = find_instance(space, templates[t], allowed, rng)
+      if instance is None:
+        continue
+      answer, filled = instance
+      used[t] += 1
+      given[t][answer] += 1
+      text = describe(
+        templates[t], _slot_words(templates[t], filled), language.synonyms, rng
+      )
+      questions.append(
+        {
+          "image_index": scene["image_index"],
+          "image_filename": scene["image_filename"],
+          "split": scene["split"],
+          "question": text,
+          "answer": answer_text(answer),
+          "program": build_program(templates[t], filled),
+          "question_family_index": templates[t].family,
+          "template_filename": templates[t].filename,
+        }
+      )
+    yield questions
+
+
+def describe(
+  template: Template,
+  filled: dict[str, str],
+  synonyms: dict[str, list[str]],
+  rng: random.Random,
+) -> str:
+  """Writes a question in English.
+
+  Args:
+    template: Gives the phrasings, one of which is drawn.
+    filled: Slot → value; an attribute that is not named is "", or "thing".
+    synonyms: Value → the words for it, one of which is drawn.
+    rng: The source of choices.
+  """
+  text = pick(rng, template.texts)
+  kept = tuple([rng.random() < 0.5 for _ in range(text.count("["))])
+  wording = _wording(
+    text, kept, "other" in text and _exclude_each_other(filled)
+  )
+  words = {
+    slot: pick(rng, synonyms[value]) if value in synonyms else value
+    for slot, value in filled.items()
+  }
+  text = " ".join((wording % words).split())
+  if "a object" in text or "A object" in text:
+    text = re.sub(r"\b([Aa]) (?=object\b)", r"\1n ", text)
+  return text
+
+
+@functools.cache
+def _wording(text: str, kept: tuple[bool, ...], exclusive: bool) -> str:
+  """Returns a phrasing with its slots as fields for the % operator.
+
+  Args:
+    text: Phrasing of a template.
+    kept: Whether to keep each of its parts in brackets.
+    exclusive: Whether what is asked for is another thing in any case.
+  """
+  choices = iter(kept)
+  text = re.sub(
+    r"\[(.*?)\]", lambda part: part[1] if next(choices) else "", text
+  )
+  if exclusive:
+    text = text.replace(" another ", " a ").replace(" other ", " ")
+  return SLOT.sub(r"%(\g<0>)s", text.replace("%", "%%"))
+
+
+def _slot_words(
+  template: Template, filled: list[Filling | None]
+) -> dict[str, str]:
+  words = {}
+  for node, filling in zip(template.nodes, filled, strict=True):
+    if filling is not None:
+      word, description = filling
+      fillings = () if word is None else (word,)
+      if node.function in SHORT_FORMS:
+        fillings += _WORDS[description]
+      words.update(zip(node.slots, fillings, strict=True))
+  return words
+
+
+def _exclude_each_other(filled: dict[str, str]) -> bool:
+  """Whether no object fits both the first and the second description.
+
+  Then "another" would be wrong: "another red cube" than a blue one.
+  """
+  pairs = [(filled.get(f"<{a}>"), filled.get(f"<{a}2>")) for a in "ZCMS"]
+  return any(
+    a != b and a not in ("", "thing", None) and b not in ("", "thing", None)
+    for a, b in pairs
+  )

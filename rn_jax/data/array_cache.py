@@ -1,0 +1,125 @@
+"""Decoded arrays kept on disk, so that they are decoded once.
+
+A cache stands beside the records (`cache/`) or, where that folder cannot be
+written, in the user's cache folder. It is only ever a copy: a file that is
+damaged or was made from other records is made anew, and where none can be
+written the arrays are kept in memory.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from rn_jax.data.array_file import (
+  ArrayFileError,
+  ArrayStream,
+  join,
+  read_array_file,
+  write_array_file,
+)
+from rn_jax.host.atomic import leftovers, replacing
+from rn_jax.host.user_cache import user_cache_dir
+
+
+def load_arrays(
+  records_dir: str | os.PathLike,
+  name: str,
+  key: str,
+  make: Callable[[], Iterable[ArrayStream]],
+  num_bytes: int,
+) -> dict[str, np.ndarray]:
+  """Returns arrays from the cache, and puts them there first if need be.
+
+  Several processes may call this at once: one of them makes the file, the
+  others on the same machine (and on others, where the file system has locks)
+  wait for it.
+
+  Args:
+    records_dir: Folder of the records.
+    name: File name for arrays made in this way from this folder.
+    key: Differs whenever the arrays would.
+    make: Makes the arrays; called again where writing fails.
+    num_bytes: About their size.
+
+  Returns:
+    The arrays by name, memory-mapped and read-only; or in memory.
+  """
+  records_dir = Path(records_dir)
+  place = hashlib.sha256(str(records_dir.resolve()).encode()).hexdigest()[:12]
+  folders = [records_dir / "cache", user_cache_dir() / "arrays" / place]
+  for folder in folders:
+    arrays = _read(folder / name, key)
+    if arrays is not None:
+      return arrays
+  for folder in folders:
+    path = folder / name
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      with _lock(folder / f"{name}.lock"):
+        arrays = _read(path, key)  # another process may have made it
+        if arrays is None:
+          _write(path, key, make, num_bytes)
+          arrays = read_array_file(path, key)
+      return arrays
+    except (OSError, ArrayFileError) as error:
+      # Where the records cannot be read, they raise again below.
+      logging.warning("Cannot keep decoded arrays in %s: %s", folder, error)
+  logging.warning("Decoded arrays stay in memory; the next start decodes again")
+  return join(make())
+
+
+def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
+  started = time.monotonic()
+  try:
+    arrays = read_array_file(path, key)
+  except (FileNotFoundError, NotADirectoryError):
+    return None
+  except (OSError, ArrayFileError) as error:
+    logging.warning("Decoding again: %s", error)
+    return None
+  if arrays is None:
+    logging.info("%s is of other records or settings; decoding anew", path)
+    return None
+  size, seconds = os.path.getsize(path), time.monotonic() - started
+  logging.info("%s: %.3f GB checked in %.2f s", path, size / 1e9, seconds)
+  return arrays
+
+
+def _write(
+  path: Path,
+  key: str,
+  make: Callable[[], Iterable[ArrayStream]],
+  num_bytes: int,
+) -> None:
+  for leftover in leftovers(path.parent):
+    # Of a process that was killed; one at work has just written.
+    if time.time() - leftover.stat().st_mtime > 3600:
+      leftover.unlink(missing_ok=True)
+  free = shutil.disk_usage(path.parent).free
+  if free < 1.05 * num_bytes:
+    raise OSError(f"{num_bytes / 1e9:.2f} GB wanted, {free / 1e9:.2f} GB free")
+  with replacing(path) as temporary:
+    write_array_file(temporary, key, make())
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+  """Lets one process in at a time, on file systems that have locks."""
+  with open(path, "w") as file:
+    # Without locks each process makes the file for itself; the last one stays.
+    with contextlib.suppress(ImportError, OSError):
+      import fcntl
+
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        logging.info("Waiting for the process that decodes (%s)", path)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    yield  # closing the file lets go

@@ -1,0 +1,120 @@
+"""A split as arrays: in memory, or mapped into it from a cache on disk."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+
+import ml_collections
+import numpy as np
+
+from rn_jax.clevr import ATTRIBUTES
+from rn_jax.data import records
+from rn_jax.data.array_cache import load_arrays
+from rn_jax.data.array_file import join
+from rn_jax.data.decode import read_streams
+from rn_jax.data.vocabulary import answers_by_id
+
+# To be raised when the arrays made from the same records change.
+_CACHE_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """One split.
+
+  Attributes:
+    split: Its name.
+    scenes: From pixels `image` [S, H, W, 3] uint8; from states `objects`
+      [S, N, 7] float32 (x, y, z and one-based attribute indices, zero rows
+      behind) and `object_mask` [S, N] bool.
+    questions: `question` [Q, T] int16, zero-padded; `question_length`,
+      `answer` (zero-based, -1 where not published), `question_type`,
+      `function`, `question_index`, `scene` (row in scenes), each [Q] int32.
+    family: [Q] str.
+    image_filename: [S] str.
+    vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both
+      from 1.
+    sha256: Hash of the split's shards.
+  """
+
+  split: str
+  scenes: dict[str, np.ndarray]
+  questions: dict[str, np.ndarray]
+  family: np.ndarray
+  image_filename: np.ndarray
+  vocabulary: dict[str, dict[str, int]]
+  sha256: str
+
+  @property
+  def num_questions(self) -> int:
+    return len(self.family)
+
+  @property
+  def answers(self) -> list[str]:
+    """The answers by zero-based id."""
+    return answers_by_id(self.vocabulary["answers"])
+
+
+def load_dataset(
+  config: ml_collections.ConfigDict, inputs: str, split: str
+) -> Dataset:
+  """Loads a split of a records folder.
+
+  Decodes it on all cores and, if config.cache says so, keeps the arrays in a
+  file that later calls map into memory; see array_cache.py.
+
+  Args:
+    config: The `data` part of a config.
+    inputs: "pixels" or "states".
+    split: Name of the split.
+
+  Returns:
+    The split; its arrays are read-only.
+
+  Raises:
+    RecordError: The folder or a shard is unusable, or does not hold what the
+      network reads (images of the right size, objects, short questions).
+  """
+  entry = records.read_split(config.dir, split)
+  shards = [shard["sha256"] for shard in entry["shards"]]
+  streams = functools.partial(read_streams, config, inputs, split)
+  if config.cache:
+    size = config.image_size if inputs == "pixels" else config.max_objects
+    settings = [split, inputs, size, config.max_question_length]
+    key = json.dumps([_CACHE_VERSION, *settings, *shards])
+    arrays = load_arrays(
+      config.dir,
+      "-".join(map(str, settings)) + ".arrays",
+      hashlib.sha256(key.encode()).hexdigest(),
+      streams,
+      _num_bytes(config, inputs, entry),
+    )
+  else:
+    arrays = join(streams())
+  for values in arrays.values():
+    values.flags.writeable = False
+  scenes = {k: arrays.pop(k) for k in ("image", "objects") if k in arrays}
+  if "objects" in scenes:
+    scenes["object_mask"] = scenes["objects"].any(-1)
+  return Dataset(
+    split=split,
+    scenes=scenes,
+    family=arrays.pop("family"),
+    image_filename=arrays.pop("image_filename"),
+    questions=arrays,
+    vocabulary=records.read_vocabulary(config.dir),
+    sha256=hashlib.sha256("".join(shards).encode()).hexdigest(),
+  )
+
+
+def _num_bytes(
+  config: ml_collections.ConfigDict, inputs: str, entry: dict
+) -> int:
+  """Returns about how large the arrays of a split are."""
+  if inputs == "pixels":
+    per_scene = 3 * config.image_size**2
+  else:
+    per_scene = 4 * config.max_objects * (3 + len(ATTRIBUTES))
+  per_question = 200  # words, numbers and the family's name
+  return entry["num_scenes"] * per_scene + entry["num_questions"] * per_question

@@ -1,0 +1,243 @@
+"""Records to the arrays that networks read, a part of a split at a time."""
+
+import collections
+import functools
+import io
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+
+import ml_collections
+import numpy as np
+import tqdm
+from PIL import Image
+
+from rn_jax.clevr import ATTRIBUTES
+from rn_jax.data import records
+from rn_jax.data.array_file import ArrayStream
+from rn_jax.data.tfrecord import decode_example
+
+_SCENES_PER_PART = 128
+_NUMBERS = ("answer", "question_type", "function", "question_index")
+_TOKENS = "questions/tokens/ragged_flat_values"
+_LENGTHS = "questions/tokens/ragged_row_lengths_0"
+
+
+def read_streams(
+  config: ml_collections.ConfigDict, inputs: str, split: str
+) -> Iterator[ArrayStream]:
+  """Yields the arrays of a split; for them see dataset.Dataset.
+
+  The scenes come first and are never in memory together. Images are decoded
+  on all cores, for Pillow lets other threads run meanwhile.
+
+  Args:
+    config: The `data` part of a config.
+    inputs: "pixels" or "states".
+    split: Name of the split.
+
+  Raises:
+    RecordError: The folder or a shard is unusable, or does not hold what the
+      network reads.
+  """
+  num_scenes = records.read_split(config.dir, split)["num_scenes"]
+  where = f"{config.dir}: {split}"
+  progress = tqdm.tqdm(
+    records.read_scenes(
+      config.dir, split, functools.partial(_decode_scene, inputs)
+    ),
+    total=num_scenes,
+    desc=f"decoding {split}",
+    unit=" scenes",
+    mininterval=1.0,
+  )
+  columns = collections.defaultdict(list)
+  parts = _collect(progress, columns)
+  if inputs == "pixels":
+    shape = (num_scenes, config.image_size, config.image_size, 3)
+    images = _decode_images(parts, config.image_size, where)
+    yield ArrayStream("image", np.uint8, shape, images)
+  else:
+    rows = config.max_objects
+    shape = (num_scenes, rows, 3 + len(ATTRIBUTES))
+    objects = (
+      np.stack(
+        [
+          state_description(
+            scene["objects"], rows, f"{where} scene {scene['image_filename']}"
+          )
+          for scene in part
+        ]
+      )
+      for part in parts
+    )
+    yield ArrayStream("objects", np.float32, shape, objects)
+  for name, values in _question_arrays(columns, config, where).items():
+    yield ArrayStream(name, values.dtype, values.shape, [values])
+
+
+def _decode_scene(inputs: str, payload: bytes) -> dict:
+  """Decodes of a record what a network reads, several times as fast as all.
+
+  Returns:
+    Some of records.decode_scene's fields; `questions` has the words of all
+    questions in a row, `words`, and their numbers, `length`.
+  """
+  names = [_TOKENS, _LENGTHS, "image_filename", "questions/family"]
+  names += [f"questions/{name}" for name in _NUMBERS]
+  of_objects = ("3d_coords", *ATTRIBUTES)
+  if inputs == "pixels":
+    names.append("image")
+  else:
+    names += [f"objects/{name}" for name in of_objects]
+  features = decode_example(payload, names)
+  get = functools.partial(records.get_feature, features)
+  scene = {"image_filename": get("image_filename")[0].decode()}
+  if inputs == "pixels":
+    scene["image"] = get("image")[0] if "image" in features else None
+  else:
+    objects = {name: np.array(get(f"objects/{name}")) for name in of_objects}
+    objects["3d_coords"] = objects["3d_coords"].reshape(-1, 3)
+    scene["objects"] = objects
+  questions = {name: get(f"questions/{name}") for name in _NUMBERS}
+  questions["words"], questions["length"] = get(_TOKENS), get(_LENGTHS)
+  questions["family"] = [x.decode() for x in get("questions/family")]
+  return {**scene, "questions": questions}
+
+
+def _collect(
+  scenes: Iterable[dict], columns: dict[str, list]
+) -> Iterator[list[dict]]:
+  """Yields scenes in parts; their questions are put into columns."""
+  scenes, rows = iter(scenes), itertools.count()
+  while part := list(itertools.islice(scenes, _SCENES_PER_PART)):
+    for scene in part:
+      row, questions = next(rows), scene.pop("questions")
+      columns["scene"] += [row] * len(questions["length"])
+      columns["image_filename"].append(scene["image_filename"])
+      for name, values in questions.items():
+        columns[name] += values
+    yield part
+
+
+def _question_arrays(
+  columns: dict[str, list], config: ml_collections.ConfigDict, where: str
+) -> dict[str, np.ndarray]:
+  words, lengths = (
+    np.array(columns[name], np.int32) for name in ("words", "length")
+  )
+  if words.max(initial=0) >= 2**15:
+    raise records.RecordError(f"{where} has words beyond number 32,767")
+  numbers = {
+    name: np.array(columns[name], np.int32) for name in (*_NUMBERS, "scene")
+  }
+  return {
+    "question": pad_rows(
+      words.astype(np.int16), lengths, config.max_question_length, where
+    ),
+    "question_length": lengths,
+    **numbers,
+    "family": np.array(columns["family"]),
+    "image_filename": np.array(columns["image_filename"]),
+  }
+
+
+def _decode_images(
+  parts: Iterable[list[dict]], size: int, where: str
+) -> Iterator[np.ndarray]:
+  """Decodes parts on all cores; yields [n, size, size, 3] uint8 in order."""
+  workers = os.cpu_count() or 1
+
+  def decode(part):
+    images = np.empty((len(part), size, size, 3), np.uint8)
+    for scene, out in zip(part, images, strict=True):
+      name = scene["image_filename"]
+      decode_image(scene["image"], out, f"{where} scene {name}")
+    return images
+
+  with futures.ThreadPoolExecutor(workers) as pool:
+    pending = collections.deque()
+    for part in parts:
+      pending.append(pool.submit(decode, part))
+      if len(pending) > 2 * workers:
+        yield pending.popleft().result()
+    while pending:
+      yield pending.popleft().result()
+
+
+def decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
+  """Decodes an image into `out`, [size, size, 3] uint8."""
+  if png is None:
+    raise records.RecordError(
+      f"{where} has no image: these records hold state descriptions only. "
+      "Train with a *_sd config, or convert data with images"
+    )
+  try:
+    image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+  except OSError as error:
+    raise records.RecordError(
+      f"{where}: its image cannot be decoded ({error}); convert it again"
+    ) from None
+  size = len(out)
+  if image.shape != out.shape:
+    raise records.RecordError(
+      f"{where} is {image.shape[1]}x{image.shape[0]} pixels, the network reads "
+      f"{size}x{size}: convert with --image_size={size}, or set "
+      "--config.data.image_size"
+    )
+  out[:] = image
+
+
+def state_description(
+  objects: dict[str, np.ndarray], max_objects: int, where: str
+) -> np.ndarray:
+  """Returns the rows [max_objects, 7] of a scene's objects; see Dataset.
+
+  Raises:
+    RecordError: There are no objects, or too many.
+  """
+  coordinates = objects["3d_coords"]
+  if not 0 < len(coordinates) <= max_objects:
+    raise records.RecordError(
+      f"{where} has {len(coordinates)} objects; a network on state "
+      f"descriptions reads 1 to {max_objects} (--config.data.max_objects)"
+    )
+  rows = np.zeros((max_objects, 3 + len(ATTRIBUTES)), np.float32)
+  rows[: len(coordinates), :3] = coordinates
+  for column, name in enumerate(ATTRIBUTES, start=3):
+    rows[: len(coordinates), column] = objects[name] + 1
+  return rows
+
+
+def pad_questions(
+  tokens: list[np.ndarray], max_length: int, where: str
+) -> np.ndarray:
+  """Returns token lists as rows padded with zeros, [Q, T] int32.
+
+  Args:
+    tokens: Q arrays of word indices.
+    max_length: T; 0: the longest question.
+    where: What to name in an error.
+
+  Raises:
+    RecordError: A question is longer than max_length.
+  """
+  lengths = np.array([len(row) for row in tokens])
+  words = np.concatenate(tokens).astype(np.int32)
+  return pad_rows(words, lengths, max_length, where)
+
+
+def pad_rows(
+  words: np.ndarray, lengths: np.ndarray, max_length: int, where: str
+) -> np.ndarray:
+  """As `pad_questions`, for the words of all Q questions in a row."""
+  longest = lengths.max(initial=0)
+  if max_length and longest > max_length:
+    raise records.RecordError(
+      f"{where} has a question of {longest} words, more than "
+      f"--config.data.max_question_length={max_length}; raise it"
+    )
+  padded = np.zeros((len(lengths), max_length or longest), words.dtype)
+  padded[np.arange(padded.shape[1]) < lengths[:, None]] = words
+  return padded

@@ -1,0 +1,194 @@
+"""Networks that describe scenes.
+
+from rn_jax.retrieval.describe.extractor import load_extractor
+
+describe = load_extractor("pretrained/ir_fp", ["g2_avg"])
+describe({"image": images})["g2_avg"]  # [S, H, W, 3] -> [S, D]
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+import rn_jax
+from rn_jax import checkpoint, parallel
+from rn_jax.models import RelationNetwork
+from rn_jax.retrieval.describe.descriptors import (
+  Descriptor,
+  default_descriptors,
+  network_name,
+  parse_descriptor,
+)
+from rn_jax.retrieval.describe.multilabel import MultilabelNetwork
+from rn_jax.retrieval.describe.pooling import describe_scene
+from rn_jax.steps import make_model
+
+
+def make_extract_step(
+  model: RelationNetwork | MultilabelNetwork,
+  descriptors: Sequence[Descriptor],
+) -> Callable:
+  """Makes the descriptors of one device's share of a batch of scenes.
+
+  Returns:
+    step(variables, scenes, batch) -> {name: [S, D]} of the whole batch, to be
+    mapped by parallel.pmap_predict_step; `scenes` is empty.
+  """
+  config = model.config
+
+  def step(variables: dict, scenes: dict, batch: dict):
+    _, outputs = model.apply(variables, {**scenes, **batch})
+    described = {"objects": outputs["objects"]}
+    if "relations" in outputs:
+      described["relations"] = outputs["relations"][:, 0]
+    if config.inputs == "states" and config.mask_objects:
+      described["mask"] = batch["object_mask"]
+
+    def describe(scene):
+      return describe_scene(
+        descriptors,
+        variables["params"].get("relation_core", {}),
+        scene["objects"],
+        scene.get("mask"),
+        scene.get("relations"),
+      )
+
+    # As the relation core does it: few scenes at a time stay in the cache.
+    block = config.scenes_per_block or len(described["objects"])
+    block = min(block, len(described["objects"]))
+    found = jax.lax.map(describe, described, batch_size=block)
+    return parallel.gather_over_devices(found)
+
+  return step
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+  """A network that describes scenes; made by `load_extractor`.
+
+  Attributes:
+    config: The whole config it was trained with.
+    descriptors: What it gives.
+    metadata: What a features file says of network, preprocessing, versions.
+    step: Compiled; see make_extract_step.
+    variables: {"params", "batch_stats"}.
+  """
+
+  config: ml_collections.ConfigDict
+  descriptors: tuple[Descriptor, ...]
+  metadata: dict
+  step: Callable
+  variables: Mapping
+
+  def __call__(
+    self, scenes: Mapping[str, np.ndarray], batch_size: int | None = None
+  ) -> dict[str, np.ndarray]:
+    """Describes scenes.
+
+    Args:
+      scenes: `image` [S, H, W, 3] uint8, or `objects` [S, N, 7] and
+        `object_mask` [S, N].
+      batch_size: Scenes per step; None: eval.batch_size of the config. The
+        last step is filled up, and the filling dropped.
+
+    Returns:
+      float32 [S, D] by the name of the descriptor.
+    """
+    count = len(next(iter(scenes.values())))
+    if not count:  # the shapes of the result are wanted all the same
+      none = {
+        n: np.zeros((1, *x.shape[1:]), x.dtype) for n, x in scenes.items()
+      }
+      return {name: x[:0] for name, x in self(none, batch_size).items()}
+    devices = jax.device_count()
+    size = batch_size or self.config.eval.batch_size
+    size = -(-size // devices) * devices
+    found = []
+    for start in range(0, count, size):
+      rows = np.arange(start, start + size)
+      rows[rows >= count] = start  # dropped below
+      batch = {name: x[rows] for name, x in scenes.items()}
+      # The network wants to be asked something.
+      batch["question"] = np.zeros((size, 1, 1), np.int32)
+      batch["question_length"] = np.ones((size, 1), np.int32)
+      batch = parallel.split_over_devices(batch)
+      found.append(self.step(self.variables, {}, batch))
+    parts = jax.device_get(found)
+    return {
+      d.name: np.concatenate([part[d.name] for part in parts])[:count]
+      for d in self.descriptors
+    }
+
+
+def load_extractor(
+  path: str | os.PathLike,
+  names: Sequence[str] = (),
+  overrides: Mapping[str, Any] | None = None,
+) -> Extractor:
+  """Loads a network to describe scenes with.
+
+  Args:
+    path: A workdir, its checkpoints folder, or the folder of one step.
+    names: Descriptors, see descriptors.py; empty: what is usual.
+    overrides: Values to put into the network's config, by dotted key.
+
+  Raises:
+    CheckpointError: There is no usable checkpoint.
+    ValueError: The network cannot give such a descriptor.
+  """
+  variables, meta = checkpoint.load_model(path)
+  config = ml_collections.ConfigDict(meta["config"])
+  config.update_from_flattened_dict(dict(overrides or {}))
+  if network_name(config.model) == "multilabel":
+    model = MultilabelNetwork(ml_collections.FrozenConfigDict(config.model))
+  else:
+    vocabulary = meta["vocabulary"]
+    model = make_model(
+      config, len(vocabulary["questions"]), len(vocabulary["answers"])
+    )
+  names = dict.fromkeys(names or default_descriptors(config.model))
+  descriptors = tuple(parse_descriptor(n, config.model) for n in names)
+  metadata = {
+    "network": {
+      "name": network_name(config.model),
+      "checkpoint": os.path.abspath(path),
+      "checkpoint_sha256": meta["hashes"]["model"],
+      "step": meta["step"],
+      "config": config.model.to_dict(),
+    },
+    "preprocessing": _preprocessing(config),
+    "descriptors": {d.name: d.metadata() for d in descriptors},
+    "versions": {
+      "rn_jax": rn_jax.__version__,
+      **{
+        name: importlib.metadata.version(name)
+        for name in ("jax", "flax", "numpy", "pillow")
+      },
+    },
+  }
+  return Extractor(
+    config,
+    descriptors,
+    # As a reader of the file sees it: tuples are lists.
+    json.loads(json.dumps(metadata)),
+    parallel.pmap_predict_step(make_extract_step(model, descriptors)),
+    parallel.replicate(variables),
+  )
+
+
+def _preprocessing(config: ml_collections.ConfigDict) -> dict:
+  if config.model.inputs == "states":
+    return {"rows": config.data.max_objects}
+  return {
+    "mode": "RGB",
+    "size": config.data.image_size,
+    "resize": "bilinear with antialiasing, proportions not kept",
+    "scale": "1/255",
+  }

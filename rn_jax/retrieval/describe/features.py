@@ -1,0 +1,162 @@
+"""Features files: the descriptors of images, and what they were made of.
+
+    from rn_jax.retrieval.describe.features import load_features
+
+    features = load_features("features_val.npz")
+    features.descriptors["g2_avg"]  # float32 [N, D], row i of image i
+
+One .npz holds several descriptors of the same images. Arrays are stored
+plainly and the metadata as JSON, so reading a file never runs anything.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from rn_jax.retrieval.describe.archive import (
+  ArchiveError,
+  read_archive,
+  write_archive,
+)
+
+FORMAT_VERSION = 1
+_PREFIX = "descriptors/"
+
+
+class FeaturesError(ValueError):
+  """A features file is damaged, or does not hold what is asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """Descriptors of N images; row i of every array belongs to image i.
+
+  Attributes:
+    descriptors: float32 [N, D] by name, see descriptors.py.
+    image_index: [N] int64: the image's index in its split, or its position
+      among the files of a folder. Unique.
+    image_filename: [N] str: the image's name in its split, or its path within
+      the folder, with "/".
+    metadata: JSON values. What extraction writes: `network` (name, checkpoint,
+      checkpoint_sha256, config), `preprocessing`, `source` (records and split,
+      or folder), `versions`, `skipped` (files that were no images), and
+      `descriptors`: by name `label`, `layer`, `pooling`, `unit_pairs` and
+      `metric` ("euclidean" or "cosine").
+  """
+
+  descriptors: dict[str, np.ndarray]
+  image_index: np.ndarray
+  image_filename: np.ndarray
+  metadata: dict
+
+  def __len__(self) -> int:
+    return len(self.image_index)
+
+  def descriptor(self, name: str) -> np.ndarray:
+    """Returns one descriptor, [N, D].
+
+    Raises:
+      FeaturesError: There is none of that name.
+    """
+    if name not in self.descriptors:
+      raise FeaturesError(
+        f"no descriptor {name!r} here; there are: {', '.join(self.descriptors)}"
+      )
+    return self.descriptors[name]
+
+  def about(self, name: str) -> dict:
+    """Returns what the metadata say of one descriptor; {} if nothing."""
+    return self.metadata.get("descriptors", {}).get(name, {})
+
+  def label(self, name: str) -> str:
+    """Returns a descriptor's name for tables and pictures."""
+    return self.about(name).get("label", name)
+
+  def rows_of(self, image_index) -> np.ndarray:
+    """Returns the rows of images, given their indices.
+
+    Raises:
+      FeaturesError: There is no such image.
+    """
+    rows = {int(index): row for row, index in enumerate(self.image_index)}
+    unknown = [i for i in image_index if int(i) not in rows]
+    if unknown:
+      raise FeaturesError(
+        f"no image of index {unknown[0]} here; there are {len(self)} from "
+        f"{self.image_index.min()} to {self.image_index.max()}"
+      )
+    return np.array([rows[int(i)] for i in image_index], np.int64)
+
+
+def save_features(path: str | os.PathLike, features: Features) -> None:
+  """Writes a features file, whole or not at all.
+
+  Raises:
+    FeaturesError: The arrays do not fit together, or hold NaN or infinity.
+  """
+  _check(features, str(path))
+  write_archive(
+    path,
+    {"format_version": FORMAT_VERSION, **features.metadata},
+    {
+      "image_index": features.image_index,
+      "image_filename": features.image_filename,
+      **{_PREFIX + name: x for name, x in features.descriptors.items()},
+    },
+  )
+
+
+def load_features(path: str | os.PathLike) -> Features:
+  """Reads a features file.
+
+  Raises:
+    FeaturesError: It is no features file, is damaged, or of another version.
+    OSError: It cannot be opened.
+  """
+  try:
+    arrays, metadata = read_archive(path)
+    version = metadata.pop("format_version")
+    index = arrays.pop("image_index")
+    filename = arrays.pop("image_filename")
+  except (ArchiveError, KeyError) as error:
+    raise FeaturesError(
+      f"{path}: no features file, or damaged ({error}); extract it again"
+    ) from error
+  if version != FORMAT_VERSION:
+    raise FeaturesError(
+      f"{path}: format version {version}, this program reads {FORMAT_VERSION}"
+    )
+  features = Features(
+    {name.removeprefix(_PREFIX): x for name, x in arrays.items()},
+    index,
+    filename,
+    metadata,
+  )
+  _check(features, str(path))
+  return features
+
+
+def _check(features: Features, path: str) -> None:
+  count = len(features.image_index)
+  if features.image_index.dtype != np.int64 or features.image_index.ndim != 1:
+    raise FeaturesError(f"{path}: image_index is not an int64 vector")
+  if len(np.unique(features.image_index)) != count:
+    raise FeaturesError(f"{path}: an image_index occurs twice")
+  shape = features.image_filename.shape
+  if features.image_filename.dtype.kind != "U" or shape != (count,):
+    raise FeaturesError(f"{path}: image_filename is not {count} names")
+  if not features.descriptors:
+    raise FeaturesError(f"{path}: there is no descriptor in it")
+  for name, x in features.descriptors.items():
+    if x.dtype != np.float32 or x.ndim != 2 or len(x) != count:
+      raise FeaturesError(
+        f"{path}: descriptor {name!r} is {x.dtype} {list(x.shape)}, not "
+        f"float32 [{count}, D]"
+      )
+    if not np.isfinite(x).all():
+      row = int(np.flatnonzero(~np.isfinite(x).all(1))[0])
+      raise FeaturesError(
+        f"{path}: descriptor {name!r} of {features.image_filename[row]} is not "
+        "finite"
+      )

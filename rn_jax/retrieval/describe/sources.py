@@ -1,0 +1,205 @@
+"""Where scenes to describe come from: a split of records, or image files."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from pathlib import Path
+
+import ml_collections
+import numpy as np
+from PIL import Image
+
+from rn_jax.answer import read_image
+from rn_jax.data import records
+from rn_jax.data.decode import decode_image, state_description
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenes:
+  """Consecutive scenes of a source.
+
+  Attributes:
+    arrays: `image` [S, H, W, 3] uint8, or `objects` [S, N, 7] float32 and
+      `object_mask` [S, N] bool.
+    image_index: [S] int64.
+    image_filename: [S] str.
+    skipped: What could not be read and why, a text each.
+  """
+
+  arrays: dict[str, np.ndarray]
+  image_index: np.ndarray
+  image_filename: np.ndarray
+  skipped: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Scenes in a fixed order.
+
+  Attributes:
+    size: How many.
+    description: JSON values for the metadata.
+    sha256: Changes with the scenes (of image files: with their names, sizes
+      and times).
+    read: (start, stop) -> Scenes; must be called in order.
+  """
+
+  size: int
+  description: dict
+  sha256: str
+  read: Callable[[int, int], Scenes]
+
+
+def split_source(
+  data: ml_collections.ConfigDict, inputs: str, split: str
+) -> Source:
+  """Opens a split of a records folder.
+
+  Args:
+    data: The `data` part of a config.
+    inputs: "pixels" or "states".
+    split: Name of the split.
+
+  Raises:
+    RecordError: The folder is unusable; or, when read, a shard is, or does not
+      hold what the network reads.
+    ValueError: No folder is named.
+  """
+  if not data.dir:
+    raise ValueError(
+      "name what to describe: --config.data.dir=RECORDS, made by "
+      "`python -m data_prep.convert_clevr`, or --images=FOLDER"
+    )
+  entry = records.read_split(data.dir, split)
+  stream = enumerate(records.read_scenes(data.dir, split))
+  position = 0
+
+  def read(start: int, stop: int) -> Scenes:
+    nonlocal position
+    # The whole stream, where it ends, also checks that nothing is missing.
+    last = stop if stop < entry["num_scenes"] else None
+    count = None if last is None else last - position
+    found = [x for row, x in itertools.islice(stream, count) if row >= start]
+    position = stop
+    wheres = [f"{data.dir}: {split} {x['image_filename']}" for x in found]
+    if inputs == "pixels":
+      side = data.image_size
+      images = np.empty((len(found), side, side, 3), np.uint8)
+      with futures.ThreadPoolExecutor() as pool:
+        encoded = (scene["image"] for scene in found)
+        list(pool.map(decode_image, encoded, images, wheres))
+      arrays = {"image": images}
+    else:
+      rows = [
+        state_description(scene["objects"], data.max_objects, where)
+        for scene, where in zip(found, wheres, strict=True)
+      ]
+      arrays = state_arrays(np.stack(rows))
+    return Scenes(
+      arrays,
+      np.array([scene["image_index"] for scene in found], np.int64),
+      np.array([scene["image_filename"] for scene in found]),
+      [],
+    )
+
+  hashes = "".join(shard["sha256"] for shard in entry["shards"])
+  return Source(
+    entry["num_scenes"],
+    {"records": os.path.abspath(data.dir), "split": split},
+    hashlib.sha256(hashes.encode()).hexdigest(),
+    read,
+  )
+
+
+def state_arrays(objects: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the arrays of state descriptions [S, N, 7]."""
+  return {"objects": objects, "object_mask": objects.any(-1)}
+
+
+def image_source(arguments: Sequence[str], image_size: int) -> Source:
+  """Opens image files.
+
+  Args:
+    arguments: Files and folders. Of a folder, and the folders in it, all files
+      are taken whose suffix Pillow knows as an image's, in the order of their
+      paths. One of these that cannot be read is skipped; a file that was named
+      itself is an error.
+    image_size: Side of the images the network reads.
+
+  Returns:
+    The source. image_filename is relative to the folder that all arguments lie
+    in, image_index the position in the order, skipped ones included.
+
+  Raises:
+    ValueError: There are no images; or, when read, a named file is none.
+    OSError: There is no such file or folder.
+  """
+  named, files = set(), set()
+  for argument in map(os.path.abspath, arguments):
+    if os.path.isdir(argument):
+      files.update(_images_in(argument))
+    elif os.path.exists(argument):
+      named.add(argument)
+    else:
+      raise FileNotFoundError(f"{argument}: no such file or folder")
+  files |= named
+  if not files:
+    raise ValueError(f"{', '.join(arguments)}: there are no image files in it")
+  folders = [
+    path if os.path.isdir(path) else os.path.dirname(path)
+    for path in map(os.path.abspath, arguments)
+  ]
+  root = Path(os.path.commonpath(folders))
+  paths = sorted(files, key=lambda path: Path(path).parts)
+  names = [Path(path).relative_to(root).as_posix() for path in paths]
+
+  def read_one(path: str) -> np.ndarray | str:
+    try:
+      return read_image(path, image_size)
+    except (ValueError, OSError) as error:
+      if path in named:
+        raise
+      return str(error)
+
+  def read(start: int, stop: int) -> Scenes:
+    with futures.ThreadPoolExecutor() as pool:
+      found = list(pool.map(read_one, paths[start:stop]))
+    good = [i for i, image in enumerate(found) if not isinstance(image, str)]
+    images = np.empty((len(good), image_size, image_size, 3), np.uint8)
+    for row, i in enumerate(good):
+      images[row] = found[i]
+    return Scenes(
+      {"image": images},
+      np.array([start + i for i in good], np.int64),
+      np.array([names[start + i] for i in good], np.str_),
+      [text for text in found if isinstance(text, str)],
+    )
+
+  states = [
+    (name, *_state(path)) for name, path in zip(names, paths, strict=True)
+  ]
+  return Source(
+    len(paths),
+    {"folder": str(root)},
+    hashlib.sha256(json.dumps(states).encode()).hexdigest(),
+    read,
+  )
+
+
+def _images_in(folder: str) -> list[str]:
+  Image.init()
+  return [
+    os.path.join(parent, name)
+    for parent, _, names in os.walk(folder)
+    for name in names
+    if os.path.splitext(name)[1].lower() in Image.EXTENSION
+  ]
+
+
+def _state(path: str) -> tuple[int, int]:
+  state = os.stat(path)
+  return state.st_size, state.st_mtime_ns

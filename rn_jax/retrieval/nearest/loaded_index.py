@@ -1,0 +1,214 @@
+"""An index in use: what is like an image, a file, or a vector."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rn_jax.answer import read_image, read_objects
+from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
+from rn_jax.retrieval.describe.sources import state_arrays
+from rn_jax.retrieval.nearest import graph
+from rn_jax.retrieval.nearest.index_files import (
+  ImageIndex,
+  ImageIndexError,
+  check_dimension,
+  check_fits,
+  open_index,
+)
+from rn_jax.retrieval.nearest.search import Database, prepare
+
+# Candidates from a graph beyond those wanted, among which exact distances
+# decide.
+_GRAPH_MARGIN = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Hit:
+  """An image found.
+
+  Attributes:
+    rank: From 1.
+    image_index: Its index.
+    image_filename: Its name.
+    path: Its file, where the index was made of files, else None.
+    distance: Euclidean, or 1 - cosine.
+  """
+
+  rank: int
+  image_index: int
+  image_filename: str
+  path: str | None
+  distance: float
+
+
+class LoadedIndex:
+  """An index to search; made by `load_index`."""
+
+  def __init__(self, files: ImageIndex, checkpoint: str | os.PathLike | None):
+    self.files = files
+    self._checkpoint = checkpoint
+    self._database = Database(
+      files.vectors, files.header["metric"], files.center
+    )
+    self._graph = None
+    if files.header["backend"] == "usearch":
+      self._graph = graph.open_graph(files.graph_path)
+
+  def like(
+    self, images: Sequence[int | str | os.PathLike], k: int = 10
+  ) -> list[Hit]:
+    """Finds the images most like the mean of some.
+
+    Args:
+      images: Indices of images in the index, or files.
+      k: How many to find.
+
+    Returns:
+      At most k, nearest first, none of which is one of `images`.
+
+    Raises:
+      ImageIndexError: There is no image of such an index, or the index was
+        made with another network than the one at hand.
+      CheckpointError: That network cannot be loaded.
+      ValueError: A file is not readable.
+      OSError: A file cannot be opened.
+    """
+    numbers = [image for image in images if isinstance(image, int)]
+    paths = [image for image in images if not isinstance(image, int)]
+    rows = self._rows_of(numbers)
+    vectors = self._database[rows]
+    if paths:
+      described = prepare(self._describe(paths), self._database.metric)
+      vectors = np.concatenate([vectors, described])
+      rows = np.concatenate([rows, *map(self._rows_made_of, paths)])
+    return self.search(vectors.mean(0)[None], k, [rows])[0]
+
+  def search(
+    self,
+    vectors: np.ndarray,
+    k: int = 10,
+    excluded: Sequence[Sequence[int]] | None = None,
+  ) -> list[list[Hit]]:
+    """Finds the images nearest to each of some vectors.
+
+    Args:
+      vectors: [Q, D].
+      k: How many to find for each.
+      excluded: Rows of the index not to find, for each vector.
+
+    Raises:
+      ImageIndexError: The vectors are of another length than the index's.
+    """
+    check_dimension(self.files, vectors)
+    queries = prepare(np.asarray(vectors, np.float32), self._database.metric)
+    excluded = [
+      np.asarray(rows, int) for rows in excluded or [[]] * len(queries)
+    ]
+    if self._graph is None:
+      most = max(1, *map(len, excluded)) if len(excluded) else 1
+      table = np.full((len(queries), most), -1)
+      for line, rows in zip(table, excluded, strict=True):
+        line[: len(rows)] = rows
+      found = self._database.nearest(queries, k, table)
+    else:
+      near = [
+        np.setdiff1d(
+          graph.candidates(self._graph, query, k + len(rows) + _GRAPH_MARGIN),
+          rows,
+        )
+        for query, rows in zip(queries, excluded, strict=True)
+      ]
+      found = self._database.rank(queries, near, k)
+    return self._hits(*found)
+
+  def _hits(self, rows: np.ndarray, distances: np.ndarray) -> list[list[Hit]]:
+    """Returns what `search` returns, of rows and distances [Q, k]."""
+    # In one go: every access maps a file.
+    names, sources = self.files.image_filename[rows], self.files.source[rows]
+    folders = [s.get("folder") for s in self.files.header["sources"]]
+    results = []
+    for i, line in enumerate(rows):
+      hits = []
+      for j, row in enumerate(line[line >= 0]):
+        name, folder = str(names[i, j]), folders[sources[i, j]]
+        hits.append(
+          Hit(
+            rank=j + 1,
+            image_index=int(self.files.image_index[row]),
+            image_filename=name,
+            path=folder and str(Path(folder, name)),
+            distance=float(distances[i, j]),
+          )
+        )
+      results.append(hits)
+    return results
+
+  def _rows_of(self, image_index: Sequence[int]) -> np.ndarray:
+    known = self.files.image_index
+    rows = []
+    for number in image_index:
+      row = np.flatnonzero(known == number)
+      if not len(row):
+        raise ImageIndexError(
+          f"{self.files.folder}: there is no image {number} in it; its images "
+          f"are numbered from {known.min()} to {known.max()}"
+        )
+      rows.append(row[0])
+    return np.array(rows, np.int64)
+
+  def _rows_made_of(self, path: str | os.PathLike) -> np.ndarray:
+    """Returns the rows that were made of a file; usually one or none."""
+    names, source = self.files.image_filename[:], self.files.source[:]
+    same = np.zeros(len(names), bool)
+    for place, description in enumerate(self.files.header["sources"]):
+      if "folder" in description:
+        name = os.path.relpath(os.path.abspath(path), description["folder"])
+        same |= (source == place) & (names == Path(name).as_posix())
+    return np.flatnonzero(same)
+
+  @functools.cached_property
+  def _extractor(self) -> Extractor:
+    header = self.files.header
+    if header["network"] is None:
+      raise ImageIndexError(
+        f"{self.files.folder} was made of imported features: it can be asked "
+        "for images like its own, not for images like a file"
+      )
+    name = header["descriptor"]["name"]
+    path = self._checkpoint or header["network"]["checkpoint"]
+    extractor = load_extractor(path, [name])
+    check_fits(self.files, extractor.metadata, name)
+    return extractor
+
+  def _describe(self, paths: Sequence[str | os.PathLike]) -> np.ndarray:
+    """Returns the vectors of files, [Q, D]."""
+    config = self._extractor.config
+    if config.model.inputs == "pixels":
+      size = config.data.image_size
+      scenes = {"image": np.stack([read_image(p, size) for p in paths])}
+    else:
+      rows = [read_objects(p, config.data.max_objects) for p in paths]
+      scenes = state_arrays(np.stack(rows))
+    return self._extractor(scenes, batch_size=len(paths))[
+      self.files.header["descriptor"]["name"]
+    ]
+
+
+def load_index(
+  path: str | os.PathLike, checkpoint: str | os.PathLike | None = None
+) -> LoadedIndex:
+  """Loads an index to search.
+
+  Args:
+    path: The index.
+    checkpoint: The network it was made with, to describe image files; None:
+      where it was then.
+
+  Raises:
+    ImageIndexError: There is no index, or it is damaged.
+  """
+  return LoadedIndex(open_index(path), checkpoint)

@@ -1,0 +1,86 @@
+"""Vocabularies: order of appearance, freezing, files."""
+
+import json
+
+import pytest
+from places import SHARED
+
+from data_prep.conversion.growing_vocabulary import Vocabulary
+from rn_jax.data.vocabulary import VocabularyError, answers_by_id
+
+
+def test_indices_follow_first_appearance():
+  vocabulary = Vocabulary()
+  assert vocabulary.question("Is there a cube?") == [1, 2, 3, 4, 5]
+  assert vocabulary.question("a CUBE; a ball?") == [3, 4, 6, 3, 7, 5]
+  assert [vocabulary.answer(a) for a in ("no", "3", "no")] == [1, 2, 1]
+  assert list(vocabulary.questions) == [
+    "is",
+    "there",
+    "a",
+    "cube",
+    "?",
+    ";",
+    "ball",
+  ]
+
+
+def test_frozen_refuses_new_words():
+  vocabulary = Vocabulary({"cube": 1}, {"yes": 1}, frozen=True)
+  with pytest.raises(KeyError, match="ball"):
+    vocabulary.question("cube ball")
+  with pytest.raises(KeyError, match="no"):
+    vocabulary.answer("no")
+  assert vocabulary.questions == {"cube": 1}
+
+
+def test_file_round_trip(tmp_path):
+  vocabulary = Vocabulary({"b": 1, "a": 2}, {"yes": 1})
+  path = tmp_path / "vocabulary.json"
+  # Another layout and order of the same indices is the same vocabulary.
+  path.write_text('{"answers": {"yes": 1}, "questions": {"a": 2, "b": 1}}')
+  loaded = Vocabulary.load(path)
+  assert loaded.to_json() == vocabulary.to_json()
+  assert loaded.sha256() == vocabulary.sha256()
+  assert loaded.frozen
+  swapped = Vocabulary({"a": 1, "b": 2}, {"yes": 1})
+  assert swapped.sha256() != vocabulary.sha256()
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    ("{", "not readable as JSON"),
+    ("[1]", "has no table 'questions' of words"),
+    ({"questions": {"a": 1}}, "has no table 'answers' of answers"),
+    ({"questions": {"a": 0}, "answers": {"b": 1}}, "1 words must be 1 to 1"),
+    ({"questions": {"a": 1, "c": 1}, "answers": {"b": 1}}, "1 to 2, each"),
+    ({"questions": {"a": "1"}, "answers": {"b": 1}}, "1 words must be 1 to 1"),
+  ],
+)
+def test_unusable_file(tmp_path, content, message):
+  path = tmp_path / "v.json"
+  path.write_text(content if isinstance(content, str) else json.dumps(content))
+  with pytest.raises(VocabularyError, match=f"v.json: .*{message}"):
+    Vocabulary.load(path)
+
+
+def test_missing_file(tmp_path):
+  with pytest.raises(VocabularyError, match=r"v.json: no such file"):
+    Vocabulary.load(tmp_path / "v.json")
+
+
+def test_vocabulary_of_the_released_weights():
+  path = SHARED / "released_weights" / "vocabulary.json"
+  if not path.exists():
+    pytest.skip("the released weights' vocabulary is not on this machine")
+  vocabulary = Vocabulary.load(path)
+  assert len(vocabulary.questions) == 82
+  assert len(vocabulary.answers) == 28
+  question = "Are there more big green things than large purple shiny cubes?"
+  assert vocabulary.question(question) == [*range(1, 13)]
+  assert [vocabulary.answer(a) for a in ("yes", "2", "no")] == [1, 2, 3]
+
+
+def test_answers_are_listed_by_index_not_by_name_or_place():
+  assert answers_by_id({"no": 3, "yes": 1, "2": 2}) == ["yes", "2", "no"]

@@ -1,0 +1,160 @@
+"""Generated images: in files or straight in records, whole, and resumable."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.convert_clevr import convert
+from data_prep.generate import generate
+from data_prep.generation import pictures
+from rn_jax.data import records
+from rn_jax.host.exclusive import BusyError, exclusive
+
+QUICK = {
+  "templates": ("zero_hop",),
+  "workers": 1,
+  "min_visible_pixels": 0,
+  "max_objects": 4,
+}
+
+
+def fake_render(scenes, width, height):
+  """Pictures that depend on all that the renderer looks at, and differ."""
+  seeds = [
+    json.dumps([s[k] for k in ("objects", "camera", "lamps")]) for s in scenes
+  ]
+  return np.stack(
+    [
+      np.random.default_rng(list(seed.encode())).integers(
+        0, 256, (height, width, 3), np.uint8
+      )
+      for seed in seeds
+    ]
+  )
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+  """Replaces the renderer; lists the numbers of scenes it was given."""
+  sizes = []
+
+  def render(scenes, width, height):
+    sizes.append(len(scenes))
+    return fake_render(scenes, width, height)
+
+  monkeypatch.setattr(pictures, "render", render)
+  monkeypatch.setattr(pictures, "_BATCH", 4)
+  return sizes
+
+
+def _images(folder, split):
+  return {
+    p.name: p.read_bytes() for p in (folder / "images" / split).glob("*.png")
+  }
+
+
+def test_every_scene_gets_its_picture(tmp_path, rendered):
+  generate(tmp_path, "train", 10, images=True, image_size=16, **QUICK)
+  assert rendered == [4, 4, 2]
+  scenes = tmp_path / "scenes" / "CLEVR_train_scenes.json"
+  for scene in json.loads(scenes.read_text())["scenes"]:
+    path = tmp_path / "images" / "train" / scene["image_filename"]
+    with Image.open(path) as image:
+      assert image.mode == "RGB"
+      assert (np.asarray(image) == fake_render([scene], 16, 16)[0]).all()
+
+
+@pytest.mark.usefixtures("rendered")
+def test_sizes(tmp_path):
+  for name, options, size in (
+    ("default", {}, (480, 320)),
+    ("square", {"image_size": 20}, (20, 20)),
+    ("both", {"image_width": 24, "image_height": 12}, (24, 12)),
+  ):
+    generate(tmp_path / name, "val", 1, images=True, **options, **QUICK)
+    path = tmp_path / name / "images" / "val" / "CLEVR_val_000000.png"
+    with Image.open(path) as image:
+      assert image.size == size
+
+
+def test_drawing_goes_on_after_an_interruption(tmp_path, rendered, monkeypatch):
+  options = {"images": True, "image_size": 16, **QUICK}
+  generate(tmp_path / "whole", "train", 12, **options)
+  rendered.clear()
+
+  def fail_later(scenes, width, height):
+    if len(rendered) == 2:
+      raise KeyboardInterrupt
+    rendered.append(len(scenes))
+    return fake_render(scenes, width, height)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pictures, "render", fail_later)
+    with pytest.raises(KeyboardInterrupt):
+      generate(tmp_path / "cut", "train", 12, **options)
+  kept = _images(tmp_path / "cut", "train")
+  assert 4 <= len(kept) <= 8
+  rendered.clear()
+  generate(tmp_path / "cut", "train", 12, **options)
+  assert sum(rendered) == 12 - len(kept)
+  assert _images(tmp_path / "cut", "train") == _images(
+    tmp_path / "whole", "train"
+  )
+
+
+@pytest.mark.usefixtures("rendered")
+def test_pictures_of_other_scenes_are_not_kept(tmp_path):
+  options = {"images": True, "image_size": 16, **QUICK}
+  generate(tmp_path, "train", 3, **options)
+  before = _images(tmp_path, "train")
+  with pytest.raises(FileExistsError, match=r"images.train has pictures"):
+    generate(tmp_path, "train", 3, **{**options, "image_size": 8})
+  assert _images(tmp_path, "train") == before
+  generate(tmp_path, "train", 3, 1, overwrite=True, **options)
+  after = _images(tmp_path, "train")
+  assert set(after) == set(before)
+  assert not set(after.values()) & set(before.values())
+
+
+@pytest.mark.usefixtures("rendered")
+@pytest.mark.parametrize("size", [{"image_size": 128}, {"image_width": 40}])
+def test_records_are_those_of_the_detour(tmp_path, size):
+  direct, detour = tmp_path / "direct", tmp_path / "detour"
+  for split, num_scenes in (("train", 40), ("test", 5)):
+    arguments = (tmp_path / "clevr", split, num_scenes)
+    generate(*arguments, images=True, **size, **QUICK)
+    generate(*arguments, records_dir=direct, **size, **QUICK)
+  convert(tmp_path / "clevr", detour, ["train", "test"], workers=1)
+  for split in ("train", "test"):
+    paths = records.shard_paths(direct, split)
+    assert paths
+    for path in paths:
+      assert path.read_bytes() == (detour / path.name).read_bytes()
+  assert (direct / records.VOCABULARY).read_bytes() == (
+    detour / records.VOCABULARY
+  ).read_bytes()
+
+
+def test_records_are_not_drawn_twice(tmp_path, rendered):
+  arguments = (tmp_path / "clevr", "train", 5)
+  options = {"records_dir": tmp_path / "records", "image_size": 16, **QUICK}
+  generate(*arguments, **options)
+  rendered.clear()
+  generate(*arguments, **options)
+  assert not rendered
+  with pytest.raises(records.RecordError, match="cannot add split"):
+    generate(*arguments, **{**options, "image_size": 8})
+
+
+def test_two_conversions_do_not_meet_in_a_folder(tmp_path):
+  generate(tmp_path / "clevr", "train", 3, **QUICK)
+  out = tmp_path / "out"
+  with (
+    exclusive(out / ".convert.lock"),
+    pytest.raises(BusyError, match="another run is writing here"),
+  ):
+    convert(tmp_path / "clevr", out, workers=1)
+  convert(tmp_path / "clevr", out, workers=1)
+  assert not list(out.glob(".*"))

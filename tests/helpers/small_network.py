@@ -1,0 +1,36 @@
+"""Checkpoints of networks with random weights, made without compiling."""
+
+import jax
+import numpy as np
+
+from rn_jax.checkpoint import write_model
+from rn_jax.data.records import read_vocabulary
+from rn_jax.steps import make_model
+
+
+def write_network(path, config, seed=0):
+  """Writes a network for the records of config.data; returns (model, vars)."""
+  vocabulary = read_vocabulary(config.data.dir)
+  model = make_model(
+    config, len(vocabulary["questions"]), len(vocabulary["answers"])
+  )
+  side, rows = config.data.image_size, config.data.max_objects
+  batch = {
+    "image": np.zeros((1, side, side, 3), np.uint8),
+    "objects": np.zeros((1, rows, 7), np.float32),
+    "object_mask": np.ones((1, rows), bool),
+    "question": np.ones((1, 1, 3), np.int32),
+    "question_length": np.full((1, 1), 3, np.int32),
+  }
+  rng = np.random.default_rng(seed)
+
+  def draw(shape):
+    if len(shape.shape) < 2:  # biases, and what batches are normalised with
+      return rng.uniform(0.1, 0.9, shape.shape).astype(np.float32)
+    scale = np.prod(shape.shape[:-1]) ** -0.5
+    return (scale * rng.normal(size=shape.shape)).astype(np.float32)
+
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  variables = jax.tree.map(draw, shapes)
+  write_model(path, variables, config=config.to_dict(), vocabulary=vocabulary)
+  return model, variables

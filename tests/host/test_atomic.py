@@ -1,0 +1,51 @@
+"""Files are replaced as a whole or not at all."""
+
+import os
+
+import pytest
+
+from rn_jax.host.atomic import leftovers, replacing
+
+
+def test_the_file_appears_when_it_is_whole(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text("old")
+  with replacing(path) as temporary:
+    assert temporary.parent == tmp_path
+    temporary.write_text("ne")
+    assert path.read_text() == "old"
+    assert leftovers(tmp_path) == [temporary]
+    temporary.write_text("new")
+  assert path.read_text() == "new"
+  assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_changes_nothing(tmp_path, error):
+  path = tmp_path / "a.json"
+  path.write_text("old")
+
+  def write_half():
+    with replacing(path) as temporary:
+      temporary.write_text("half")
+      raise error
+
+  with pytest.raises(error):
+    write_half()
+  assert path.read_text() == "old"
+  assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_file_never_written_is_an_error(tmp_path):
+  with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
+    pass
+  assert not os.listdir(tmp_path)
+
+
+def test_two_files_at_once_and_hidden_names(tmp_path):
+  with replacing(tmp_path / ".a") as a, replacing(tmp_path / "b") as b:
+    a.write_text("1")
+    b.write_text("2")
+    assert leftovers(tmp_path) == sorted([a, b])
+  assert (tmp_path / ".a").read_text() == "1"
+  assert not leftovers(tmp_path)

@@ -1,0 +1,243 @@
+"""Ground-truth files: computing, resuming, reading, importing, refusing."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_scenes import generated
+
+from rn_jax.retrieval import ground_truth
+from rn_jax.retrieval.ground_truth import compute
+from rn_jax.retrieval.import_distances import import_cache
+from rn_jax.retrieval.scene_graphs import blocks
+from rn_jax.retrieval.scene_graphs.bipartite import v1, v2
+from rn_jax.retrieval.scene_graphs.exact import exact
+from rn_jax.retrieval.scene_graphs.ground_truth_file import (
+  GroundTruthError,
+  load_ground_truth,
+  save_ground_truth,
+)
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneError
+
+
+def test_a_file_holds_what_the_rule_says(tmp_path):
+  scenes = generated(30)
+  path = tmp_path / "truth.npz"
+  queries = [4, 0, 21]
+  for method, match, options, rule in (
+    ("v1", "hard", {"tie_break": True}, v1),
+    ("v2", "soft", {"quirk": True}, v2),
+    ("v2", "hard", {}, v2),
+    ("exact", "soft", {}, lambda *x, **o: exact(*x, **o)[0]),
+  ):
+    path = tmp_path / f"{method}_{match}.npz"
+    compute(scenes, path, method, match, queries=queries, **options)
+    truth = load_ground_truth(path)
+    assert truth.distances.dtype == np.float32
+    for row, query in zip(truth.distances, queries, strict=True):
+      expected = rule(scenes[[query]], scenes, match=match, **options)
+      assert np.array_equal(row, expected)
+    assert truth.query_index.tolist() == queries
+    assert truth.query_position.tolist() == queries
+    assert np.array_equal(truth.scenes.num_objects, scenes.num_objects)
+    assert truth.metadata["scenes_sha256"] == scenes.sha256()
+    assert set(truth.metadata["versions"]) == {"rn_jax", "numpy", "scipy"}
+    assert truth.name.startswith(f"{method} {match}")
+    assert (truth.name.endswith(")")) == bool(options)
+  assert len(list(tmp_path.iterdir())) == 4  # no parts are left
+
+
+def test_queries_are_the_first_scenes_unless_named(tmp_path, monkeypatch):
+  monkeypatch.setattr(ground_truth, "NUM_QUERIES", 5)
+  truth = compute(generated(12), tmp_path / "truth.npz")
+  assert truth.query_index.tolist() == [0, 1, 2, 3, 4]
+  assert truth.name == "v2 soft"
+  shifted = compute(generated(12)[3:], tmp_path / "shifted.npz")
+  assert shifted.query_index.tolist() == [3, 4, 5, 6, 7]
+  assert shifted.query_position.tolist() == [0, 1, 2, 3, 4]
+  assert np.array_equal(np.diag(shifted.distances), np.zeros(5))
+
+
+def test_processes_give_what_one_does(tmp_path):
+  scenes = generated(30)
+  rule = {"method": "v2", "match": "soft"}
+  jobs = {i: np.arange(8) + 8 * i for i in range(3)}
+  alone = dict(blocks.compare_blocks(rule, scenes, jobs, workers=1))
+  together = dict(blocks.compare_blocks(rule, scenes, jobs, workers=2))
+  for i in jobs:
+    assert np.array_equal(alone[i], together[i])
+
+
+def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
+  scenes, path = generated(30), tmp_path / "truth.npz"
+  expected = compute(scenes, tmp_path / "whole.npz").distances
+  computed = []
+
+  def compare_some(rule, scenes, jobs, workers):
+    for number, (i, found) in enumerate(compare_all(rule, scenes, jobs, 1)):
+      if stop_after == number:
+        raise KeyboardInterrupt
+      computed.append(i)
+      yield i, found
+
+  compare_all = blocks.compare_blocks
+  monkeypatch.setattr(ground_truth, "compare_blocks", compare_some)
+  stop_after = 2
+  with pytest.raises(KeyboardInterrupt):
+    compute(scenes, path)
+  assert not path.exists()
+  # One of the two finished blocks gets damaged.
+  damaged = tmp_path / "truth.npz.parts" / "block_00001.npz"
+  content = bytearray(damaged.read_bytes())
+  content[-400] ^= 1
+  damaged.write_bytes(content)
+  stop_after = None
+  truth = compute(scenes, path)
+  assert computed == [0, 1, 1, 2, 3]
+  assert np.array_equal(truth.distances, expected)
+  assert not damaged.parent.exists()
+
+
+def test_blocks_of_another_job_are_not_taken_up(tmp_path):
+  job = {"match": "soft"}
+  blocks.Parts(tmp_path / "parts", job).write(0, np.ones((2, 2), np.float32))
+  assert blocks.Parts(tmp_path / "parts", job).read(0).tolist() == [[1, 1]] * 2
+  assert blocks.Parts(tmp_path / "parts", {"match": "hard"}).read(0) is None
+  assert blocks.Parts(tmp_path / "parts", job).read(1) is None
+
+
+def test_a_finished_file_is_reused_or_refused(tmp_path):
+  scenes, path = generated(10), tmp_path / "truth.npz"
+  truth = compute(scenes, path)
+  changed = path.stat().st_mtime_ns
+  again = compute(scenes, path)
+  assert np.array_equal(again.distances, truth.distances)
+  assert path.stat().st_mtime_ns == changed
+  for options in (
+    {"match": "hard"},
+    {"quirk": True},
+    {"queries": [1]},
+    {"scenes": scenes[:9]},
+  ):
+    with pytest.raises(GroundTruthError, match="made from other scenes"):
+      compute(**{"scenes": scenes, "output": path, **options})
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"method": "v3"}, "no distance 'v3'"),
+    ({"match": "medium"}, "'medium'"),
+    ({"method": "v1", "quirk": True}, "quirk is an option of v2"),
+    ({"method": "exact", "tie_break": True}, "tie_break one of v1"),
+    ({"queries": []}, "no queries"),
+  ],
+)
+def test_nonsense_is_refused(tmp_path, options, message):
+  with pytest.raises(GroundTruthError, match=message):
+    compute(generated(3), tmp_path / "truth.npz", **options)
+  assert not list(tmp_path.iterdir())
+
+
+def test_unknown_queries_are_refused(tmp_path):
+  with pytest.raises(SceneError, match="no scene of image 77 among 3"):
+    compute(generated(3), tmp_path / "truth.npz", queries=[0, 77])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1])
+def test_missing_distances_are_never_written(tmp_path, bad):
+  truth = compute(generated(5), tmp_path / "truth.npz")
+  distances = truth.distances.copy()
+  distances[2, 3] = bad
+  broken = dataclasses.replace(truth, distances=distances)
+  with pytest.raises(GroundTruthError, match=r"1 .*missing.* image 2 to 3"):
+    save_ground_truth(tmp_path / "broken.npz", broken)
+  assert not (tmp_path / "broken.npz").exists()
+
+
+def test_scenes_of_other_distances_are_noticed(tmp_path):
+  truth = compute(generated(5), tmp_path / "truth.npz")
+  other = dataclasses.replace(truth, scenes=generated(6)[1:])
+  with pytest.raises(GroundTruthError, match="query is missing"):
+    save_ground_truth(tmp_path / "other.npz", other)
+  ranks = truth.scenes.ranks[..., ::-1]
+  scenes = dataclasses.replace(truth.scenes, ranks=ranks)
+  other = dataclasses.replace(truth, scenes=scenes)
+  with pytest.raises(GroundTruthError, match="not those the distances were"):
+    save_ground_truth(tmp_path / "other.npz", other)
+
+
+def test_damaged_files_are_refused(tmp_path):
+  path = tmp_path / "truth.npz"
+  compute(generated(5), path)
+  content = path.read_bytes()
+  for damaged in (content[:2000], b"", b"not an archive", content[:-30]):
+    path.write_bytes(damaged)
+    with pytest.raises(GroundTruthError, match="damaged") as error:
+      load_ground_truth(path)
+    assert "pickle" not in str(error.value)  # as numpy advises
+  np.savez(path, metadata=np.array(json.dumps({"format_version": 9})))
+  with pytest.raises(GroundTruthError, match="format version 9"):
+    load_ground_truth(path)
+  np.savez(path, metadata=np.array([{}], dtype=object))
+  with pytest.raises(GroundTruthError, match="damaged"):
+    load_ground_truth(path)
+
+
+def test_a_published_cache_is_imported(tmp_path):
+  scenes = generated(12)
+  folder = tmp_path / "ged-approx-atleastone-test"
+  folder.mkdir()
+  for query in (0, 3, 11):
+    v1(scenes[[query]], scenes, "hard").tofile(folder / f"d_{query}.npy")
+  truth = import_cache(folder, scenes, "v1")
+  assert truth.name == "v1 hard (imported)"
+  assert truth.query_index.tolist() == [0, 3, 11]
+  assert np.array_equal(truth.distances[1], v1(scenes[[3]], scenes, "hard"))
+  save_ground_truth(tmp_path / "truth.npz", truth)
+  loaded = load_ground_truth(tmp_path / "truth.npz")
+  assert np.array_equal(loaded.distances, truth.distances)
+
+
+def test_a_cache_with_gaps_is_refused(tmp_path):
+  scenes = generated(12)
+  row = v1(scenes[[0]], scenes, "soft")
+  row[8:] = -1
+  row.tofile(tmp_path / "d_0.npy")
+  with pytest.raises(GroundTruthError, match="the name says neither"):
+    import_cache(tmp_path, scenes, "v1")
+  with pytest.raises(GroundTruthError, match=r"4 of 12 .* first of scene 8"):
+    import_cache(tmp_path, scenes, "v1", "soft")
+  part = import_cache(tmp_path, scenes, "v1", "soft", subset=8)
+  assert part.distances.tolist() == [row[:8].tolist()]
+  with pytest.raises(GroundTruthError, match="48 bytes instead of 44"):
+    import_cache(tmp_path, scenes[:11], "v1", "soft")
+  (tmp_path / "d_0.npy").unlink()
+  with pytest.raises(GroundTruthError, match="no files"):
+    import_cache(tmp_path, scenes, "v1", "soft")
+
+
+def test_the_command_computes_or_says_what_is_wrong(clevr_dir, tmp_path):
+  scenes = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
+  output = tmp_path / "truth.npz"
+  done, failed = (
+    subprocess.run(
+      [
+        *(sys.executable, "-m", "rn_jax.retrieval.ground_truth"),
+        *(f"--scenes={scenes}", f"--output={output}", *more),
+      ],
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    for more in (["--queries=1,3", "--subset=4"], ["--num_queries=9"])
+  )
+  assert done.returncode == 0, done.stderr
+  assert "8 pairs of v2 soft: about 1 s with 1 process" in done.stdout
+  assert load_ground_truth(output).distances.shape == (2, 4)
+  assert failed.returncode == 1
+  assert "error: --num_queries is 9, but there are 5 scenes" in failed.stderr
+  assert "Traceback" not in failed.stderr

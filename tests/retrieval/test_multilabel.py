@@ -1,0 +1,145 @@
+"""The multi-label CNN: its lesson, that it learns, and its descriptor."""
+
+import jax
+import numpy as np
+import pytest
+
+from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.clevr import ATTRIBUTES
+from rn_jax.data import records
+from rn_jax.evaluate import load_network
+from rn_jax.retrieval import train_multilabel as program
+from rn_jax.retrieval.describe.features import load_features
+from rn_jax.retrieval.describe.multilabel import (
+  VALUES,
+  contained_values,
+  fewest_values,
+  score,
+  soft_margin_loss,
+)
+from rn_jax.retrieval.extract import extract_command
+from rn_jax.retrieval.scene_graphs.scene_graph import load_scenes
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_all_values():
+  # Of 0: ln 2; of a logit ln 3, which is 3/4: ln 4/3 if it is there, ln 4 if
+  # it is not.
+  logits = np.log(np.array([[1.0, 3.0], [3.0, 1.0]], np.float32))
+  targets = np.array([[True, True], [False, False]])
+  expected = (2 * np.log(2) + np.log(4 / 3) + np.log(4)) / 4
+  np.testing.assert_allclose(soft_margin_loss(logits, targets), expected, 1e-6)
+
+
+def test_targets_are_the_values_of_the_objects(records_dir):
+  found = contained_values(load_scenes(None, records_dir, "train"))
+  assert not found.all()
+  for row, scene in enumerate(records.read_scenes(records_dir, "train")):
+    there = {
+      values[index]
+      for name, values in ATTRIBUTES.items()
+      for index in scene["objects"][name]
+    }
+    assert {v for v, x in zip(VALUES, found[row], strict=True) if x} == there
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.05, 2), (0.5, 20), (1, 40)])
+def test_images_of_fewest_values_are_chosen(fraction, count):
+  targets = np.random.default_rng(0).random((40, 15)) < 0.5
+  chosen = []
+  for wanted in range(16):
+    rows = [row for row in range(40) if sum(targets[row]) == wanted]
+    chosen += rows[: count - len(chosen)]
+  assert fewest_values(targets, fraction).tolist() == sorted(chosen)
+
+
+def test_few_images_leave_one_and_no_fraction_is_an_error():
+  assert fewest_values(np.eye(3, 15, dtype=bool), 0.05).tolist() == [0]
+  for fraction in (0.0, 1.5):
+    with pytest.raises(ValueError, match="within"):
+      fewest_values(np.eye(3, 15, dtype=bool), fraction)
+
+
+def test_scores_by_hand():
+  targets = np.zeros((2, 15), bool)
+  targets[0, 0] = True
+  logits = np.where(targets, 1.0, -1.0)
+  logits[1, 3] = 1.0
+  scores = score(logits, targets, np.zeros((4, 15), bool))
+  assert scores["accuracy"] == 29 / 30
+  assert scores["all_right"] == 0.5
+  assert scores["commoner_accuracy"] == 29 / 30
+  assert scores["values"]["cyan"] == (1.0, 0.5)
+  assert scores["values"]["purple"] == (0.5, 1.0)
+
+
+@pytest.fixture
+def config(records_dir):
+  config = program.make_config(records_dir, 32, 1.0, 0)
+  config.model.conv_channels = (24, 24, 24)
+  config.optimizer.learning_rate = 1e-2
+  return config
+
+
+def test_learns_by_heart_resumes_and_describes(
+  config, tmp_path, monkeypatch, records_dir
+):
+  load = program.load_images
+  monkeypatch.setattr(program, "load_images", lambda c, split: load(c, "train"))
+  first = program.train_multilabel(config, tmp_path / "parts", 1)
+  assert first["accuracy"] < 0.9
+  monkeypatch.setattr(program, "_SAVE_SECONDS", 0)
+  # Stopped in the third epoch: goes on from the second's end.
+  batches = []
+  make_update = program.make_update
+
+  def make_stopping(*args):
+    update = make_update(*args)
+
+    def stopping(state, images, targets):
+      batches.append(int(state.step))
+      if state.step == 2 and len(batches) == 2:
+        raise KeyboardInterrupt
+      return update(state, images, targets)
+
+    return stopping
+
+  monkeypatch.setattr(program, "make_update", make_stopping)
+  with pytest.raises(KeyboardInterrupt):
+    program.train_multilabel(config, tmp_path / "parts", 60)
+  monkeypatch.setattr(program, "_SAVE_SECONDS", 1000)
+  last = program.train_multilabel(config, tmp_path / "parts", 60)
+  assert batches == [1, 2, *range(2, 60)]
+  assert last["accuracy"] == last["all_right"] == 1.0
+  variables, meta = load_model(tmp_path / "parts")
+  assert meta["step"] == 60
+  assert meta["metrics"]["all_right"] == 1.0
+  # The cells' coordinates are left out.
+  assert variables["params"]["hidden"]["kernel"].shape == (24, 15)
+  whole = program.train_multilabel(config, tmp_path / "whole", 60)
+  assert whole == last
+  again = load_model(tmp_path / "whole")[0]
+  jax.tree.map(np.testing.assert_array_equal, variables, again)
+
+  config.train.seed = 1
+  with pytest.raises(CheckpointError, match="other settings"):
+    program.train_multilabel(config, tmp_path / "parts", 60)
+
+  path = extract_command(
+    tmp_path / "parts",
+    tmp_path,
+    overrides={"data.dir": str(records_dir), "eval.batch_size": 2},
+  )
+  features = load_features(path)
+  assert features.label("conv_avg") == "multilabel conv avg"
+  network = program.MultilabelNetwork(config.model)
+  images = load(config, "val")[0]
+  _, outputs = network.apply(variables, {"image": images})
+  cells = np.asarray(outputs["objects"])
+  assert cells.shape == (5, 16, 26)
+  np.testing.assert_allclose(
+    features.descriptor("conv_avg"), cells[..., :24].mean(1), rtol=1e-4
+  )
+  with pytest.raises(ValueError, match="answers no questions"):
+    load_network(tmp_path / "parts")
+  with pytest.raises(ValueError, match="multi-label CNN gives"):
+    extract_command(tmp_path / "parts", tmp_path, descriptors=["g2_avg"])

@@ -1,0 +1,277 @@
+"""The command line, as its users call it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from places import ROOT
+
+from data_prep.convert_clevr import convert
+
+ENVIRONMENT = dict(os.environ, JAX_PLATFORMS="cpu")
+
+
+def run(*flags):
+  return subprocess.run(
+    [sys.executable, "launch.py", *map(str, flags)],
+    cwd=ROOT,
+    env=ENVIRONMENT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+@pytest.fixture(scope="module")
+def trained(records_dir, tmp_path_factory):
+  """A workdir left by the train command."""
+  workdir = tmp_path_factory.mktemp("run")
+  result = run(
+    "--mode=train",
+    "--config=configs/tiny.py:ir_fp",
+    f"--workdir={workdir}",
+    f"--config.data.dir={records_dir}",
+    "--config.train.num_epochs=1",
+    "--config.train.log_every=1",
+  )
+  assert result.returncode == 0, result.stderr[-3000:]
+  # A table of the parameters, a rate and an ETA.
+  assert "relation_core/g_2/kernel" in result.stderr
+  assert "questions/s  ETA" in result.stderr
+  return workdir
+
+
+def test_train_leaves_everything(trained):
+  for name in (
+    "config.json",
+    "metrics.jsonl",
+    "eval_val.json",
+    "first_batch.png",
+    "checkpoints",
+  ):
+    assert (trained / name).exists(), name
+  names = {path.name for path in (trained / "plots").glob("*.png")}
+  assert len(names) >= 4
+  config = json.loads((trained / "config.json").read_text())
+  assert config["config"]["model"]["question_layer"] == 2
+  assert {"jax", "flax", "python"} <= set(config["versions"])
+  lines = (trained / "metrics.jsonl").read_text().splitlines()
+  fresh, first = (json.loads(line) for line in lines[:2])
+  assert fresh["step"] == 0
+  assert fresh["val/accuracy"] < 0.5
+  assert {
+    "train/gradient_norm",
+    "train/parameter_norm",
+    "train/update_norm",
+    "train/samples_per_second",
+    "train/learning_rate",
+  } <= set(first)
+
+
+def test_evaluate_needs_only_a_checkpoint(trained, tmp_path):
+  trained_result = json.loads((trained / "eval_val.json").read_text())
+  result = run(
+    "--mode=evaluate", f"--checkpoint={trained}", f"--workdir={tmp_path}/new"
+  )
+  assert result.returncode == 0, result.stderr[-3000:]
+  assert (tmp_path / "new" / "plots" / "confusion_val.png").exists()
+  found = json.loads((tmp_path / "new" / "eval_val.json").read_text())
+  for name in ("accuracy", "num_examples", "by_answer_class", "confusion"):
+    assert found[name] == trained_result[name]
+  assert {
+    "loss",
+    "invalid_rate",
+    "by_question_type",
+    "by_function",
+    "by_family",
+  } <= set(found)
+
+
+def test_predict_writes_lines_and_a_submission(
+  trained, records_dir, clevr_dir, tmp_path
+):
+  result = run(
+    "--mode=predict",
+    "--config=configs/tiny.py:ir_fp",
+    f"--checkpoint={trained}",
+    f"--workdir={tmp_path}",
+    f"--config.data.dir={records_dir}",
+    "--split=val",
+  )
+  assert result.returncode == 0, result.stderr[-3000:]
+  asked = json.loads(
+    (clevr_dir / "questions/CLEVR_val_questions.json").read_text()
+  )["questions"]
+  lines = [
+    json.loads(line)
+    for line in (tmp_path / "predictions_val.jsonl").read_text().splitlines()
+  ]
+  submission = (tmp_path / "submission_val.txt").read_text().splitlines()
+  assert len(lines) == len(submission) == len(asked)
+  for number, (line, word, question) in enumerate(
+    zip(lines, submission, asked, strict=True)
+  ):
+    assert line["question_index"] == number
+    assert line["image_filename"] == question["image_filename"]
+    assert line["answer"] == question["answer"]
+    assert line["prediction"] == word
+    assert 0 < line["probability"] <= 1
+  right = sum(line["answer"] == line["prediction"] for line in lines)
+  accuracy = json.loads((trained / "eval_val.json").read_text())["accuracy"]
+  assert right / len(lines) == pytest.approx(accuracy)
+
+
+def test_predict_needs_no_answers(trained, clevr_dir, tmp_path):
+  # CLEVR's test split: images and questions, nothing else.
+  source = tmp_path / "clevr"
+  shutil.copytree(clevr_dir / "images" / "val", source / "images" / "test")
+  asked = json.loads(
+    (clevr_dir / "questions/CLEVR_val_questions.json").read_text()
+  )["questions"]
+  kept = ("image_index", "image_filename", "question")
+  test = [{key: q[key] for key in kept} | {"split": "test"} for q in asked]
+  (source / "questions").mkdir()
+  (source / "questions/CLEVR_test_questions.json").write_text(
+    json.dumps({"info": {"split": "test"}, "questions": test})
+  )
+  convert(
+    source,
+    tmp_path / "records",
+    image_size=32,
+    vocabulary=clevr_dir / "vocabulary.json",
+    workers=1,
+  )
+  flags = (
+    f"--checkpoint={trained}/checkpoints",
+    f"--config.data.dir={tmp_path}/records",
+    f"--workdir={tmp_path}",
+    "--split=test",
+  )
+  result = run("--mode=predict", *flags)
+  assert result.returncode == 0, result.stderr[-3000:]
+  lines = (tmp_path / "predictions_test.jsonl").read_text().splitlines()
+  assert len(lines) == len(asked)
+  assert "answer" not in json.loads(lines[0])
+  result = run("--mode=evaluate", *flags)
+  assert result.returncode != 0
+  assert "questions without an answer" in result.stderr
+  assert "Traceback" not in result.stderr
+
+
+def test_other_vocabularies_are_refused(trained, clevr_dir, tmp_path):
+  vocabulary = json.loads((clevr_dir / "vocabulary.json").read_text())
+  words = list(vocabulary["questions"])
+  words[0], words[1] = words[1], words[0]
+  vocabulary["questions"] = {w: i for i, w in enumerate(words, start=1)}
+  path = tmp_path / "vocabulary.json"
+  path.write_text(json.dumps(vocabulary))
+  convert(
+    clevr_dir,
+    tmp_path / "records",
+    splits=("val",),
+    image_size=32,
+    vocabulary=path,
+    workers=1,
+  )
+  result = run(
+    "--mode=evaluate",
+    f"--checkpoint={trained}",
+    f"--config.data.dir={tmp_path}/records",
+    f"--workdir={tmp_path}",
+  )
+  assert result.returncode != 0
+  assert "number questions differently" in result.stderr
+  assert "Traceback" not in result.stderr
+
+
+def test_ask_answers_in_words(trained, clevr_dir, tmp_path):
+  image = next((clevr_dir / "images" / "val").glob("*.png"))
+  flags = ("--mode=ask", f"--checkpoint={trained}", f"--image={image}")
+  programs = tmp_path / "programs"
+  result = run(
+    *flags,
+    "--question=What color is the large thing?",
+    f"--compilation_cache={programs}",
+  )
+  assert result.returncode == 0, result.stderr[-3000:]
+  assert "%" in result.stdout
+  assert list(programs.iterdir())
+  result = run(*flags, "--question=What colour is the cube?")
+  assert result.returncode != 0
+  assert "colour" in result.stderr
+  assert "color" in result.stderr
+  assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    (("--mode=train",), "needs --workdir"),
+    (("--workdir=W",), "--config.data.dir=DIR is needed"),
+    (("--workdir=W", "--config.data.dir=nowhere"), "no such records folder"),
+    (("--workdir=W", "--config.optimizer.learning_rat=1"), "learning_rate"),
+    (("--mode=evaluate", "--workdir=nowhere"), "nowhere"),
+    (("--mode=train", "--workdir=W", "--checkpoint=X"), "no --checkpoint"),
+    (("--workdir=W", "--num_processes=2"), "go together"),
+  ],
+)
+def test_mistakes_are_explained(flags, words, tmp_path):
+  flags = [flag.replace("=W", f"={tmp_path}") for flag in flags]
+  result = run(*flags)
+  assert result.returncode != 0
+  assert words in result.stdout + result.stderr
+
+
+def test_sigterm_saves_and_kill_loses_little(records_dir, tmp_path):
+  command = [
+    sys.executable,
+    "launch.py",
+    "--config=configs/tiny.py",
+    f"--workdir={tmp_path}",
+    f"--config.data.dir={records_dir}",
+    "--config.train.num_epochs=100000",
+    "--config.train.eval_every=1000",
+    "--config.train.checkpoint_minutes=0.02",
+    "--config.train.log_every=20",
+  ]
+
+  def run_until(condition, number):
+    process = subprocess.Popen(
+      command,
+      cwd=ROOT,
+      env=ENVIRONMENT,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not condition():
+      assert process.poll() is None, process.stderr.read()[-3000:]
+      assert time.monotonic() < deadline
+      time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+  def saved():
+    folder = tmp_path / "checkpoints"
+    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+
+  # Shot between two checkpoints or within one: the last whole one counts.
+  code, _ = run_until(lambda: len(saved()) >= 2, signal.SIGKILL)
+  assert code == -signal.SIGKILL
+  last = saved()[-1]
+  code, errors = run_until(lambda: saved()[-1] > last, signal.SIGTERM)
+  assert code == 128 + signal.SIGTERM
+  assert "Resuming after update" in errors
+  resumed = int(errors.split("Resuming after update ")[1].split()[0])
+  assert 0 < resumed <= last
+  stopped = int(
+    errors.split("Stopped by a signal after update ")[1].split(",")[0]
+  )
+  assert saved()[-1] == stopped
