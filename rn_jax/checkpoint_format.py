@@ -29,7 +29,7 @@ import rn_jax
 FORMAT_VERSION = 1
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ValueError):
   """A checkpoint is absent, damaged, or does not fit the network."""
 
 

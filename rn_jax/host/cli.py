@@ -1,0 +1,36 @@
+"""Runs a module as a command: flags in, one call, errors without a traceback.
+
+    if __name__ == "__main__":
+      cli.run(
+        _main,
+        flags.DEFINE_string("output", None, "File to write.", required=True),
+      )
+
+Flags are defined only when the module is the program, so that other modules
+can import it without taking over its flags.
+"""
+
+from collections.abc import Callable
+
+from absl import app, flags
+
+
+def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
+  """Parses the command line and calls `main` with the flags by name.
+
+  Args:
+    main: Takes each flag as an argument of its name. A ValueError or an OSError
+      that it raises ends the program with status 1 and `error: MESSAGE`; an
+      app.UsageError with the help text.
+    *holders: What flags.DEFINE_… returned.
+  """
+
+  def call(argv: list[str]) -> None:
+    if len(argv) > 1:
+      raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    try:
+      main(**{holder.name: holder.value for holder in holders})
+    except (ValueError, OSError) as error:
+      raise SystemExit(f"error: {error}") from error
+
+  app.run(call)
