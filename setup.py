@@ -20,6 +20,7 @@ setup(
   packages=find_packages(include=["rn_jax", "rn_jax.*"]),
   install_requires=[
     "absl-py>=2.0",
+    "filelock>=3.30",
     "flax>=0.12",
     "google-crc32c>=1.5",
     "ijson>=3.2",

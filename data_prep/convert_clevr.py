@@ -1,6 +1,7 @@
 """Converts a CLEVR folder to records: shards, vocabulary, metadata, manifest.
 
-  python -m data_prep.convert_clevr --clevr_dir=CLEVR_v1.0 --output_dir=records
+    python -m data_prep.convert_clevr --clevr_dir=CLEVR_v1.0 \
+        --output_dir=records [--splits=train,val]
 
 Run it again after an interruption: finished shards are kept. A split can be
 added to a finished folder later; it then uses the vocabulary of the folder.
@@ -10,19 +11,17 @@ import functools
 import json
 import os
 import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from data_prep.conversion import records_folder, shards
+from data_prep.conversion import records_folder, shards, tfds_source
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_source import load_split
 from data_prep.conversion.scene_record import Drawing, build_drawn, build_scene
-from rn_jax.data.records import RecordError
-from rn_jax.data.vocabulary import VocabularyError
-from rn_jax.host.exclusive import BusyError, exclusive
+from rn_jax.host import cli
+from rn_jax.host.exclusive import exclusive
 
 
 def convert(
@@ -64,28 +63,107 @@ def convert(
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
-  clevr_dir, output_dir = Path(clevr_dir), Path(output_dir)
-  splits = _choose_splits(splits, clevr_dir)
-  workers = workers or os.cpu_count()
+  clevr_dir = Path(clevr_dir)
   build = functools.partial(
     map, functools.partial(build_scene, image_size=image_size)
   )
   if drawing:
     images, workers = "drawn", 1
     build = functools.partial(build_drawn, drawing=drawing)
+
+  def load(split, words):
+    loaded = load_split(clevr_dir, split, words, images)
+    if drawing:
+      loaded.fingerprints["images"] = json.dumps(drawing.made_from)
+    return loaded, build
+
+  return write_splits(
+    load,
+    _choose_splits(splits, clevr_dir),
+    output_dir,
+    name=clevr_dir.resolve().name,
+    image_size=image_size,
+    vocabulary=vocabulary,
+    workers=workers,
+    num_shards=num_shards,
+  )
+
+
+def convert_tfds(
+  data_dir: str | os.PathLike,
+  output_dir: str | os.PathLike,
+  splits: Sequence[str] = (),
+  *,
+  image_size: int = 128,
+  vocabulary: str | os.PathLike | None = None,
+  num_shards: int | None = None,
+) -> dict:
+  """Converts the `clevr` data set of tensorflow_datasets, as `convert` does.
+
+  Args:
+    data_dir: The data_dir of tensorflow_datasets.
+    output_dir: As for `convert`, like the others.
+    splits: "train", "val", "test"; by default all.
+    image_size: Width and height in pixels.
+    vocabulary: Vocabulary file to use.
+    num_shards: Shards per split.
+  """
+  name, examples = tfds_source.open_tfds(data_dir)
+  return write_splits(
+    functools.partial(tfds_source.load_split, examples, image_size),
+    splits or ("train", "val", "test"),
+    output_dir,
+    name=name,
+    image_size=image_size,
+    vocabulary=vocabulary,
+    workers=1,  # the examples come one after the other
+    num_shards=num_shards,
+  )
+
+
+def write_splits(
+  load: Callable,
+  splits: Sequence[str],
+  output_dir: str | os.PathLike,
+  *,
+  name: str,
+  image_size: int,
+  vocabulary: str | os.PathLike | None = None,
+  workers: int | None = None,
+  num_shards: int | None = None,
+) -> dict:
+  """Writes splits of any source to a records folder.
+
+  Args:
+    load: (split, vocabulary) -> the Split, and what makes record contents of
+      its sources (see `shards.write_shards`).
+    splits: Names of the splits.
+    output_dir: Records folder to make or to extend.
+    name: Name of the source, for the manifest.
+    image_size: Width and height in pixels, for the manifest.
+    vocabulary: Vocabulary file to use.
+    workers: Number of processes; by default one per core.
+    num_shards: Shards per split; by default one for every 512 scenes.
+
+  Returns:
+    The manifest of the output folder.
+  """
+  output_dir = Path(output_dir)
+  # Those that give the vocabulary first.
+  splits = sorted(
+    dict.fromkeys(splits), key=lambda split: not split.startswith("train")
+  )
   with exclusive(output_dir / ".convert.lock"):
     manifest = records_folder.open_folder(output_dir)
     words = records_folder.open_vocabulary(
       vocabulary, output_dir, manifest, splits
     )
     for split in splits:
-      loaded = load_split(clevr_dir, split, words, images)
+      loaded, build = load(split, words)
       words.frozen = True  # after the train split, which comes first
-      if drawing:
-        loaded.fingerprints["images"] = json.dumps(drawing.made_from)
       num = shards.count_shards(len(loaded.sources), num_shards)
       description = records_folder.describe(
-        clevr_dir.resolve().name,
+        name,
         loaded.fingerprints,
         words,
         image_size=image_size,
@@ -101,7 +179,7 @@ def convert(
         build,
         key=records_folder.key_of(description),
         num_shards=num,
-        workers=workers,
+        workers=workers or os.cpu_count() or 1,
         known=known,
       )
       manifest["splits"][split] = {
@@ -114,7 +192,7 @@ def convert(
 
 
 def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
-  """Returns the splits to convert, those that give the vocabulary first."""
+  """Returns the splits to convert."""
   names = [path.name for path in clevr_dir.glob("questions/*.json")]
   matches = [re.fullmatch(r"CLEVR_(\w+)_questions\.json", n) for n in names]
   present = sorted(match[1] for match in matches if match)
@@ -130,73 +208,71 @@ def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
         f"{clevr_dir / 'questions'}: no CLEVR_{split}_questions.json; splits"
         f" there: {', '.join(present)}"
       )
-  splits = dict.fromkeys(wanted or present)
-  return sorted(splits, key=lambda name: not name.startswith("train"))
+  return list(wanted or present)
 
 
-def main(argv: list[str]) -> None:
-  """Runs the conversion that the flags ask for."""
-  if len(argv) > 1:
-    raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-  arguments = {
-    "image_size": flags.FLAGS.image_size,
-    "vocabulary": flags.FLAGS.vocabulary,
-    "num_shards": flags.FLAGS.num_shards,
-  }
-  try:
-    if flags.FLAGS.source == "tfds":
-      from data_prep.conversion.tfds_source import convert_tfds
-
-      manifest = convert_tfds(
-        flags.FLAGS.clevr_dir,
-        flags.FLAGS.output_dir,
-        flags.FLAGS.splits,
-        **arguments,
-      )
-    else:
-      manifest = convert(
-        flags.FLAGS.clevr_dir,
-        flags.FLAGS.output_dir,
-        flags.FLAGS.splits,
-        images=flags.FLAGS.images,
-        workers=flags.FLAGS.workers,
-        **arguments,
-      )
-  except (BusyError, SourceError, RecordError, VocabularyError) as error:
-    sys.exit(f"error: {error}")
+def _main(
+  source: str,
+  clevr_dir: str,
+  output_dir: str,
+  splits: list[str],
+  images: str,
+  workers: int | None,
+  **options,
+) -> None:
+  if source == "tfds":
+    manifest = convert_tfds(clevr_dir, output_dir, splits, **options)
+  else:
+    manifest = convert(
+      clevr_dir, output_dir, splits, images=images, workers=workers, **options
+    )
   for name, split in manifest["splits"].items():
     print(
-      f"{flags.FLAGS.output_dir}: {name}: {split['num_scenes']} scenes,"
+      f"{output_dir}: {name}: {split['num_scenes']} scenes,"
       f" {split['num_questions']} questions"
     )
 
 
-def _define_flags() -> None:
-  # Not at import: other programs import this module for `convert`.
-  flags.DEFINE_string(
-    "clevr_dir",
-    None,
-    "CLEVR folder, or the data_dir of tensorflow_datasets with --source=tfds.",
-    required=True,
-  )
-  flags.DEFINE_string("output_dir", None, "Records folder.", required=True)
-  flags.DEFINE_list("splits", [], "Splits, e.g. train,val; default: all.")
-  flags.DEFINE_integer(
-    "image_size", 128, "Pixels per side; 0 keeps images as they are.", 0
-  )
-  flags.DEFINE_string(
-    "vocabulary", None, "Vocabulary file to use instead of one from train."
-  )
-  flags.DEFINE_integer("workers", None, "Processes; default: one per core.", 1)
-  flags.DEFINE_integer(
-    "num_shards", None, "Shards per split; default: one for 512 scenes.", 1
-  )
-  flags.DEFINE_enum(
-    "images", "auto", ["auto", "yes", "no"], "Whether to convert images."
-  )
-  flags.DEFINE_enum("source", "clevr", ["clevr", "tfds"], "Kind of clevr_dir.")
-
-
 if __name__ == "__main__":
-  _define_flags()
-  app.run(main)
+  cli.run(
+    _main,
+    flags.DEFINE_string(
+      "clevr_dir",
+      None,
+      "CLEVR folder, or the data_dir of tensorflow_datasets with "
+      "--source=tfds.",
+      required=True,
+    ),
+    flags.DEFINE_string("output_dir", None, "Records folder.", required=True),
+    flags.DEFINE_list("splits", [], "Such as train,val; not given: all."),
+    flags.DEFINE_integer(
+      "image_size",
+      128,
+      "Width and height in pixels; 0 keeps the images as they are.",
+      lower_bound=0,
+    ),
+    flags.DEFINE_string(
+      "vocabulary",
+      None,
+      "Vocabulary file to use; not given: that of the output folder, or one "
+      "from the train split.",
+    ),
+    flags.DEFINE_integer(
+      "workers", None, "Processes; not given: one per core.", lower_bound=1
+    ),
+    flags.DEFINE_integer(
+      "num_shards",
+      None,
+      "Shards per split; not given: one for every 512 scenes.",
+      lower_bound=1,
+    ),
+    flags.DEFINE_enum(
+      "images",
+      "auto",
+      ["auto", "yes", "no"],
+      "Whether to convert images; auto: where there is an images folder.",
+    ),
+    flags.DEFINE_enum(
+      "source", "clevr", ["clevr", "tfds"], "What --clevr_dir is."
+    ),
+  )

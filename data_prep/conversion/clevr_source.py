@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class Source(NamedTuple):
 class Split(NamedTuple):
   """One split to convert."""
 
-  sources: list[Source]
+  sources: Sequence  # of Source, or of what else builds the records
   has_images: bool
   fingerprints: dict[str, str]  # of the files that the sources came from
 

@@ -7,6 +7,7 @@ else is in it.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def write_text(path: Path, text: str) -> None:
     temporary.write_text(text, encoding="utf-8")
 
 
-def state_file(records_dir: Path, split: str) -> Path:
+def parts_folder(records_dir: Path, split: str) -> Path:
   """Returns where an unfinished conversion notes the shards it has."""
-  return records_dir / f".convert-{split}.json"
+  return records_dir / f".convert-{split}"
 
 
 def open_folder(output_dir: Path) -> dict:
@@ -128,8 +129,23 @@ def key_of(description: dict) -> str:
   return hashlib.sha256(text.encode()).hexdigest()
 
 
-def leftovers(records_dir: Path, manifest: dict) -> list[Path]:
-  """Returns shards and notes of other conversions that were never finished."""
+def finish_folder(
+  records_dir: Path, manifest: dict, vocabulary: Vocabulary
+) -> None:
+  """Makes a folder whose shards are all written a finished records folder."""
+  write_text(records_dir / records.VOCABULARY, vocabulary.to_json())
+  write_tfds_metadata(records_dir, manifest["splits"], vocabulary.answers)
+  text = json.dumps(manifest, indent=1) + "\n"
+  write_text(records_dir / records.MANIFEST, text)
+  for path in _leftovers(records_dir, manifest):
+    if path.is_dir():
+      shutil.rmtree(path)
+    else:
+      path.unlink()
+
+
+def _leftovers(records_dir: Path, manifest: dict) -> list[Path]:
+  """Returns shards that are not in the manifest, and notes of conversions."""
   listed = {
     shard["filename"]
     for split in manifest["splits"].values()
@@ -138,19 +154,6 @@ def leftovers(records_dir: Path, manifest: dict) -> list[Path]:
   shards = records_dir.glob(f"{records.DATASET_NAME}-*.tfrecord-*-of-*")
   return [
     *(path for path in shards if path.name not in listed),
-    *records_dir.glob(".convert-*.json"),
+    *records_dir.glob(".convert-*"),
     *atomic.leftovers(records_dir),
   ]
-
-
-def finish_folder(
-  records_dir: Path, manifest: dict, vocabulary: Vocabulary
-) -> None:
-  """Makes a folder whose shards are all written a finished records folder."""
-  stale = leftovers(records_dir, manifest)
-  for path in stale:
-    path.unlink()
-  write_text(records_dir / records.VOCABULARY, vocabulary.to_json())
-  write_tfds_metadata(records_dir, manifest["splits"], vocabulary.answers)
-  text = json.dumps(manifest, indent=1) + "\n"
-  write_text(records_dir / records.MANIFEST, text)

@@ -1,23 +1,22 @@
 """Writes the shards of a split: in parallel, and resumable.
 
-Each shard is written by one process and noted in a small state file. A run
-that was interrupted goes on from there if nothing that matters changed: the
-state carries a key made from the arguments and the content of the sources.
+Each shard is written by one process. Its entry of the manifest is kept as a
+part until the folder is finished, so that a run that was interrupted goes on
+with the shards that are whole and made from the same sources and arguments.
 """
 
 import hashlib
 import json
-import multiprocessing
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from concurrent import futures
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.conversion.records_folder import state_file, write_text
+from data_prep.conversion.records_folder import parts_folder
 from rn_jax.data import records
-from rn_jax.host.processes import exit_with_parent
+from rn_jax.host.parts import Parts
+from rn_jax.host.processes import in_processes
 
 SCENES_PER_SHARD = 512
 
@@ -28,16 +27,20 @@ def count_shards(num_scenes: int, num_shards: int | None = None) -> int:
   return max(1, min(wanted, num_scenes))
 
 
-def write_shard_of_scenes(
-  path: Path, scenes: Iterable[dict], progress: Callable = lambda: None
+def _write_shard(
+  records_dir: Path,
+  build: Callable,
+  progress: Callable | None,
+  shard: tuple[str, Sequence],
 ) -> dict:
-  """Writes scenes to one shard and returns its entry of the manifest."""
+  """Writes a shard, given its name and sources; returns its manifest entry."""
+  name, sources = shard
   num_questions = max_objects = max_question_length = 0
   sizes = set()
 
   def payloads():
     nonlocal num_questions, max_objects, max_question_length
-    for scene in scenes:
+    for scene in build(sources):
       tokens = scene["questions"]["tokens"]
       num_questions += len(tokens)
       max_objects = max(max_objects, len(scene["objects"]["rotation"]))
@@ -47,21 +50,18 @@ def write_shard_of_scenes(
         width, height = struct.unpack(">II", scene["image"][16:24])
         sizes.add((height, width))
       yield records.encode_scene(scene)
-      progress()
+      if progress:
+        progress()
 
-  info = records.write_shard(path, payloads())
+  info = records.write_shard(records_dir / name, payloads())
   return {
-    "filename": path.name,
+    "filename": name,
     **info._asdict(),
     "num_questions": num_questions,
     "max_objects": max_objects,
     "max_question_length": max_question_length,
     "image_sizes": sorted(sizes),
   }
-
-
-def _write_sources(path, sources, build, progress=lambda: None) -> dict:
-  return write_shard_of_scenes(path, build(sources), progress)
 
 
 def write_shards(
@@ -81,8 +81,9 @@ def write_shards(
     records_dir: Folder to write to.
     split: Name of the split.
     sources: The scenes in any form that can be sent to another process.
-    build: Makes the record contents of some sources, in their order; a
-      function (or a partial of one) at the top level of a module.
+    build: Makes the record contents of some sources, in their order. With
+      several processes a function (or a partial of one) at the top level of a
+      module; with one it is called for one shard after the other.
     key: Stands for everything the shards depend on.
     num_shards: Number of shards.
     workers: Number of processes; with 1 this process does the work.
@@ -92,60 +93,34 @@ def write_shards(
     The shards' manifest entries, in order.
   """
   bounds = [len(sources) * i // num_shards for i in range(num_shards + 1)]
-  parts = {
-    records.shard_name(split, i, num_shards): sources[bounds[i] : bounds[i + 1]]
-    for i in range(num_shards)
-  }
-  state_path = state_file(records_dir, split)
-  entries = {
-    entry["filename"]: entry
-    for entry in [*known, *_read_state(state_path, key)]
-    if entry["filename"] in parts and _is_intact(records_dir, entry)
-  }
-  todo = [name for name in parts if name not in entries]
-  done = sum(entry["num_records"] for entry in entries.values())
-  # With more processes than cores or shards nothing gets faster.
+  names = [records.shard_name(split, i, num_shards) for i in range(num_shards)]
+  parts = Parts(parts_folder(records_dir, split), key)
+  entries = {entry["filename"]: entry for entry in known}
+  for i, name in enumerate(names):
+    noted = parts.read(i)
+    if noted is not None:
+      entries[name] = json.loads(noted)
+    if not _is_intact(records_dir, entries.get(name)):
+      entries.pop(name, None)
+  missing = [i for i, name in enumerate(names) if name not in entries]
+  todo = [(names[i], sources[bounds[i] : bounds[i + 1]]) for i in missing]
   workers = min(workers, len(todo))
-
-  def finish(name: str, entry: dict) -> None:
-    entries[name] = entry
-    state = {"key": key, "shards": list(entries.values())}
-    write_text(state_path, json.dumps(state))
-
+  left = sum(len(of_shard) for _, of_shard in todo)
   with tqdm(
-    total=len(sources), initial=done, desc=split, unit=" scenes"
+    total=len(sources),
+    initial=len(sources) - left,
+    desc=split,
+    unit=" scenes",
   ) as bar:
-    if workers <= 1:
-      for name in todo:
-        path = records_dir / name
-        finish(name, _write_sources(path, parts[name], build, bar.update))
-    else:
-      executor = futures.ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=exit_with_parent,
-      )
-      try:
-        jobs = {
-          executor.submit(
-            _write_sources, records_dir / name, parts[name], build
-          ): name
-          for name in todo
-        }
-        for job in futures.as_completed(jobs):
-          finish(jobs[job], job.result())
-          bar.update(entries[jobs[job]]["num_records"])
-      finally:
-        executor.shutdown(cancel_futures=True)
-  return [entries[name] for name in parts]
-
-
-def _read_state(path: Path, key: str) -> list[dict]:
-  try:
-    state = json.loads(path.read_text(encoding="utf-8"))
-  except (FileNotFoundError, ValueError):
-    return []
-  return state["shards"] if state.get("key") == key else []
+    progress = bar.update if workers == 1 else None
+    for at, entry in in_processes(
+      _write_shard, todo, workers, shared=(records_dir, build, progress)
+    ):
+      entries[entry["filename"]] = entry
+      parts.write(missing[at], json.dumps(entry).encode())
+      if workers > 1:
+        bar.update(entry["num_records"])
+  return [entries[name] for name in names]
 
 
 def sha256_of(path: Path) -> str:
@@ -154,7 +129,9 @@ def sha256_of(path: Path) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_intact(records_dir: Path, entry: dict) -> bool:
+def _is_intact(records_dir: Path, entry: dict | None) -> bool:
+  if entry is None:
+    return False
   path = records_dir / entry["filename"]
   return path.exists() and sha256_of(path) == entry["sha256"]
 

@@ -1,4 +1,4 @@
-"""Converts the `clevr` data set of tensorflow_datasets to records.
+"""Reads the `clevr` data set of tensorflow_datasets.
 
 Needs TensorFlow (`pip install 'rn_jax[tfds]'`). That data set has no programs,
 families or relationships: functions and question types are -1, families empty,
@@ -9,23 +9,20 @@ that questions stand there in the order of the image files.
 
 import hashlib
 import io
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep.conversion import records_folder, shards
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.clevr_source import Question, read_question
+from data_prep.conversion.clevr_source import Question, Split, read_question
+from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import encode_image
 from data_prep.generation.scenes import relationships
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
-from rn_jax.data import records
 
 # The class names of `clevr` 3.1.0, in the order of their numbers there.
 CLASSES = {
@@ -44,75 +41,54 @@ _TO_OURS = {
 _FILE = re.compile(r"CLEVR_\w+_(\d+)\.png")
 
 
-def convert_examples(
-  examples: Callable[[str, bool], Iterable[dict]],
-  output_dir: str | os.PathLike,
-  splits: Sequence[str],
-  *,
-  name: str = "clevr",
-  image_size: int = 128,
-  vocabulary: str | os.PathLike | None = None,
-  num_shards: int | None = None,
-) -> dict:
-  """Converts examples in the form of the `clevr` data set.
+# Called with a split: with False for the examples' file names, questions and
+# answers, with True for whole examples, in any order that stays the same.
+# "image" is a uint8 array [H, W, 3] or the bytes of an image file.
+Examples = Callable[[str, bool], Iterable[dict]]
+
+
+def load_split(
+  examples: Examples, image_size: int, split: str, vocabulary: Vocabulary
+) -> tuple[Split, Callable]:
+  """Reads the questions of a split, and prepares to read its scenes.
 
   Args:
-    examples: Called twice with a split: with False for the examples' file
-      names, questions and answers, with True for whole examples in any order.
-      "image" is a uint8 array [H, W, 3] or the bytes of an image file.
-    output_dir: Records folder to make or to extend.
-    splits: Names of the splits.
-    name: Name of the source, for the manifest.
+    examples: Examples in the form of the `clevr` data set.
     image_size: Width and height in pixels; 0 keeps the images as they are.
-    vocabulary: As for `data_prep.convert_clevr.convert`.
-    num_shards: Shards per split; by default one for every 512 scenes.
+    split: Name of the split.
+    vocabulary: Gives the indices of words and answers; may grow.
 
   Returns:
-    The manifest of the output folder.
+    The split, whose sources are positions; and a function from positions to
+    the record contents there, to be called with later and later ones.
+
+  Raises:
+    SourceError: An example is not as expected.
   """
-  output_dir = Path(output_dir)
-  splits = sorted(
-    dict.fromkeys(splits), key=lambda s: not s.startswith("train")
+  questions, digest = _read_questions(examples(split, False), split, vocabulary)
+
+  def read_whole():  # begun when it is needed
+    yield from enumerate(examples(split, True))
+
+  whole = read_whole()
+
+  def build(positions: range) -> Iterator[dict]:
+    for position, example in whole:
+      if position >= positions.start:
+        yield _scene_of(example, questions, image_size)
+      if position == positions.stop - 1:
+        break
+    else:
+      raise changed
+    if positions.stop == len(questions) and next(whole, None) is not None:
+      raise changed
+
+  changed = SourceError(
+    f"split {split!r}: the number of examples changed between two readings; "
+    "prepare the data set again"
   )
-  manifest = records_folder.open_folder(output_dir)
-  words = records_folder.open_vocabulary(
-    vocabulary, output_dir, manifest, splits
-  )
-  output_dir.mkdir(parents=True, exist_ok=True)
-  for split in splits:
-    questions, digest = _read_questions(examples(split, False), split, words)
-    words.frozen = True
-    num = shards.count_shards(len(questions), num_shards)
-    description = records_folder.describe(
-      name, {"questions": digest}, words, image_size=image_size, num_shards=num
-    )
-    known = records_folder.check_fits(
-      output_dir, manifest, split, description, images=True
-    )
-    if known:  # the same split of the same source: nothing to do
-      continue
-    whole = iter(examples(split, True))
-    sources = (
-      scene_of(example, questions, image_size)
-      for example in tqdm(whole, split, len(questions), unit=" scenes")
-    )
-    bounds = [len(questions) * i // num for i in range(num + 1)]
-    entries = [
-      shards.write_shard_of_scenes(
-        output_dir / records.shard_name(split, i, num),
-        itertools.islice(sources, bounds[i + 1] - bounds[i]),
-      )
-      for i in range(num)
-    ]
-    entry = shards.summarise(entries)
-    if entry["num_scenes"] != len(questions) or next(whole, None) is not None:
-      raise SourceError(
-        f"{name}, split {split!r}: the number of examples changed between two"
-        " readings; prepare the data set again"
-      )
-    manifest["splits"][split] = {**entry, "source": description}
-  records_folder.finish_folder(output_dir, manifest, words)
-  return manifest
+  sources = range(len(questions))
+  return Split(sources, True, {"questions": digest}), build
 
 
 def _text(value: bytes | str) -> str:
@@ -147,7 +123,7 @@ def _read_questions(
   return questions, digest.hexdigest()
 
 
-def scene_of(
+def _scene_of(
   example: dict, questions: dict[str, list[Question]], image_size: int
 ) -> dict:
   """Returns the record content of an example."""
@@ -178,22 +154,15 @@ def scene_of(
   }
 
 
-def convert_tfds(
-  data_dir: str | os.PathLike,
-  output_dir: str | os.PathLike,
-  splits: Sequence[str] = (),
-  **arguments,
-) -> dict:
-  """Converts the `clevr` data set that tensorflow_datasets has prepared.
+def open_tfds(data_dir: str | os.PathLike) -> tuple[str, Examples]:
+  """Opens the `clevr` data set that tensorflow_datasets has prepared.
 
   Args:
     data_dir: The data_dir of tensorflow_datasets.
-    output_dir: Records folder to make or to extend.
-    splits: "train", "val" (there "validation"), "test"; by default all.
-    **arguments: As for `convert_examples`.
 
   Returns:
-    The manifest of the output folder.
+    Its name with its version, and its examples; the val split is called
+    "validation" there.
 
   Raises:
     SourceError: TensorFlow or the prepared data set is missing.
@@ -227,10 +196,4 @@ def convert_tfds(
     split = "validation" if split == "val" else split
     return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders))
 
-  return convert_examples(
-    examples,
-    output_dir,
-    splits or ("train", "val", "test"),
-    name=builder.info.full_name,
-    **arguments,
-  )
+  return builder.info.full_name, examples

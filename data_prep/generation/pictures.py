@@ -21,7 +21,6 @@ from data_prep.render import render
 from rn_jax.host.atomic import replacing
 
 _BATCH = 64  # pictures; progress is shown after each batch
-_MARK = ".made_from.json"
 
 Result = TypeVar("Result")
 
@@ -42,7 +41,8 @@ def write_files(
   """
   folder = output_dir / "images" / job.split
   folder.mkdir(parents=True, exist_ok=True)
-  present = _open_folder(folder, describe(job, size), overwrite)
+  mark = output_dir / ".made_from" / f"images-{job.split}.json"
+  present = _open_folder(folder, mark, describe(job, size), overwrite)
 
   def write(scene: dict, pixels: np.ndarray) -> None:
     with replacing(folder / scene["image_filename"]) as temporary:
@@ -132,9 +132,17 @@ def describe(job: Job, size: tuple[int, int]) -> dict:
   }
 
 
-def _open_folder(folder: Path, made_from: dict, overwrite: bool) -> set[str]:
-  """Returns the names of the pictures that a folder has, and marks it."""
-  mark = folder / _MARK
+def _open_folder(
+  folder: Path, mark: Path, made_from: dict, overwrite: bool
+) -> set[str]:
+  """Returns the names of the pictures that a folder has, and marks it.
+
+  The mark is not in the folder: what reads CLEVR lists it and wants pictures.
+  """
+  mark.parent.mkdir(exist_ok=True)
+  older = folder / ".made_from.json"  # where it was before
+  if older.exists():
+    older.replace(mark)
   present = {path.name for path in folder.glob("*.png")}
   if present and not (
     mark.exists() and json.loads(mark.read_text()) == made_from

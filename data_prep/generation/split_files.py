@@ -11,7 +11,7 @@ from absl import logging
 from tqdm import tqdm
 
 from data_prep.generation.job import Job, make_scene
-from data_prep.generation.parts import make_parts, read_part
+from data_prep.generation.parts import make_parts
 from rn_jax.host.atomic import replacing
 
 
@@ -93,7 +93,11 @@ def _head(job: Job) -> str:
   return f'{{"info": {json.dumps(job.info())},\n'
 
 
-def _join(job: Job, parts: Iterable[Path], paths: dict[str, Path]) -> int:
+def _join(
+  job: Job,
+  parts: Iterable[tuple[list[str], list[str]]],
+  paths: dict[str, Path],
+) -> int:
   """Writes the files from their parts; returns the number of questions."""
   num_questions = 0
   with contextlib.ExitStack() as stack:
@@ -106,8 +110,7 @@ def _join(job: Job, parts: Iterable[Path], paths: dict[str, Path]) -> int:
     progress = stack.enter_context(
       tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
     )
-    for part in parts:
-      scenes, questions = read_part(part)
+    for scenes, questions in parts:
       numbered = [
         f'{text[:-1]}, "question_index": {number}}}'
         for number, text in enumerate(questions, num_questions)

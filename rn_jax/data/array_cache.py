@@ -6,12 +6,11 @@ damaged or was made from other records is made anew, and where none can be
 written the arrays are kept in memory.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from rn_jax.data.array_file import (
   write_array_file,
 )
 from rn_jax.host.atomic import leftovers, replacing
+from rn_jax.host.exclusive import exclusive
 from rn_jax.host.user_cache import user_cache_dir
 
 
@@ -61,8 +61,7 @@ def load_arrays(
   for folder in folders:
     path = folder / name
     try:
-      folder.mkdir(parents=True, exist_ok=True)
-      with _lock(folder / f"{name}.lock"):
+      with exclusive(folder / f"{name}.lock", wait=True):
         arrays = _read(path, key)  # another process may have made it
         if arrays is None:
           _write(path, key, make, num_bytes)
@@ -107,19 +106,3 @@ def _write(
     raise OSError(f"{num_bytes / 1e9:.2f} GB wanted, {free / 1e9:.2f} GB free")
   with replacing(path) as temporary:
     write_array_file(temporary, key, make())
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-  """Lets one process in at a time, on file systems that have locks."""
-  with open(path, "w") as file:
-    # Without locks each process makes the file for itself; the last one stays.
-    with contextlib.suppress(ImportError, OSError):
-      import fcntl
-
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        logging.info("Waiting for the process that decodes (%s)", path)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    yield  # closing the file lets go

@@ -10,6 +10,8 @@ Flags are defined only when the module is the program, so that other modules
 can import it without taking over its flags.
 """
 
+import signal
+import sys
 from collections.abc import Callable
 
 from absl import app, flags
@@ -21,7 +23,7 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
   Args:
     main: Takes each flag as an argument of its name. A ValueError or an OSError
       that it raises ends the program with status 1 and `error: MESSAGE`; an
-      app.UsageError with the help text.
+      app.UsageError with the help text, and an interruption with status 130.
     *holders: What flags.DEFINE_… returned.
   """
 
@@ -32,5 +34,8 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
       main(**{holder.name: holder.value for holder in holders})
     except (ValueError, OSError) as error:
       raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+      print("interrupted; the same command starts again", file=sys.stderr)
+      raise SystemExit(128 + signal.SIGINT) from None
 
   app.run(call)

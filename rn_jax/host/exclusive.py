@@ -1,10 +1,14 @@
-"""Keeps two runs from writing to one folder at the same time."""
+"""Lets one process at a time write to a folder."""
 
 import contextlib
-import fcntl
-import os
+import errno
 from collections.abc import Iterator
 from pathlib import Path
+
+from absl import logging
+from filelock import FileLock, Timeout
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class BusyError(OSError):
@@ -12,33 +16,44 @@ class BusyError(OSError):
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
   """Holds the lock file `path`, made and in the end removed.
 
-  The system frees the lock of a process that is killed.
+  The system frees the lock of a process that is killed. On a file system that
+  has no locks there is a warning, and nobody is kept out.
+
+  Args:
+    path: The lock file.
+    wait: Wait until the lock is free.
 
   Raises:
-    BusyError: Another process holds it.
+    BusyError: Another process holds it, and `wait` is off.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  while True:
-    file = open(path, "a")  # noqa: SIM115
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      # Whoever held it before may have removed it in the meantime.
-      if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-        break
-    except FileNotFoundError:
-      pass
-    except BlockingIOError:
-      file.close()
+  # A soft lock, which is a file, would outlive a process that is killed.
+  lock = FileLock(path, fallback_to_soft=False)
+  try:
+    lock.acquire(timeout=0)
+  except Timeout:
+    if not wait:
       raise BusyError(
         f"{path.parent}: another run is writing here; wait for its end, or "
         "choose another folder"
       ) from None
-    file.close()
+    logging.info("Waiting for the process that holds %s", path)
+    lock.acquire()
+  except OSError as error:
+    if error.errno not in _NO_LOCKS:
+      raise
+    logging.warning(
+      "%s: the file system has no locks (%s); start no second run that writes "
+      "here",
+      path.parent,
+      error.strerror,
+    )
   try:
     yield
   finally:
+    # While it is held: who opened the file before finds that it is gone.
     path.unlink(missing_ok=True)
-    file.close()
+    lock.release()

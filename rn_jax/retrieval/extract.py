@@ -10,10 +10,7 @@ the descriptors are what a network knows of a scene before it is asked.
 """
 
 import datetime
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +21,9 @@ import tqdm
 from absl import logging
 
 from rn_jax.data.input_pipeline import prefetch
+from rn_jax.host.parts import Parts
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
-from rn_jax.retrieval.describe.features import (
-  Features,
-  FeaturesError,
-  load_features,
-  save_features,
-)
+from rn_jax.retrieval.describe.features import Features, check, save_features
 from rn_jax.retrieval.describe.sources import Source, image_source, split_source
 
 # Images between two saves; what a killed extraction loses at most.
@@ -101,23 +94,15 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
   """
   if jax.process_count() > 1:
     raise ValueError("extraction runs in one process, on all its devices")
-  job = _job_hash(extractor, source)
-  folder = path.parent / f"{path.stem}.parts"
-  folder.mkdir(parents=True, exist_ok=True)
-  starts = range(0, source.size, IMAGES_PER_PART)
-  part_path = {start: folder / f"{start:09d}.npz" for start in starts}
-  parts = {start: _load_part(part_path[start], job) for start in starts}
-  missing = [start for start in starts if parts[start] is None]
-  done = source.size - sum(
-    min(IMAGES_PER_PART, source.size - s) for s in missing
-  )
+  job = [extractor.metadata, source.description, source.sha256, IMAGES_PER_PART]
+  parts = Parts(path.with_name(f"{path.stem}.parts"), job)
+  rows = range(source.size)
+  rows_of = [rows[i : i + IMAGES_PER_PART] for i in rows[::IMAGES_PER_PART]]
+  found = [parts.read_arrays(part) for part in range(len(rows_of))]
+  missing = [part for part, arrays in enumerate(found) if arrays is None]
+  done = source.size - sum(len(rows_of[part]) for part in missing)
   if done:
     logging.info("Going on after %d of %d images", done, source.size)
-
-  def read(index: int):
-    start = missing[index]
-    return source.read(start, min(start + IMAGES_PER_PART, source.size))
-
   with tqdm.tqdm(
     total=source.size,
     initial=done,
@@ -125,41 +110,36 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
     unit=" images",
     mininterval=1.0,
   ) as progress:
-    chunks = prefetch(read, range(len(missing)))
-    for start, scenes in zip(missing, chunks, strict=True):
-      parts[start] = Features(
-        extractor(scenes.arrays),
-        scenes.image_index,
-        scenes.image_filename,
-        {"job": job, "skipped": scenes.skipped},
+
+    def read(part: int):
+      return source.read(rows_of[part].start, rows_of[part].stop)
+
+    for part, scenes in zip(missing, prefetch(read, missing), strict=True):
+      described = Features(
+        extractor(scenes.arrays), scenes.image_index, scenes.image_filename, {}
       )
-      save_features(part_path[start], parts[start])
-      progress.update(len(scenes.image_index) + len(scenes.skipped))
-  features = _join(list(parts.values()), extractor, source)
+      check(described, f"part {part}")  # now, not after hours
+      found[part] = {
+        **described.descriptors,
+        "image_index": described.image_index,
+        "image_filename": described.image_filename,
+        "skipped": np.array(scenes.skipped, np.str_),
+      }
+      parts.write_arrays(part, **found[part])
+      progress.update(len(rows_of[part]))
+  features = _join(found, extractor, source)
   save_features(path, features)
-  shutil.rmtree(folder)
+  parts.remove()
   return features
 
 
-def _job_hash(extractor: Extractor, source: Source) -> str:
-  job = [extractor.metadata, source.description, source.sha256, IMAGES_PER_PART]
-  return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+def _join(
+  parts: list[dict[str, np.ndarray]], extractor: Extractor, source: Source
+) -> Features:
+  def joined(name: str) -> np.ndarray:
+    return np.concatenate([part[name] for part in parts])
 
-
-def _load_part(path: Path, job: str) -> Features | None:
-  """Returns a part if it is whole and of this job."""
-  if not path.exists():
-    return None
-  try:
-    part = load_features(path)
-  except FeaturesError as error:
-    logging.warning("Computing a part again: %s", error)
-    return None
-  return part if part.metadata.get("job") == job else None
-
-
-def _join(parts: list[Features], extractor: Extractor, source: Source):
-  skipped = [text for part in parts for text in part.metadata["skipped"]]
+  skipped = joined("skipped").tolist()
   if skipped:
     logging.warning(
       "Skipped %d of %d files that are no readable images:\n  %s",
@@ -168,12 +148,9 @@ def _join(parts: list[Features], extractor: Extractor, source: Source):
       "\n  ".join([*skipped[:_MOST_NAMED], "..."][: len(skipped)]),
     )
   features = Features(
-    {
-      d.name: np.concatenate([part.descriptors[d.name] for part in parts])
-      for d in extractor.descriptors
-    },
-    np.concatenate([part.image_index for part in parts]),
-    np.concatenate([part.image_filename for part in parts]),
+    {d.name: joined(d.name) for d in extractor.descriptors},
+    joined("image_index"),
+    joined("image_filename"),
     {
       **extractor.metadata,
       "source": source.description,

@@ -6,8 +6,8 @@
 compares the first 501 scenes with all of the file (--records_dir=DIR
 --split=val reads a records folder instead). --method is v1, v2 or exact, see
 bipartite.py and exact.py for the rules. The file that it writes is described
-in ground_truth_file.py. Run it again after an interruption: blocks of queries
-that were finished are kept.
+in ground_truth_file.py. Run it again after an interruption: parts that were
+finished are kept.
 """
 
 import os
@@ -16,16 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 from tqdm import tqdm
 
-from rn_jax.data.records import RecordError
+from rn_jax.host import cli
+from rn_jax.host.parts import Parts
+from rn_jax.host.processes import in_processes
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
-from rn_jax.retrieval.scene_graphs.blocks import (
+from rn_jax.retrieval.scene_graphs.compare import (
   METHODS,
-  Parts,
   compare,
-  compare_blocks,
   distance_function,
 )
 from rn_jax.retrieval.scene_graphs.ground_truth_file import (
@@ -35,14 +35,10 @@ from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   load_ground_truth,
   save_ground_truth,
 )
-from rn_jax.retrieval.scene_graphs.scene_graph import (
-  SceneError,
-  SceneGraphs,
-  load_scenes,
-)
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
 
 NUM_QUERIES = 501  # as published
-_BLOCK = 8  # queries
+QUERIES_PER_PART = 8
 
 
 def compute(
@@ -60,7 +56,7 @@ def compute(
 
   Args:
     scenes: The database.
-    output: File to write; a folder beside it holds finished blocks meanwhile.
+    output: File to write; a folder beside it keeps finished parts meanwhile.
     method: One of METHODS.
     match: One of `bipartite.MATCHES`.
     quirk: v2 as its published code computed it, see `bipartite.edge_costs`.
@@ -87,13 +83,15 @@ def compute(
   if output.exists():
     return _reuse(output, description, query_index)
 
-  blocks = np.split(positions, range(_BLOCK, len(positions), _BLOCK))
+  size = QUERIES_PER_PART
+  queries_of = np.split(positions, range(size, len(positions), size))
   job = {"description": description, "queries": query_index.tolist()}
   parts = Parts(output.with_name(f"{output.name}.parts"), job)
-  done = {i: parts.read(i) for i in range(len(blocks))}
-  todo = {i: blocks[i] for i, part in done.items() if part is None}
+  done = [parts.read_arrays(part) for part in range(len(queries_of))]
+  missing = [part for part, found in enumerate(done) if found is None]
+  todo = [queries_of[part] for part in missing]
   total = len(positions) * len(scenes)
-  left = sum(map(len, todo.values())) * len(scenes)
+  left = sum(map(len, todo)) * len(scenes)
   if left < total:
     logging.info("%d of %d pairs are done already", total - left, total)
   workers = min(workers or os.cpu_count() or 1, len(todo))
@@ -109,12 +107,17 @@ def compute(
   with tqdm(
     total=total, initial=total - left, unit=" pairs", unit_scale=True
   ) as bar:
-    for i, distances in compare_blocks(rule, scenes, todo, workers):
-      parts.write(i, distances)
-      done[i] = distances
+    for i, distances in in_processes(
+      compare, todo, workers, shared=(rule, scenes)
+    ):
+      done[missing[i]] = {"distances": distances}
+      parts.write_arrays(missing[i], distances=distances)
       bar.update(distances.size)
   truth = GroundTruth(
-    np.concatenate(list(done.values())), query_index, scenes, description
+    np.concatenate([part["distances"] for part in done]),
+    query_index,
+    scenes,
+    description,
   )
   save_ground_truth(output, truth)
   parts.remove()
@@ -165,63 +168,62 @@ def _first(scenes: SceneGraphs, number: int, flag: str) -> SceneGraphs:
   return scenes[:number]
 
 
-def _define_flags() -> None:
-  """Only when run as a program: others import this module."""
-  flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json.")
-  flags.DEFINE_string("records_dir", None, "Records folder, in its place.")
-  flags.DEFINE_string("split", "val", "Split of the records.")
-  flags.DEFINE_string("output", None, "File to write, .npz.", required=True)
-  flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance.")
-  flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost.")
-  flags.DEFINE_bool("quirk", False, "v2 as its published code computed it.")
-  flags.DEFINE_bool("tie_break", False, "v1 that breaks its ties by places.")
-  flags.DEFINE_integer(
-    "num_queries", None, f"First scenes as queries; default: {NUM_QUERIES}.", 1
-  )
-  flags.DEFINE_list("queries", None, "Image indices of the queries.")
-  flags.DEFINE_integer("subset", None, "Only so many scenes, the first.", 1)
-  flags.DEFINE_integer("workers", None, "Processes; default: one per core.", 1)
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  values = flags.FLAGS
+def _main(
+  scenes: str | None,
+  records_dir: str | None,
+  split: str,
+  output: str,
+  num_queries: int | None,
+  queries: list[str] | None,
+  subset: int | None,
+  **options,
+) -> None:
+  if queries and num_queries:
+    raise GroundTruthError("give --queries or --num_queries, not both")
+  graphs = load_scenes(scenes, records_dir, split)
+  if subset:
+    graphs = _first(graphs, subset, "--subset")
   try:
-    if values.queries and values.num_queries:
-      raise GroundTruthError("give --queries or --num_queries, not both")
-    scenes = load_scenes(values.scenes, values.records_dir, values.split)
-    if values.subset:
-      scenes = _first(scenes, values.subset, "--subset")
-    queries = values.queries
-    if values.num_queries:
-      first = _first(scenes, values.num_queries, "--num_queries")
-      queries = first.image_index
-    truth = compute(
-      scenes,
-      values.output,
-      values.method,
-      values.match,
-      quirk=values.quirk,
-      tie_break=values.tie_break,
-      queries=queries,
-      workers=values.workers,
-    )
-  except (GroundTruthError, SceneError, RecordError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
-  except KeyboardInterrupt:
-    raise SystemExit(
-      "interrupted; the same command goes on from the blocks that are done"
-    ) from None
-  except ValueError as error:  # of --queries
-    raise SystemExit(f"error: --queries: {error}") from error
-  queries, database = truth.distances.shape
+    chosen = list(map(int, queries)) if queries else None
+  except ValueError as error:
+    raise GroundTruthError(f"--queries: {error}") from None
+  if num_queries:
+    chosen = _first(graphs, num_queries, "--num_queries").image_index
+  truth = compute(graphs, output, queries=chosen, **options)
+  num_queries, database = truth.distances.shape
   print(
-    f"{values.output}: {truth.name}, {queries} queries, {database} scenes, "
+    f"{output}: {truth.name}, {num_queries} queries, {database} scenes, "
     f"mean distance {truth.distances.mean():.2f}"
   )
 
 
 if __name__ == "__main__":
-  _define_flags()
-  app.run(_main)
+  cli.run(
+    _main,
+    flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json to read."),
+    flags.DEFINE_string(
+      "records_dir", None, "Records folder to read, in place of --scenes."
+    ),
+    flags.DEFINE_string("split", "val", "Split of the records."),
+    flags.DEFINE_string("output", None, "File to write, .npz.", required=True),
+    flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
+    flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost."),
+    flags.DEFINE_bool("quirk", False, "v2 as its published code computed it."),
+    flags.DEFINE_bool("tie_break", False, "v1 that breaks ties by places."),
+    flags.DEFINE_integer(
+      "num_queries",
+      None,
+      f"First scenes as queries; not given: {NUM_QUERIES}.",
+      lower_bound=1,
+    ),
+    flags.DEFINE_list("queries", None, "Image indices of the queries."),
+    flags.DEFINE_integer(
+      "subset",
+      None,
+      "Only so many scenes, the first; not given: all.",
+      lower_bound=1,
+    ),
+    flags.DEFINE_integer(
+      "workers", None, "Processes; not given: one per core.", lower_bound=1
+    ),
+  )

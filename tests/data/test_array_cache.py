@@ -115,7 +115,7 @@ def test_decoded_once_and_again_when_damaged_or_of_other_records(tmp_path):
   )
   assert len(made) == 3
   names = {p.name for p in (tmp_path / "cache").iterdir()}
-  assert names == {"x", "x.lock"}
+  assert names == {"x"}
 
 
 def test_read_only_records_use_the_users_folder(tmp_path, user_cache, caplog):

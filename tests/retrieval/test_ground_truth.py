@@ -12,8 +12,8 @@ from small_scenes import generated
 from rn_jax.retrieval import ground_truth
 from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.import_distances import import_cache
-from rn_jax.retrieval.scene_graphs import blocks
 from rn_jax.retrieval.scene_graphs.bipartite import v1, v2
+from rn_jax.retrieval.scene_graphs.compare import compare
 from rn_jax.retrieval.scene_graphs.exact import exact
 from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruthError,
@@ -61,14 +61,13 @@ def test_queries_are_the_first_scenes_unless_named(tmp_path, monkeypatch):
   assert np.array_equal(np.diag(shifted.distances), np.zeros(5))
 
 
-def test_processes_give_what_one_does(tmp_path):
+def test_processes_give_what_one_does(tmp_path, monkeypatch):
   scenes = generated(30)
-  rule = {"method": "v2", "match": "soft"}
-  jobs = {i: np.arange(8) + 8 * i for i in range(3)}
-  alone = dict(blocks.compare_blocks(rule, scenes, jobs, workers=1))
-  together = dict(blocks.compare_blocks(rule, scenes, jobs, workers=2))
-  for i in jobs:
-    assert np.array_equal(alone[i], together[i])
+  alone = compute(scenes, tmp_path / "alone.npz", workers=1)
+  # So long that processes are worth their start.
+  monkeypatch.setattr(ground_truth, "_seconds_per_pair", lambda *_: 1.0)
+  together = compute(scenes, tmp_path / "together.npz", workers=2)
+  assert np.array_equal(alone.distances, together.distances)
 
 
 def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
@@ -76,37 +75,37 @@ def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
   expected = compute(scenes, tmp_path / "whole.npz").distances
   computed = []
 
-  def compare_some(rule, scenes, jobs, workers):
-    for number, (i, found) in enumerate(compare_all(rule, scenes, jobs, 1)):
-      if stop_after == number:
-        raise KeyboardInterrupt
-      computed.append(i)
-      yield i, found
+  def compare_some(rule, scenes, positions):
+    if len(computed) == stop_after:
+      raise KeyboardInterrupt
+    computed.append(positions[0])
+    return compare(rule, scenes, positions)
 
-  compare_all = blocks.compare_blocks
-  monkeypatch.setattr(ground_truth, "compare_blocks", compare_some)
-  stop_after = 2
+  monkeypatch.setattr(ground_truth, "_seconds_per_pair", lambda *_: 0.0)
+  monkeypatch.setattr(ground_truth, "compare", compare_some)
+  stop_after = 3
   with pytest.raises(KeyboardInterrupt):
     compute(scenes, path)
   assert not path.exists()
-  # One of the two finished blocks gets damaged.
-  damaged = tmp_path / "truth.npz.parts" / "block_00001.npz"
-  content = bytearray(damaged.read_bytes())
+  # One of the three finished parts gets damaged; another is of other queries.
+  folder = tmp_path / "truth.npz.parts"
+  content = bytearray((folder / "000001.part").read_bytes())
   content[-400] ^= 1
-  damaged.write_bytes(content)
+  (folder / "000001.part").write_bytes(content)
+  other = tmp_path / "other.npz"
+  computed.clear()
+  with pytest.raises(KeyboardInterrupt):
+    compute(scenes, other, queries=range(1, 30))
+  other_part = tmp_path / "other.npz.parts" / "000002.part"
+  other_part.replace(folder / "000002.part")
+  # What an earlier version left does no harm.
+  (folder / "block_00003.npz").write_bytes(b"older")
   stop_after = None
+  computed.clear()
   truth = compute(scenes, path)
-  assert computed == [0, 1, 1, 2, 3]
+  assert computed == [8, 16, 24]
   assert np.array_equal(truth.distances, expected)
-  assert not damaged.parent.exists()
-
-
-def test_blocks_of_another_job_are_not_taken_up(tmp_path):
-  job = {"match": "soft"}
-  blocks.Parts(tmp_path / "parts", job).write(0, np.ones((2, 2), np.float32))
-  assert blocks.Parts(tmp_path / "parts", job).read(0).tolist() == [[1, 1]] * 2
-  assert blocks.Parts(tmp_path / "parts", {"match": "hard"}).read(0) is None
-  assert blocks.Parts(tmp_path / "parts", job).read(1) is None
+  assert not folder.exists()
 
 
 def test_a_finished_file_is_reused_or_refused(tmp_path):
@@ -223,7 +222,7 @@ def test_a_cache_with_gaps_is_refused(tmp_path):
 def test_the_command_computes_or_says_what_is_wrong(clevr_dir, tmp_path):
   scenes = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   output = tmp_path / "truth.npz"
-  done, failed = (
+  done, failed, odd = (
     subprocess.run(
       [
         *(sys.executable, "-m", "rn_jax.retrieval.ground_truth"),
@@ -233,7 +232,11 @@ def test_the_command_computes_or_says_what_is_wrong(clevr_dir, tmp_path):
       text=True,
       check=False,
     )
-    for more in (["--queries=1,3", "--subset=4"], ["--num_queries=9"])
+    for more in (
+      ["--queries=1,3", "--subset=4"],
+      ["--num_queries=9"],
+      ["--queries=1,x"],
+    )
   )
   assert done.returncode == 0, done.stderr
   assert "8 pairs of v2 soft: about 1 s with 1 process" in done.stdout
@@ -241,3 +244,5 @@ def test_the_command_computes_or_says_what_is_wrong(clevr_dir, tmp_path):
   assert failed.returncode == 1
   assert "error: --num_queries is 9, but there are 5 scenes" in failed.stderr
   assert "Traceback" not in failed.stderr
+  assert odd.returncode == 1
+  assert "error: --queries: invalid literal" in odd.stderr

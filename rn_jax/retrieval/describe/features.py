@@ -95,7 +95,7 @@ def save_features(path: str | os.PathLike, features: Features) -> None:
   Raises:
     FeaturesError: The arrays do not fit together, or hold NaN or infinity.
   """
-  _check(features, str(path))
+  check(features, str(path))
   write_archive(
     path,
     {"format_version": FORMAT_VERSION, **features.metadata},
@@ -133,11 +133,20 @@ def load_features(path: str | os.PathLike) -> Features:
     filename,
     metadata,
   )
-  _check(features, str(path))
+  check(features, str(path))
   return features
 
 
-def _check(features: Features, path: str) -> None:
+def check(features: Features, path: str) -> None:
+  """Checks that the arrays fit together and are finite.
+
+  Args:
+    features: What to check.
+    path: Names the features in errors.
+
+  Raises:
+    FeaturesError: They do not.
+  """
   count = len(features.image_index)
   if features.image_index.dtype != np.int64 or features.image_index.ndim != 1:
     raise FeaturesError(f"{path}: image_index is not an int64 vector")

@@ -243,6 +243,26 @@ def test_interrupted_conversion_goes_on(clevr, tmp_path, monkeypatch):
   )
 
 
+def test_damaged_notes_and_shards_are_made_again(clevr, tmp_path, monkeypatch):
+  out, whole = tmp_path / "out", tmp_path / "whole"
+  convert(clevr, whole, workers=1, num_shards=6)
+  with monkeypatch.context() as patch:
+    patch.setattr(convert_clevr, "build_scene", interrupt_at(3))
+    with pytest.raises(KeyboardInterrupt):
+      convert(clevr, out, workers=1, num_shards=6)
+  notes = sorted((out / ".convert-train").iterdir())
+  assert len(notes) == 3
+  notes[0].write_bytes(notes[0].read_bytes()[:-1])
+  names = [records.shard_name("train", i, 6) for i in range(3)]
+  (out / names[1]).write_bytes(b"damaged")
+  kept = (out / names[2]).stat().st_mtime_ns
+  convert(clevr, out, workers=1, num_shards=6)
+  assert (out / names[2]).stat().st_mtime_ns == kept
+  for path in whole.iterdir():
+    assert (out / path.name).read_bytes() == path.read_bytes()
+  assert not list(out.glob(".*"))
+
+
 def test_interrupted_conversion_of_other_data_starts_anew(
   clevr, tmp_path, monkeypatch
 ):
@@ -254,6 +274,7 @@ def test_interrupted_conversion_of_other_data_starts_anew(
   # As a killed process leaves them.
   for name in (records.shard_name("train", 2, 3), ".convert-train.json"):
     (out / f".{name}.123.tmp").write_text("half")
+  (out / ".convert-train.json").write_text("notes of an earlier version")
   scenes = [make_scene(i) for i in range(6)]
   scenes[0]["objects"][0]["color"] = "blue"
   write_clevr(clevr, "train", scenes, make_questions(6))

@@ -3,6 +3,7 @@
 What needs TensorFlow runs where it is installed and is skipped elsewhere.
 """
 
+import functools
 import io
 import json
 from unittest import mock
@@ -11,15 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_prep.conversion import tfds_source
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.tfds_source import (
-  CLASSES,
-  convert_examples,
-  convert_tfds,
-)
-from data_prep.convert_clevr import convert
+from data_prep.conversion.tfds_source import CLASSES
+from data_prep.convert_clevr import convert, convert_tfds, write_splits
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES, RELATIONS
 from rn_jax.data import records
+from rn_jax.host.exclusive import BusyError, exclusive
 
 # About the libraries' own imports.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -183,7 +182,10 @@ def example_of(scene, split):
   }
 
 
-def test_examples_of_tfds_become_the_same_records(converted, tmp_path):
+@pytest.fixture
+def examples(converted):
+  """The scenes in the form and the order that tfds has them."""
+
   def examples(split, whole):
     scenes = list(records.read_scenes(converted, split))
     shuffled = [example_of(scene, split) for scene in scenes[::-1]]
@@ -192,10 +194,27 @@ def test_examples_of_tfds_become_the_same_records(converted, tmp_path):
         del example["image"], example["objects"]
     return shuffled
 
-  arguments = {"image_size": 8, "num_shards": 2}
+  return examples
+
+
+def write_examples(examples, folder, splits, num_shards=2):
+  return write_splits(
+    functools.partial(tfds_source.load_split, examples, 8),
+    splits,
+    folder,
+    name="clevr",
+    image_size=8,
+    workers=1,
+    num_shards=num_shards,
+  )
+
+
+def test_examples_of_tfds_become_the_same_records(
+  converted, examples, tmp_path
+):
   splits = ["val", "test", "train"]
   for _ in range(2):  # the second time there is nothing left to do
-    manifest = convert_examples(examples, tmp_path, splits, **arguments)
+    manifest = write_examples(examples, tmp_path, splits)
   assert list(manifest["splits"]) == ["train", "val", "test"]
   for name in ("vocabulary.json", "features.json"):
     assert (tmp_path / name).read_bytes() == (converted / name).read_bytes()
@@ -209,11 +228,54 @@ def test_examples_of_tfds_become_the_same_records(converted, tmp_path):
         assert set(b["questions"][name]) <= {-1}
       assert set(b["questions"]["family"]) <= {""}
 
-  def fewer(split, whole):
-    return examples(split, whole)[whole:]
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_another_number_of_examples_is_noticed(examples, tmp_path, change):
+  def changed(split, whole):
+    found = examples(split, whole)
+    return (
+      found if not whole else (found + found[:1] if change > 0 else found[1:])
+    )
 
   with pytest.raises(SourceError, match="number of examples changed"):
-    convert_examples(fewer, tmp_path / "fewer", ["train"], **arguments)
+    write_examples(changed, tmp_path, ["train"])
+
+
+def test_an_interrupted_conversion_of_tfds_goes_on(
+  examples, tmp_path, monkeypatch
+):
+  out, whole = tmp_path / "out", tmp_path / "whole"
+  write_examples(examples, whole, ["train"], num_shards=5)
+  scene_of = tfds_source._scene_of
+  built = []
+
+  def build(example, *arguments):
+    if len(built) == stop_after:
+      raise KeyboardInterrupt
+    built.append(example["file_name"])
+    return scene_of(example, *arguments)
+
+  monkeypatch.setattr(tfds_source, "_scene_of", build)
+  stop_after = 3
+  with pytest.raises(KeyboardInterrupt):
+    write_examples(examples, out, ["train"], num_shards=5)
+  # One of the three finished shards gets damaged.
+  (out / records.shard_name("train", 1, 5)).write_bytes(b"damaged")
+  stop_after = None
+  write_examples(examples, out, ["train"], num_shards=5)
+  names = [example["file_name"] for example in examples("train", True)]
+  assert built == [*names[:3], names[1], *names[3:]]
+  assert {p.name: p.read_bytes() for p in out.iterdir()} == {
+    p.name: p.read_bytes() for p in whole.iterdir()
+  }
+
+
+def test_two_conversions_of_tfds_do_not_meet(examples, tmp_path):
+  with (
+    exclusive(tmp_path / ".convert.lock"),
+    pytest.raises(BusyError, match="another run is writing here"),
+  ):
+    write_examples(examples, tmp_path, ["train"])
 
 
 def test_tfds_without_tensorflow_says_what_to_install(tmp_path):

@@ -167,7 +167,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
       generate(folder, "train", 18, 1, **QUICK)
   # Nothing is there under its name yet, and the lock is free again.
   made = sorted((folder / ".generate-train").iterdir())
-  assert [p.name for p in made] == [f"{i:06d}.jsonl" for i in range(3)]
+  assert [p.name for p in made] == [f"{i:06d}.part" for i in range(3)]
   assert len([p for p in folder.rglob("*") if p.is_file()]) == 3
   # One part is damaged, another has the content of other arguments.
   text = made[0].read_text()
@@ -178,6 +178,8 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
       generate(other, "train", 18, 2, **QUICK)
   (other / ".generate-train" / made[1].name).replace(made[1])
+  # What an earlier version left does no harm.
+  (folder / ".generate-train" / "000002.jsonl").write_text("{}")
   again = []
 
   def count(job, number):
@@ -197,7 +199,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
   monkeypatch.setattr(parts, "make_part", _interrupt_at(1))
   with pytest.raises(KeyboardInterrupt):
     generate(tmp_path, "train", 12, 0, **QUICK, overwrite=True)
-  after = {k: v for k, v in _bytes(tmp_path).items() if "jsonl" not in k}
+  after = {k: v for k, v in _bytes(tmp_path).items() if ".part" not in k}
   assert after == before
 
 

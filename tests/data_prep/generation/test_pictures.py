@@ -119,6 +119,36 @@ def test_pictures_of_other_scenes_are_not_kept(tmp_path):
 
 
 @pytest.mark.usefixtures("rendered")
+def test_folders_of_images_hold_images_only(tmp_path):
+  options = {"images": True, "image_size": 16, **QUICK}
+  generate(tmp_path, "train", 3, **options)
+  folder = tmp_path / "images" / "train"
+  assert {path.suffix for path in folder.iterdir()} == {".png"}
+
+
+def test_a_mark_of_an_earlier_version_is_moved(tmp_path, rendered):
+  options = {"images": True, "image_size": 16, **QUICK}
+  generate(tmp_path, "train", 3, **options)
+  mark = tmp_path / ".made_from" / "images-train.json"
+  older = tmp_path / "images" / "train" / ".made_from.json"
+  rendered.clear()
+  mark.replace(older)
+  generate(tmp_path, "train", 3, **options)
+  assert not rendered
+  assert mark.exists()
+  assert not older.exists()
+  mark.replace(older)
+  with pytest.raises(FileExistsError, match=r"images.train has pictures"):
+    generate(tmp_path, "train", 3, **{**options, "image_size": 8})
+  generate(tmp_path, "train", 3, **options)
+  assert not rendered
+  # Without any mark nobody knows what they were made from.
+  mark.unlink()
+  with pytest.raises(FileExistsError, match=r"images.train has pictures"):
+    generate(tmp_path, "train", 3, **options)
+
+
+@pytest.mark.usefixtures("rendered")
 @pytest.mark.parametrize("size", [{"image_size": 128}, {"image_width": 40}])
 def test_records_are_those_of_the_detour(tmp_path, size):
   direct, detour = tmp_path / "direct", tmp_path / "detour"
