@@ -1,4 +1,4 @@
-"""Converts a CLEVR folder to records: shards, vocabulary, metadata, manifest.
+r"""Converts a CLEVR folder to records: shards, vocabulary, metadata, manifest.
 
     python -m data_prep.convert_clevr --clevr_dir=CLEVR_v1.0 \
         --output_dir=records [--splits=train,val]
@@ -18,7 +18,8 @@ from absl import flags
 
 from data_prep.conversion import records_folder, shards, tfds_source
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.clevr_source import load_split
+from data_prep.conversion.clevr_source import Split, load_split
+from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import Drawing, build_drawn, build_scene
 from rn_jax.host import cli
 from rn_jax.host.exclusive import exclusive
@@ -35,6 +36,7 @@ def convert(
   num_shards: int | None = None,
   images: str = "auto",
   drawing: Drawing | None = None,
+  source: str = "clevr",
 ) -> dict:
   """Converts splits of a CLEVR folder, or of one generated here.
 
@@ -43,9 +45,10 @@ def convert(
   questions must get by with it.
 
   Args:
-    clevr_dir: Folder with `questions/`, `scenes/` and maybe `images/`.
+    clevr_dir: Folder with `questions/`, `scenes/` and maybe `images/`; or the
+      data_dir of tensorflow_datasets.
     output_dir: Records folder to make or to extend.
-    splits: Names of the splits; all that `questions/` holds by default.
+    splits: Names of the splits; by default all that there are.
     image_size: Width and height in pixels; 0 keeps the images as they are.
     vocabulary: Vocabulary file to use.
     workers: Number of processes; by default one per core.
@@ -53,101 +56,31 @@ def convert(
     images: "yes", "no", or "auto": yes where there is an images folder.
     drawing: Draws the images, of image_size and in this process, instead of
       reading them; `images` is not used then.
+    source: "clevr"; or "tfds": the data set that tensorflow_datasets has
+      prepared, read in this process and with its images.
 
   Returns:
     The manifest of the output folder.
 
   Raises:
     BusyError: Another conversion writes to the output folder.
-    SourceError: The CLEVR folder is incomplete or damaged.
+    SourceError: The source is incomplete or damaged.
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
-  clevr_dir = Path(clevr_dir)
-  build = functools.partial(
-    map, functools.partial(build_scene, image_size=image_size)
-  )
-  if drawing:
-    images, workers = "drawn", 1
-    build = functools.partial(build_drawn, drawing=drawing)
-
-  def load(split, words):
-    loaded = load_split(clevr_dir, split, words, images)
-    if drawing:
-      loaded.fingerprints["images"] = json.dumps(drawing.made_from)
-    return loaded, build
-
-  return write_splits(
-    load,
-    _choose_splits(splits, clevr_dir),
-    output_dir,
-    name=clevr_dir.resolve().name,
-    image_size=image_size,
-    vocabulary=vocabulary,
-    workers=workers,
-    num_shards=num_shards,
-  )
-
-
-def convert_tfds(
-  data_dir: str | os.PathLike,
-  output_dir: str | os.PathLike,
-  splits: Sequence[str] = (),
-  *,
-  image_size: int = 128,
-  vocabulary: str | os.PathLike | None = None,
-  num_shards: int | None = None,
-) -> dict:
-  """Converts the `clevr` data set of tensorflow_datasets, as `convert` does.
-
-  Args:
-    data_dir: The data_dir of tensorflow_datasets.
-    output_dir: As for `convert`, like the others.
-    splits: "train", "val", "test"; by default all.
-    image_size: Width and height in pixels.
-    vocabulary: Vocabulary file to use.
-    num_shards: Shards per split.
-  """
-  name, examples = tfds_source.open_tfds(data_dir)
-  return write_splits(
-    functools.partial(tfds_source.load_split, examples, image_size),
-    splits or ("train", "val", "test"),
-    output_dir,
-    name=name,
-    image_size=image_size,
-    vocabulary=vocabulary,
-    workers=1,  # the examples come one after the other
-    num_shards=num_shards,
-  )
-
-
-def write_splits(
-  load: Callable,
-  splits: Sequence[str],
-  output_dir: str | os.PathLike,
-  *,
-  name: str,
-  image_size: int,
-  vocabulary: str | os.PathLike | None = None,
-  workers: int | None = None,
-  num_shards: int | None = None,
-) -> dict:
-  """Writes splits of any source to a records folder.
-
-  Args:
-    load: (split, vocabulary) -> the Split, and what makes record contents of
-      its sources (see `shards.write_shards`).
-    splits: Names of the splits.
-    output_dir: Records folder to make or to extend.
-    name: Name of the source, for the manifest.
-    image_size: Width and height in pixels, for the manifest.
-    vocabulary: Vocabulary file to use.
-    workers: Number of processes; by default one per core.
-    num_shards: Shards per split; by default one for every 512 scenes.
-
-  Returns:
-    The manifest of the output folder.
-  """
+  if source == "tfds":
+    name, examples = tfds_source.open_tfds(clevr_dir)
+    splits = splits or tfds_source.SPLITS
+    load = functools.partial(tfds_source.load_split, examples, image_size)
+  else:
+    clevr_dir = Path(clevr_dir)
+    name = clevr_dir.resolve().name
+    splits = _choose_splits(splits, clevr_dir)
+    load = functools.partial(
+      _load_split, clevr_dir, image_size, images, drawing
+    )
+  if source == "tfds" or drawing:
+    workers = 1
   output_dir = Path(output_dir)
   # Those that give the vocabulary first.
   splits = sorted(
@@ -191,6 +124,24 @@ def write_splits(
   return manifest
 
 
+def _load_split(
+  clevr_dir: Path,
+  image_size: int,
+  images: str,
+  drawing: Drawing | None,
+  split: str,
+  vocabulary: Vocabulary,
+) -> tuple[Split, Callable]:
+  """Returns a split and what makes record contents of its sources."""
+  if not drawing:
+    build = functools.partial(build_scene, image_size=image_size)
+    loaded = load_split(clevr_dir, split, vocabulary, images)
+    return loaded, functools.partial(map, build)
+  loaded = load_split(clevr_dir, split, vocabulary, "drawn")
+  loaded.fingerprints["images"] = json.dumps(drawing.made_from)
+  return loaded, functools.partial(build_drawn, drawing=drawing)
+
+
 def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
   """Returns the splits to convert."""
   names = [path.name for path in clevr_dir.glob("questions/*.json")]
@@ -211,21 +162,8 @@ def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
   return list(wanted or present)
 
 
-def _main(
-  source: str,
-  clevr_dir: str,
-  output_dir: str,
-  splits: list[str],
-  images: str,
-  workers: int | None,
-  **options,
-) -> None:
-  if source == "tfds":
-    manifest = convert_tfds(clevr_dir, output_dir, splits, **options)
-  else:
-    manifest = convert(
-      clevr_dir, output_dir, splits, images=images, workers=workers, **options
-    )
+def _main(output_dir: str, **options) -> None:
+  manifest = convert(output_dir=output_dir, **options)
   for name, split in manifest["splits"].items():
     print(
       f"{output_dir}: {name}: {split['num_scenes']} scenes,"

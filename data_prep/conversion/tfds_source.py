@@ -24,6 +24,7 @@ from data_prep.conversion.scene_record import encode_image
 from data_prep.generation.scenes import relationships
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
 
+SPLITS = ("train", "val", "test")
 # The class names of `clevr` 3.1.0, in the order of their numbers there.
 CLASSES = {
   "color": (

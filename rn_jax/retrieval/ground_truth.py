@@ -1,4 +1,4 @@
-"""Computes which scenes are alike: graph edit distances of queries to all.
+r"""Computes which scenes are alike: graph edit distances of queries to all.
 
     python -m rn_jax.retrieval.ground_truth --output=v2_soft.npz \
         --scenes=CLEVR_v1.0/scenes/CLEVR_val_scenes.json

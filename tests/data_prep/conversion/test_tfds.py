@@ -3,7 +3,6 @@
 What needs TensorFlow runs where it is installed and is skipped elsewhere.
 """
 
-import functools
 import io
 import json
 from unittest import mock
@@ -15,7 +14,7 @@ from PIL import Image
 from data_prep.conversion import tfds_source
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.tfds_source import CLASSES
-from data_prep.convert_clevr import convert, convert_tfds, write_splits
+from data_prep.convert_clevr import convert
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES, RELATIONS
 from rn_jax.data import records
 from rn_jax.host.exclusive import BusyError, exclusive
@@ -198,15 +197,15 @@ def examples(converted):
 
 
 def write_examples(examples, folder, splits, num_shards=2):
-  return write_splits(
-    functools.partial(tfds_source.load_split, examples, 8),
-    splits,
-    folder,
-    name="clevr",
-    image_size=8,
-    workers=1,
-    num_shards=num_shards,
-  )
+  with mock.patch.object(
+    tfds_source, "open_tfds", return_value=("clevr", examples)
+  ):
+    return convert(
+      *("data_dir", folder, splits),
+      image_size=8,
+      num_shards=num_shards,
+      source="tfds",
+    )
 
 
 def test_examples_of_tfds_become_the_same_records(
@@ -283,13 +282,13 @@ def test_tfds_without_tensorflow_says_what_to_install(tmp_path):
     mock.patch.dict("sys.modules", {"tensorflow": None}),
     pytest.raises(SourceError, match=r"pip install 'rn_jax\[tfds\]'"),
   ):
-    convert_tfds(tmp_path, tmp_path / "out")
+    convert(tmp_path, tmp_path / "out", source="tfds")
 
 
 def test_clevr_as_tfds_prepares_it(clevr, converted, tmp_path):
   pytest.importorskip("tensorflow")
   with pytest.raises(SourceError, match="has not prepared"):
-    convert_tfds(tmp_path, tmp_path / "out")
+    convert(tmp_path, tmp_path / "out", source="tfds")
   builder = tfds.builder("clevr:3.1.0", data_dir=tmp_path)
   with mock.patch.object(
     tfds.download.DownloadManager,
@@ -297,7 +296,7 @@ def test_clevr_as_tfds_prepares_it(clevr, converted, tmp_path):
     return_value=str(clevr.parent),
   ):
     builder.download_and_prepare()
-  convert_tfds(tmp_path, tmp_path / "out", image_size=8, num_shards=1)
+  convert(tmp_path, tmp_path / "out", image_size=8, num_shards=1, source="tfds")
   words = (tmp_path / "out" / "vocabulary.json").read_bytes()
   assert words == (converted / "vocabulary.json").read_bytes()
   for split in ("train", "val", "test"):
