@@ -35,7 +35,10 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
     except (ValueError, OSError) as error:
       raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
-      print("interrupted; the same command starts again", file=sys.stderr)
+      print(
+        "interrupted; the same command takes up what is finished",
+        file=sys.stderr,
+      )
       raise SystemExit(128 + signal.SIGINT) from None
 
   app.run(call)

@@ -120,7 +120,7 @@ def test_an_interruption_ends_all_without_tracebacks(program, early):
   os.killpg(program.pid, signal.SIGINT)
   _, errors = program.communicate(timeout=30)
   assert program.returncode == 130
-  assert errors == "interrupted; the same command starts again\n"
+  assert errors == "interrupted; the same command takes up what is finished\n"
 
 
 def test_workers_end_with_a_parent_that_is_killed(program):
