@@ -52,7 +52,7 @@ setup(
   install_requires=[
     "absl-py>=2.0",
     "faiss-cpu>=1.8",
-    "filelock>=3.13",
+    "filelock>=3.30",
     "flax>=0.12",
     "google-crc32c>=1.5",
     "ijson>=3.2",
@@ -66,7 +66,7 @@ setup(
     "orbax-checkpoint>=0.12,<1",
     "pillow>=10.0",
     "protobuf>=5.0",
-    "safetensors>=0.4",
+    "safetensors>=0.5",
     "scipy>=1.11",
     "tensorboardX>=2.6.2",
     "tensorflow-datasets>=4.9.7",
