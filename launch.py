@@ -1,5 +1,6 @@
 """Trains, evaluates and uses Relation Networks: flags in, one call out."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -8,9 +9,20 @@ from ml_collections import config_flags
 
 from rn_jax.retrieval.describe import descriptors
 
+
+def _find_config(argument: str) -> str:
+  """Finds a configs/NAME.py that the current folder lacks beside this file."""
+  found = re.match(r"(--?config=)?(configs/.+\.py)", argument)
+  if not found or Path(found[2]).exists():
+    return argument
+  return (found[1] or "") + str(
+    Path(__file__).parent / argument[found.start(2) :]
+  )
+
+
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
-  "configs/common.py",
+  _find_config("configs/common.py"),
   "The experiment. When evaluating, the network's own config is used, with "
   "what --config.KEY=VALUE flags override.",
 )
@@ -176,6 +188,16 @@ def _prepare_data(config) -> None:
     config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
 
 
-if __name__ == "__main__":
+def run() -> None:
+  """Runs the command, which is called rn-jax where it is installed."""
+  sys.argv[1:] = map(_find_config, sys.argv[1:])
+  # `--help` shows the text and the flags of the program, whose name is another.
+  sys.modules["__main__"].__doc__ = __doc__
+  for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   logging.set_verbosity(logging.INFO)
   app.run(main)
+
+
+if __name__ == "__main__":
+  run()
