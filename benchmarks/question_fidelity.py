@@ -17,12 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import timing
-from data_prep.generation.job import (
-  BALANCED_SCENES,
-  SCENES_PER_PART,
-  Job,
-  make_part,
-)
+from data_prep.generation.job import BALANCED_SCENES, Job, make_part
 from data_prep.language.programs import execute, scene_table
 from rn_jax.clevr import (
   ANSWER_CLASSES,
@@ -81,18 +76,13 @@ def _make(
   scenes: int, seed: int, language_dir: str | None, count_answers: str
 ) -> list[tuple[list[dict], list[dict]]]:
   job = Job(
-    split="val",
-    num_scenes=scenes,
-    seed=seed,
-    min_objects=3,
-    max_objects=10,
-    min_visible_pixels=200,
-    questions_per_scene=10,
+    "val",
+    scenes,
+    seed,
     count_answers=count_answers,
     language_dir=language_dir,
-    templates=(),
   )
-  return [make_part(job, part) for part in range(-(-scenes // SCENES_PER_PART))]
+  return [make_part(job, part) for part in range(job.num_parts)]
 
 
 def _count_right(scenes: list[dict], questions: list[dict]) -> int:

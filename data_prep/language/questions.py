@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 
-from data_prep.generation.scenes import pick
+from data_prep.chance import pick
 from data_prep.language.options import DESCRIPTIONS, Filling, OptionSpace
 from data_prep.language.programs import Value, answer_text, scene_table
 from data_prep.language.search import build_program, find_instance

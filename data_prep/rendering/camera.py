@@ -10,9 +10,10 @@ Pictures of any size show the same frame, that of 480x320 pixels.
 
 import numpy as np
 
+from rn_jax.clevr import HEIGHT, WIDTH
+
 POSITION = (7.481131553649902, -6.5076398849487305, 5.34366512298584)
 JITTER = 0.5
-WIDTH, HEIGHT = 480, 320  # pixels of the pictures that pixel_coords refer to
 TAN_X = 16 / 35  # tangent of half the horizontal angle of view
 TAN_Y = TAN_X * HEIGHT / WIDTH
 

@@ -10,7 +10,8 @@ resizing filter, a triangle two pixels wide, weighs them 1, 3, 3, 1 either way.
 
 import jax.numpy as jnp
 
-from data_prep.rendering.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
+from data_prep.rendering.camera import TAN_X, TAN_Y
+from rn_jax.clevr import HEIGHT, WIDTH
 
 SAMPLES = 2  # per pixel, either way
 

@@ -5,21 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.rendering.geometry import BOUNDING_RADIUS, SHAPES
-
-SCALE = {"large": 0.7, "small": 0.35}  # half side, or radius, in world units
-MAX_OBJECTS = 10
-# CLEVR takes these eighths of a byte as linear light, not as sRGB.
-COLORS = {
-  "gray": (87, 87, 87),
-  "red": (173, 35, 35),
-  "blue": (42, 75, 215),
-  "green": (29, 105, 20),
-  "brown": (129, 74, 25),
-  "purple": (129, 38, 192),
-  "cyan": (41, 208, 208),
-  "yellow": (255, 238, 51),
-}
+from data_prep.rendering.geometry import BOUNDING_RADIUS
+from rn_jax.clevr import ATTRIBUTES, MAX_OBJECTS, RADIUS, RGB, SHAPES
 
 
 class Objects(NamedTuple):
@@ -30,7 +17,7 @@ class Objects(NamedTuple):
     scale: Half side or radius in world units [N].
     cosine: Of the rotation about the vertical axis [N].
     sine: Likewise.
-    shape: Index into geometry.SHAPES [N].
+    shape: Index into clevr.SHAPES [N].
     bound: Radius of the sphere around the object, in world units [N].
     is_metal: Whether it is of metal, not of rubber [N].
     color: Linear RGB in [0, 1], [N, 3].
@@ -67,7 +54,7 @@ def objects_of(scene: dict) -> Objects:
   # The generator hands Blender, which wants radians, the number of degrees.
   rotation = np.array([row["rotation"] for row in rows], float)
   shape = np.array([SHAPES.index(row["shape"]) for row in rows], np.int32)
-  scale = _floats([SCALE[row["size"]] for row in rows])
+  scale = _floats([RADIUS[row["size"]] for row in rows])
   return Objects(
     center=_floats([row["3d_coords"] for row in rows]),
     scale=scale,
@@ -76,7 +63,7 @@ def objects_of(scene: dict) -> Objects:
     shape=shape,
     bound=_floats(BOUNDING_RADIUS)[shape] * scale,
     is_metal=np.array([row["material"] == "metal" for row in rows]),
-    color=_floats([COLORS[row["color"]] for row in rows]) / np.float32(255),
+    color=_floats([RGB[row["color"]] for row in rows]) / np.float32(255),
   )
 
 
@@ -85,12 +72,7 @@ def _floats(numbers) -> np.ndarray:
 
 
 def _check(row: dict) -> None:
-  for name, known in (
-    ("shape", SHAPES),
-    ("size", SCALE),
-    ("material", ("rubber", "metal")),
-    ("color", COLORS),
-  ):
+  for name, known in ATTRIBUTES.items():
     if row[name] not in known:
       raise ValueError(f"{name} {row[name]!r} is none of {', '.join(known)}")
   place = np.array(row["3d_coords"], float)

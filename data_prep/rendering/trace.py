@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from data_prep.rendering import geometry, ground
 from data_prep.rendering.lamps import PATTERN, Lamps
-from data_prep.rendering.scene_arrays import MAX_OBJECTS, Objects
+from data_prep.rendering.scene_arrays import Objects
 from data_prep.rendering.vectors import (
   add,
   advance,
@@ -19,6 +19,7 @@ from data_prep.rendering.vectors import (
   when,
   where,
 )
+from rn_jax.clevr import MAX_OBJECTS
 
 GROUND, NOTHING = MAX_OBJECTS, MAX_OBJECTS + 1  # in place of an object's index
 NUM_LAMPS = 4

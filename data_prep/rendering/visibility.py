@@ -10,17 +10,10 @@ from functools import partial
 import numpy as np
 
 from data_prep.rendering import geometry
-from data_prep.rendering.camera import (
-  HEIGHT,
-  TAN_X,
-  TAN_Y,
-  WIDTH,
-  axes_of,
-  camera_of,
-)
+from data_prep.rendering.camera import TAN_X, TAN_Y, axes_of, camera_of
 from data_prep.rendering.scene_arrays import Objects, objects_of
+from rn_jax.clevr import HEIGHT, MIN_VISIBLE_PIXELS, WIDTH
 
-MIN_PIXELS = 200  # of each object, from CLEVR's generator
 NOTHING = -1
 
 _X = (TAN_X * ((2 * np.arange(WIDTH) + 1) / WIDTH - 1)).astype(np.float32)
@@ -29,7 +22,7 @@ _CORNERS = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 8)
 
 
 def all_visible(
-  scene: dict, min_pixels: int = MIN_PIXELS, camera=None, of=None
+  scene: dict, min_pixels: int = MIN_VISIBLE_PIXELS, camera=None, of=None
 ) -> bool:
   """Whether every object shows at least so many pixels: CLEVR's rule.
 
