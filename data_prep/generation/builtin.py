@@ -10,7 +10,7 @@ from absl import logging
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from data_prep.generation.job import VERSION, Job
-from data_prep.language.templates import load_language
+from data_prep.language.reading import load_language
 from rn_jax.data import records
 from rn_jax.host.user_cache import user_cache_dir
 

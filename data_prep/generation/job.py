@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from data_prep.chance import random_stream
 from data_prep.generation.scenes import SPLITS, sample_scene
 from data_prep.language.questions import ask
-from data_prep.language.templates import Language, load_language
+from data_prep.language.reading import Language, load_language
 from data_prep.rendering.visibility_rule import shows_every_object
 from rn_jax.clevr import MAX_OBJECTS, MIN_VISIBLE_PIXELS
 
