@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 
 from data_prep.rendering.camera import POSITION, axes_of, camera_of
 from data_prep.rendering.lamps import lamps_of
@@ -43,7 +44,7 @@ def render(
   height: int = HEIGHT,
   *,
   lamps: Sequence[Mapping] | None = None,
-) -> np.ndarray:
+) -> UInt8[np.ndarray, "B {height} {width} 3"]:
   """Draws scenes.
 
   A picture depends on its scene and size alone, not on the others. All sizes
@@ -57,9 +58,6 @@ def render(
     width: In pixels.
     height: In pixels.
     lamps: Positions of the lamps, for each scene, to use instead.
-
-  Returns:
-    uint8 [B, height, width, 3].
 
   Raises:
     ValueError: A scene is not as CLEVR describes scenes, or a size is not

@@ -4,33 +4,34 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from data_prep.rendering.geometry import BOUNDING_RADIUS
 from rn_jax.clevr import ATTRIBUTES, MAX_OBJECTS, RADIUS, RGB, SHAPES
 
 
 class Objects(NamedTuple):
-  """The objects of one scene; every array starts with their number [N].
+  """The objects of one scene; JAX arrays inside the renderer.
 
   Attributes:
-    center: World coordinates [N, 3].
-    scale: Half side or radius in world units [N].
-    cosine: Of the rotation about the vertical axis [N].
+    center: World coordinates.
+    scale: Half side or radius in world units.
+    cosine: Of the rotation about the vertical axis.
     sine: Likewise.
-    shape: Index into clevr.SHAPES [N].
-    bound: Radius of the sphere around the object, in world units [N].
-    is_metal: Whether it is of metal, not of rubber [N].
-    color: Linear RGB in [0, 1], [N, 3].
+    shape: Index into clevr.SHAPES.
+    bound: Radius of the sphere around the object, in world units.
+    is_metal: Whether it is of metal, not of rubber.
+    color: Linear RGB in [0, 1].
   """
 
-  center: np.ndarray
-  scale: np.ndarray
-  cosine: np.ndarray
-  sine: np.ndarray
-  shape: np.ndarray
-  bound: np.ndarray
-  is_metal: np.ndarray
-  color: np.ndarray
+  center: Float[np.ndarray, "N 3"]
+  scale: Float[np.ndarray, " N"]
+  cosine: Float[np.ndarray, " N"]
+  sine: Float[np.ndarray, " N"]
+  shape: Int[np.ndarray, " N"]
+  bound: Float[np.ndarray, " N"]
+  is_metal: Bool[np.ndarray, " N"]
+  color: Float[np.ndarray, "N 3"]
 
 
 def objects_of(scene: dict) -> Objects:

@@ -8,6 +8,7 @@ pixel: neither the ground nor the light plays a part.
 from functools import partial
 
 import numpy as np
+from jaxtyping import Int, Int8
 
 from data_prep.rendering import geometry
 from data_prep.rendering.camera import TAN_X, TAN_Y, axes_of, camera_of
@@ -86,7 +87,7 @@ def _common(one, other) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
   return tuple(shared), tuple(within)
 
 
-def visible_pixels(scene: dict, camera=None) -> np.ndarray:
+def visible_pixels(scene: dict, camera=None) -> Int[np.ndarray, " N"]:
   """Visible pixels of each object in a 480x320 picture.
 
   Args:
@@ -94,7 +95,7 @@ def visible_pixels(scene: dict, camera=None) -> np.ndarray:
     camera: Position of the camera; not given: that of the scene.
 
   Returns:
-    Counts in the order of the scene's objects, int [N].
+    Counts in the order of the scene's objects.
 
   Raises:
     ValueError: The scene is not as CLEVR describes scenes.
@@ -113,13 +114,10 @@ def _distances(objects: Objects, i: int, camera, axes, window) -> np.ndarray:
   return _ENTER[objects.shape[i]](origin, direction)
 
 
-def object_ids(scene: dict, camera=None) -> np.ndarray:
+def object_ids(scene: dict, camera=None) -> Int8[np.ndarray, "320 480"]:
   """Index of the nearest object at each pixel, NOTHING for none.
 
   Arguments and errors are those of `visible_pixels`.
-
-  Returns:
-    int8 [320, 480].
   """
   objects, camera, axes = _prepare(scene, camera)
   ids = np.full((HEIGHT, WIDTH), NOTHING, np.int8)

@@ -190,7 +190,7 @@ def test_lamp_samples_fill_the_lamps():
 def test_coarse_film_weighs_samples_as_pillow_resizes():
   rng = np.random.default_rng(0)
   light = rng.uniform(size=(16, 24, 3)).astype(np.float32)
-  colors = np.asarray(film.srgb(light))
+  colors = np.asarray(film.srgb(jnp.asarray(light)))
   found = np.asarray(film.develop(jnp.asarray(light), 12, 8))
   for channel in range(3):
     image = Image.fromarray(colors[..., channel] * 255, mode=None)

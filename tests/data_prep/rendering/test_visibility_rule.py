@@ -37,7 +37,7 @@ def test_single_objects_are_judged_as_among_all(scenes):
   verdicts = set()
   for scene in scenes[:12]:
     pixels = visible_pixels(scene)
-    for i, seen in enumerate(pixels):
+    for i, seen in enumerate(pixels.tolist()):
       for least in (1, 200, seen, seen + 1):
         verdict = all_visible(scene, least, of=[i])
         assert verdict == (seen >= least)
