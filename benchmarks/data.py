@@ -20,6 +20,7 @@ from PIL import Image
 from benchmarks import timing
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
+from data_prep.generation.job import Job
 
 
 def draw_images(folder: Path, scenes: int) -> None:
@@ -56,16 +57,15 @@ def run(scenes: int, workers: int, repeats: int) -> list[tuple]:
         for n in sorted({1, workers})
       }
 
-    clevr = generate(new(), "train", scenes, workers=workers)
+    job = Job("train", scenes)
+    clevr = generate(new(), job, workers=workers)
     draw_images(clevr / "images" / "train", scenes)
     asked = json.loads(
       (clevr / "questions" / "CLEVR_train_questions.json").read_text()
     )
     size = scenes, len(asked["questions"])
 
-    alone_and_all = processes(
-      lambda n: generate(new(), "train", scenes, workers=n)
-    )
+    alone_and_all = processes(lambda n: generate(new(), job, workers=n))
     compare("generate", alone_and_all, *size)
     for inputs, images in (("states", "no"), ("pixels", "yes")):
       options = {"num_shards": workers, "images": images}

@@ -27,6 +27,7 @@ from benchmarks.memory import status_kb
 from configs import common
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
+from data_prep.generation.job import Job
 from rn_jax import parallel
 from rn_jax.data import input_pipeline, records
 from rn_jax.data.dataset import load_dataset
@@ -36,7 +37,7 @@ _DISTINCT = 256  # scenes of the shard
 
 def make_records(folder: Path, scenes: int) -> None:
   """Writes records of `scenes` scenes, rounded up to whole shards."""
-  clevr = generate(folder / "clevr", "train", min(_DISTINCT, scenes))
+  clevr = generate(folder / "clevr", Job("train", min(_DISTINCT, scenes)))
   images = clevr / "images" / "train"
   images.mkdir(parents=True)
   rng = np.random.default_rng(0)

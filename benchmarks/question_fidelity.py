@@ -17,13 +17,8 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import timing
-from data_prep.generation.job import (
-  BALANCED_SCENES,
-  SCENES_PER_PART,
-  Job,
-  make_part,
-)
-from data_prep.language.programs import execute, scene_table
+from data_prep.generation.job import BALANCED_SCENES, Job, make_part
+from data_prep.language.programs import execute, function_of, scene_table
 from rn_jax.clevr import (
   ANSWER_CLASSES,
   QUESTION_TYPES,
@@ -81,18 +76,13 @@ def _make(
   scenes: int, seed: int, language_dir: str | None, count_answers: str
 ) -> list[tuple[list[dict], list[dict]]]:
   job = Job(
-    split="val",
-    num_scenes=scenes,
-    seed=seed,
-    min_objects=3,
-    max_objects=10,
-    min_visible_pixels=200,
-    questions_per_scene=10,
+    "val",
+    scenes,
+    seed,
     count_answers=count_answers,
     language_dir=language_dir,
-    templates=(),
   )
-  return [make_part(job, part) for part in range(-(-scenes // SCENES_PER_PART))]
+  return [make_part(job, part) for part in range(job.num_parts)]
 
 
 def _count_right(scenes: list[dict], questions: list[dict]) -> int:
@@ -111,18 +101,13 @@ def _answer(question: dict) -> str:
   return str(answer)
 
 
-def _function(question: dict) -> str:
-  last = question["program"][-1]
-  return last.get("function") or last["type"]
-
-
 def _shares(values: Iterable[str], keys: Iterable[str]) -> dict[str, float]:
   counts = collections.Counter(values)
   return {key: 100 * counts[key] / counts.total() for key in keys}
 
 
 def _type_shares(questions: Sequence[dict]) -> dict[str, float]:
-  types = [question_type(_function(q)) for q in questions]
+  types = [question_type(function_of(q["program"][-1])) for q in questions]
   return _shares(types, QUESTION_TYPES)
 
 
@@ -131,7 +116,9 @@ def _class_shares(questions: Sequence[dict]) -> dict[str, float]:
 
 
 def _count_shares(questions: Sequence[dict]) -> dict[str, float]:
-  answers = [_answer(q) for q in questions if _function(q) == "count"]
+  answers = [
+    _answer(q) for q in questions if function_of(q["program"][-1]) == "count"
+  ]
   return _shares(answers, map(str, range(11)))
 
 

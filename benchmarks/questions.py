@@ -21,14 +21,10 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks import timing
+from data_prep.chance import random_stream
 from data_prep.generation import split_files
-from data_prep.generation.job import (
-  SCENES_PER_PART,
-  Job,
-  language_of,
-  make_scene,
-)
-from data_prep.generation.scenes import random_stream, sample_scene
+from data_prep.generation.job import SCENES_PER_PART, Job, make_scene
+from data_prep.generation.scenes import sample_scene
 from data_prep.language.questions import ask
 
 # Questions per second of one core that CLEVR's own generator makes, from slow
@@ -44,16 +40,7 @@ def run(language_dir: str | None, scenes: int, repeats: int) -> list[tuple]:
     name = "given" if directory else "own"
     for pixels in (0, 200):
       job = Job(
-        split="train",
-        num_scenes=scenes,
-        seed=0,
-        min_objects=3,
-        max_objects=10,
-        min_visible_pixels=pixels,
-        questions_per_scene=10,
-        count_answers="balanced",
-        language_dir=directory,
-        templates=(),
+        "train", scenes, min_visible_pixels=pixels, language_dir=directory
       )
       count, seconds = _measure(job, repeats)
       total = sum(seconds.values())
@@ -115,14 +102,13 @@ def _all(function: Callable, items: Iterable) -> list:
 
 
 def _ask(job: Job, scenes: list[dict]) -> list[dict]:
-  language = language_of(job.language_dir, job.templates)
   questions = []
   for start in range(0, len(scenes), SCENES_PER_PART):
     part = scenes[start : start + SCENES_PER_PART]
     rng = random_stream(
       "questions", job.seed, job.split, start // SCENES_PER_PART
     )
-    for asked in ask(part, language, rng, job.questions_per_scene):
+    for asked in ask(part, job.language, rng, job.questions_per_scene):
       questions += asked
   return questions
 

@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from benchmarks import timing
 from data_prep.generation.scenes import sample_scene
-from data_prep.render import render, stage_of
 from data_prep.rendering import film, geometry, ground, picture, shade, trace
+from data_prep.rendering.engine import render, stage_of
 from data_prep.rendering.visibility_rule import shows_every_object
+from rn_jax.clevr import MIN_VISIBLE_PIXELS
 from rn_jax.host.atomic import replacing
 
-_MIN_PIXELS = 200
 _RAYS_OF_METAL = 3
 _SHEET = (240, 160, 4, 3)  # width, height, columns, rows
 _LANES = 4096
@@ -42,7 +42,7 @@ def run(scenes: int, sizes: list[str], seed: int, sheet: str | None) -> list:
       seed,
       "val",
       index,
-      accept=lambda scene: shows_every_object(scene, _MIN_PIXELS),
+      accept=lambda scene: shows_every_object(scene, MIN_VISIBLE_PIXELS),
     )
     for index in range(scenes)
   ]

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from benchmarks import timing
 from data_prep.convert_clevr import convert
-from data_prep.render import render
+from data_prep.rendering.engine import render
 from data_prep.rendering.lamps import JITTER, POSITIONS
 from rn_jax.data.images import to_rgb
 from rn_jax.evaluate import predict_split, score

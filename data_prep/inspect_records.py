@@ -1,6 +1,6 @@
 """Checks a records folder and shows what is in it.
 
-  python -m data_prep.inspect_records --records_dir=records
+    python -m data_prep.inspect_records --records_dir=records
 
 Reads every record, verifies every checksum, prints counts and histograms, and
 draws a contact sheet of a few scenes for each split.
@@ -8,12 +8,11 @@ draws a contact sheet of a few scenes for each split.
 
 import io
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
 from data_prep.conversion.shards import sha256_of
@@ -22,6 +21,7 @@ from rn_jax.data import records
 from rn_jax.data.decode import state_description
 from rn_jax.data.records import RecordError
 from rn_jax.data.vocabulary import answers_by_id
+from rn_jax.host import cli
 from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
 
 # Of a scene, on the contact sheet.
@@ -182,20 +182,14 @@ def _sorted(counter: Counter) -> str:
   return ", ".join(f"{n} ({count:,})" for n, count in sorted(counter.items()))
 
 
-def main(argv: list[str]) -> None:
-  """Inspects the splits that the flags name."""
-  if len(argv) > 1:
-    raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-  records_dir = flags.FLAGS.records_dir
-  try:
-    splits = flags.FLAGS.split or records.read_manifest(records_dir)["splits"]
-    for split in splits:
-      print(report(split, inspect_split(records_dir, split)))
-  except RecordError as error:
-    sys.exit(f"error: {error}")
+def _main(records_dir: str, split: list[str]) -> None:
+  for name in split or records.read_manifest(records_dir)["splits"]:
+    print(report(name, inspect_split(records_dir, name)))
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("records_dir", None, "Records folder.", required=True)
-  flags.DEFINE_list("split", [], "Splits to look at; default: all.")
-  app.run(main)
+  cli.run(
+    _main,
+    flags.DEFINE_string("records_dir", None, "Records folder.", required=True),
+    flags.DEFINE_list("split", [], "Splits to look at; empty: all."),
+  )

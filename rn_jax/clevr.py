@@ -1,15 +1,38 @@
-"""The facts of CLEVR that every part of the project agrees on.
+"""The facts of the data set CLEVR that every part of the project agrees on.
 
-Attribute orders are those of the reference implementation: its state
-descriptions use the list index + 1, so published weights depend on them.
+Sources: "CLEVR: A Diagnostic Dataset for Compositional Language and Elementary
+Visual Reasoning" (Johnson et al., CVPR 2017) for what objects and questions
+there are; its public generator, clevr-dataset-gen, for sizes, colours and
+limits; the released scenes for the directions. Attributes are in the order of
+the reference implementation of Relation Networks: its state descriptions hold
+the list index + 1, so published weights depend on it.
 """
 
 import re
 
-COLORS = ("cyan", "blue", "yellow", "purple", "red", "green", "gray", "brown")
+# Bytes of each colour, which the generator takes as linear light, not as sRGB.
+RGB = {
+  "cyan": (41, 208, 208),
+  "blue": (42, 75, 215),
+  "yellow": (255, 238, 51),
+  "purple": (129, 38, 192),
+  "red": (173, 35, 35),
+  "green": (29, 105, 20),
+  "gray": (87, 87, 87),
+  "brown": (129, 74, 25),
+}
+# Half the side of a cube, radius of the others, and height of all centres; in
+# world units.
+RADIUS = {"large": 0.7, "small": 0.35}
+
+COLORS = tuple(RGB)
 MATERIALS = ("rubber", "metal")
 SHAPES = ("sphere", "cube", "cylinder")
-SIZES = ("large", "small")
+SIZES = tuple(RADIUS)
+
+MAX_OBJECTS = 10  # of a scene
+MIN_VISIBLE_PIXELS = 200  # of each object in a picture
+WIDTH, HEIGHT = 480, 320  # of the pictures, in pixels
 
 # In the order in which a state description lists them, after x, y, z.
 ATTRIBUTES = {
@@ -21,8 +44,21 @@ ATTRIBUTES = {
 
 RELATIONS = ("left", "right", "front", "behind")
 
+# Unit vectors in the world, the same in all scenes, whose cameras hardly move.
+# As the released scenes have them, rounding of single precision included.
+RIGHT = (0.6563112735748291, 0.7544902563095093, 0.0)
+BEHIND = (-0.754490315914154, 0.6563112735748291, 0.0)
+DIRECTIONS = {
+  "right": [*RIGHT],
+  "behind": [*BEHIND],
+  "above": [0.0, 0.0, 1.0],
+  "left": [-RIGHT[0], -RIGHT[1], 0.0],
+  "front": [-BEHIND[0], -BEHIND[1], 0.0],
+  "below": [0.0, 0.0, -1.0],
+}
+
 ANSWER_CLASSES = {
-  "number": tuple(str(n) for n in range(11)),
+  "number": tuple(str(n) for n in range(MAX_OBJECTS + 1)),
   "material": MATERIALS,
   "color": COLORS,
   "shape": SHAPES,

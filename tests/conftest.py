@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from configs import tiny
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
+from data_prep.generation.job import Job
 from rn_jax.clevr import tokenize
 
 # Compiling is most of the suite's time. Its numbers hold without LLVM's
@@ -38,16 +39,15 @@ def clevr_dir(tmp_path_factory) -> pathlib.Path:
   """Generated scenes and questions, with drawings in place of renderings."""
   root = tmp_path_factory.mktemp("clevr")
   for split, num_scenes in NUM_SCENES.items():
-    generate(
-      root,
+    job = Job(
       split,
       num_scenes,
       seed=1,
       templates=("zero_hop", "one_hop"),
       questions_per_scene=4,
       max_objects=5,
-      workers=1,
     )
+    generate(root, job, workers=1)
     folder = root / "images" / split
     folder.mkdir(parents=True)
     scenes = json.loads(

@@ -9,8 +9,8 @@ from absl import logging
 
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
-from data_prep.generation.job import VERSION
-from data_prep.language.templates import load_language
+from data_prep.generation.job import VERSION, Job
+from data_prep.language.reading import load_language
 from rn_jax.data import records
 from rn_jax.host.user_cache import user_cache_dir
 
@@ -56,15 +56,15 @@ def prepare(
   logging.info("Making data in %s", root)
   sizes = {"train": num_train_scenes, "val": num_val_scenes}
   for split, num_scenes in sizes.items():
-    generate(
-      root,
+    job = Job(
       split,
       num_scenes,
       seed,
-      templates=templates,
-      min_objects=min_objects,
-      max_objects=max_objects,
-      min_visible_pixels=min_visible_pixels,
+      min_objects,
+      max_objects,
+      min_visible_pixels,
+      templates=tuple(templates),
     )
+    generate(root, job)
   convert(root, records_dir, splits=tuple(sizes))
   return records_dir

@@ -3,12 +3,15 @@
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 
-from data_prep.generation.scenes import random_stream, sample_scene
+from data_prep.chance import random_stream
+from data_prep.generation.scenes import SPLITS, sample_scene
 from data_prep.language.questions import ask
-from data_prep.language.templates import load_language
+from data_prep.language.reading import Language, load_language
 from data_prep.rendering.visibility_rule import shows_every_object
+from rn_jax.clevr import MAX_OBJECTS, MIN_VISIBLE_PIXELS
 
 # Goes up whenever the same arguments would give other data.
 VERSION = 2
@@ -24,42 +27,77 @@ BALANCED_SCENES = {"balanced": 250, "released": 25}
 
 _TEST_FIELDS = ("image_index", "image_filename", "split", "question")
 
-language_of = functools.cache(load_language)
+_language_of = functools.cache(load_language)
 
 
 @dataclass(frozen=True)
 class Job:
-  """What to make; the arguments of data_prep.generate.generate."""
+  """What to make: all that the data depend on.
+
+  Attributes:
+    split: A key of generation.scenes.SPLITS: train, val, test, or one of
+      CoGenT's trainA, valA, testA, valB, testB.
+    num_scenes: Number of scenes.
+    seed: Every seed gives other data.
+    min_objects: Fewest objects of a scene.
+    max_objects: Most objects of a scene, at most 10.
+    min_visible_pixels: Fewest pixels that each object shows in a picture of
+      480x320; 0 does not look.
+    questions_per_scene: Most questions about a scene, each from another
+      template.
+    count_answers: A key of BALANCED_SCENES.
+    language_dir: Folder with templates/*.json and synonyms.json; None: the
+      project's own.
+    templates: Template files to use, such as "zero_hop"; empty: all.
+
+  Raises:
+    ValueError: A value makes no sense.
+  """
 
   split: str
   num_scenes: int
-  seed: int
-  min_objects: int
-  max_objects: int
-  min_visible_pixels: int
-  questions_per_scene: int
-  count_answers: str
-  language_dir: str | None
-  templates: tuple[str, ...]
+  seed: int = 0
+  min_objects: int = 3
+  max_objects: int = MAX_OBJECTS
+  min_visible_pixels: int = MIN_VISIBLE_PIXELS
+  questions_per_scene: int = 10
+  count_answers: str = "balanced"
+  language_dir: str | os.PathLike | None = None
+  templates: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    for name, known in (("split", SPLITS), ("count_answers", BALANCED_SCENES)):
+      if getattr(self, name) not in known:
+        raise ValueError(
+          f"{name} {getattr(self, name)!r} is none of {', '.join(known)}"
+        )
+    for name in ("num_scenes", "questions_per_scene"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+    if not 1 <= self.min_objects <= self.max_objects <= MAX_OBJECTS:
+      raise ValueError(
+        f"min_objects {self.min_objects} and max_objects {self.max_objects} "
+        f"must satisfy 1 <= min_objects <= max_objects <= {MAX_OBJECTS}"
+      )
+    if not 0 <= self.min_visible_pixels <= 500:
+      raise ValueError(
+        f"min_visible_pixels is {self.min_visible_pixels}, must be from 0 to "
+        "500; small objects never show much more"
+      )
+
+  @property
+  def language(self) -> Language:
+    """The templates and synonyms; see load_language for what it raises."""
+    return _language_of(self.language_dir, self.templates)
 
   def info(self) -> dict:
     """What the data depend on, for the head of the files."""
-    language = language_of(self.language_dir, self.templates)
-    return {
-      "split": self.split,
-      "version": "1.0",
-      "generator": {
-        "version": VERSION,
-        "num_scenes": self.num_scenes,
-        "seed": self.seed,
-        "min_objects": self.min_objects,
-        "max_objects": self.max_objects,
-        "min_visible_pixels": self.min_visible_pixels,
-        "questions_per_scene": self.questions_per_scene,
-        "count_answers": self.count_answers,
-        "language": language.fingerprint,
-      },
-    }
+    made_from = asdict(self)
+    split = made_from.pop("split")
+    del made_from["language_dir"], made_from["templates"]
+    language = self.language.fingerprint
+    generator = {"version": VERSION, **made_from, "language": language}
+    return {"split": split, "version": "1.0", "generator": generator}
 
   def key(self) -> str:
     """A hash of that; the same key means the same data."""
@@ -91,7 +129,6 @@ def make_scene(job: Job, index: int) -> dict:
 
 def make_part(job: Job, part: int) -> tuple[list[dict], list[dict]]:
   """Makes the scenes of a part, and questions without `question_index`."""
-  language = language_of(job.language_dir, job.templates)
   indices = range(
     part * SCENES_PER_PART, min((part + 1) * SCENES_PER_PART, job.num_scenes)
   )
@@ -102,7 +139,10 @@ def make_part(job: Job, part: int) -> tuple[list[dict], list[dict]]:
     question
     for start in range(0, len(scenes), balanced)
     for asked in ask(
-      scenes[start : start + balanced], language, rng, job.questions_per_scene
+      scenes[start : start + balanced],
+      job.language,
+      rng,
+      job.questions_per_scene,
     )
     for question in asked
   ]

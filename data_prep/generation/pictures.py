@@ -17,7 +17,7 @@ from data_prep.conversion.scene_record import Drawing, encode_image
 from data_prep.convert_clevr import convert
 from data_prep.generation.job import VERSION, Job, make_scene
 from data_prep.generation.split_files import read_scenes
-from data_prep.render import render
+from data_prep.rendering.engine import render
 from rn_jax.host.atomic import replacing
 
 _BATCH = 64  # pictures; progress is shown after each batch

@@ -11,28 +11,28 @@ import math
 import random
 from collections.abc import Callable
 
+from data_prep.chance import pick, random_stream
 from data_prep.rendering import camera as camera_facts
 from data_prep.rendering import lamps as lamp_facts
-from data_prep.rendering.camera import HEIGHT, TAN_X, WIDTH
-from rn_jax.clevr import COLORS, MATERIALS, SHAPES
+from data_prep.rendering.camera import TAN_X
+from rn_jax.clevr import (
+  BEHIND,
+  COLORS,
+  DIRECTIONS,
+  HEIGHT,
+  MATERIALS,
+  MAX_OBJECTS,
+  RADIUS,
+  RIGHT,
+  SHAPES,
+  SIZES,
+  WIDTH,
+)
 
-RADIUS = {"large": 0.7, "small": 0.35}
 MIN_GAP = 0.25  # between two surfaces
 MIN_OFFSET = 0.4  # between two centres, along each of the four directions
 RELATION_MARGIN = 0.2
 MAX_TRIES = 50  # per object, before the scene starts over
-
-# As the released scenes have them, rounding of single precision included.
-_RIGHT = (0.6563112735748291, 0.7544902563095093)
-_BEHIND = (-0.754490315914154, 0.6563112735748291)
-DIRECTIONS = {
-  "right": [*_RIGHT, 0.0],
-  "behind": [*_BEHIND, 0.0],
-  "above": [0.0, 0.0, 1.0],
-  "left": [-_RIGHT[0], -_RIGHT[1], 0.0],
-  "front": [-_BEHIND[0], -_BEHIND[1], 0.0],
-  "below": [0.0, 0.0, -1.0],
-}
 
 # The splits, and the condition (of CLEVR CoGenT) that governs their colours.
 SPLITS = {
@@ -57,20 +57,6 @@ def colors_of(shape: str, condition: str | None) -> tuple[str, ...]:
   if condition is None or shape == "sphere":
     return COLORS
   return _COGENT[(shape == "cylinder") ^ (condition == "B")]
-
-
-def random_stream(*key: str | int) -> random.Random:
-  """A random generator that depends on `key` alone.
-
-  Callers draw with `.random()` only, the one method whose sequence Python
-  promises to keep between versions.
-  """
-  return random.Random("/".join(map(str, key)))
-
-
-def pick(rng: random.Random, options: tuple | list):
-  """A uniformly drawn element."""
-  return options[int(rng.random() * len(options))]
 
 
 def sample_camera(seed: int, split: str, index: int) -> tuple[float, ...]:
@@ -137,7 +123,7 @@ def sample_scene(
   index: int,
   *,
   min_objects: int = 3,
-  max_objects: int = 10,
+  max_objects: int = MAX_OBJECTS,
   accept: Callable[[dict], bool] | None = None,
 ) -> dict:
   """Samples scene `index` of a split.
@@ -184,12 +170,12 @@ def sample_scene(
 
 def _place(rng: random.Random, count: int) -> list[tuple] | None:
   """Places objects: (x, y, size) each; None when one does not fit."""
-  (right_x, right_y), (behind_x, behind_y) = _RIGHT, _BEHIND
+  (right_x, right_y, _), (behind_x, behind_y, _) = RIGHT, BEHIND
   low, high = -MIN_OFFSET, MIN_OFFSET
   taken = []  # position along right and behind, radius
   placed = []
   for _ in range(count):
-    size = pick(rng, ("large", "small"))
+    size = pick(rng, SIZES)
     radius = RADIUS[size]
     for _ in range(MAX_TRIES):
       x = round(6 * rng.random() - 3, 6)

@@ -1,15 +1,18 @@
 """The scenes file and the questions file of a generated split."""
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+import ijson
 from absl import logging
 from tqdm import tqdm
 
+from data_prep.conversion.clevr_json import read_elements
 from data_prep.generation.job import Job, make_scene
 from data_prep.generation.parts import make_parts
 from rn_jax.host.atomic import replacing
@@ -58,16 +61,11 @@ def paths_of(job: Job, output_dir: Path) -> dict[str, Path]:
 
 
 def read_scenes(job: Job, output_dir: Path) -> Iterator[dict]:
-  """Yields the scenes of a split that was made, of a test split as well."""
+  """The scenes of a split that was made, of a test split as well."""
   path = paths_of(job, output_dir).get("scenes")
   if path is None:
-    for index in range(job.num_scenes):
-      yield make_scene(job, index)
-    return
-  with open(path, encoding="utf-8") as file:
-    for line in file:
-      if line.startswith('{"split"'):  # all but the first and the last line
-        yield json.loads(line.rstrip(",\n"))
+    return (make_scene(job, index) for index in range(job.num_scenes))
+  return read_elements(path, "scenes", hashlib.sha256())
 
 
 def _is_made(paths: Iterable[Path], job: Job) -> bool:
@@ -79,18 +77,21 @@ def _is_made(paths: Iterable[Path], job: Job) -> bool:
   for path in paths:
     if not path.exists():
       continue
-    with open(path, encoding="utf-8") as file:
-      first_line = file.readline(1 << 16)
-    if first_line != _head(job):
+    if _read_info(path) != job.info():
       raise FileExistsError(
-        f"{path} was made with other arguments (see its first line); choose "
+        f'{path} was made with other arguments (see its "info"); choose '
         "another output_dir, or pass overwrite"
       )
   return all(path.exists() for path in paths)
 
 
-def _head(job: Job) -> str:
-  return f'{{"info": {json.dumps(job.info())},\n'
+def _read_info(path: Path) -> dict | None:
+  """What a file says it was made from; None where it says nothing."""
+  with open(path, "rb") as file:
+    try:
+      return next(ijson.items(file, "info", use_float=True), None)
+    except (ijson.JSONError, UnicodeDecodeError):
+      return None
 
 
 def _join(
@@ -106,7 +107,7 @@ def _join(
       path.parent.mkdir(parents=True, exist_ok=True)
       temporary = stack.enter_context(replacing(path))
       files[key] = stack.enter_context(open(temporary, "w", encoding="utf-8"))
-      files[key].write(f'{_head(job)}"{key}": [')
+      files[key].write(f'{{"info": {json.dumps(job.info())},\n"{key}": [')
     progress = stack.enter_context(
       tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
     )

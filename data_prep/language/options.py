@@ -3,51 +3,85 @@
 The many descriptions of a scene's objects fit the same few sets of objects,
 and the search looks at nothing else. So descriptions are listed by what they
 fit, and the ways through a node by the value they lead to: a handful in place
-of hundreds. Sets of descriptions are integers, as sets of objects are.
+of hundreds. Sets of descriptions are integers, as sets of objects are: bit i
+stands for DESCRIPTIONS[i].
 """
 
 import functools
 import random
-from itertools import product
+from itertools import product, starmap
 from typing import NamedTuple
 
 from data_prep.language.programs import FUNCTIONS, SceneTable, Value
-from data_prep.language.templates import DESCRIPTION, SHORT_FORMS, Node
+from data_prep.language.templates import SHORT_FORMS, Description, Node
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
 
-# All descriptions (size, colour, material, shape); None: not named. The first
-# names nothing.
-DESCRIPTIONS = tuple(product(*[(None, *ATTRIBUTES[a]) for a in DESCRIPTION]))
+# All descriptions; the first names nothing.
+DESCRIPTIONS = tuple(
+  starmap(
+    Description, product(*[(None, *ATTRIBUTES[a]) for a in Description._fields])
+  )
+)
 
 # Relations that say nothing ("the cube left of…" where there is one cube): so
 # many are kept for each one that does, as CLEVR keeps them.
 _IDLE_RELATIONS = 1 / 9
 
-# Fillings of a node's slots that are equally likely: the weight of each, their
-# relation or single attribute, and the set of their descriptions (1 where the
-# node takes none).
-Phrases = tuple[float, str | None, int]
 
-# What fills a node's slots: a relation or single attribute, and the index of a
-# description.
-Filling = tuple[str | None, int | None]
+class Filling(NamedTuple):
+  """What fills a node's slots.
+
+  Attributes:
+    word: The relation or single attribute; None: the node takes none.
+    description: Names nothing where the node takes none.
+  """
+
+  word: str | None
+  description: Description
+
+
+class Phrases(NamedTuple):
+  """Fillings that are equally likely: the weight of each, and their words."""
+
+  weight: float
+  word: str | None
+  descriptions: int
+
+
+class Way(NamedTuple):
+  """A filling's word, and the objects that its description fits, if any."""
+
+  word: str | None
+  matching: int | None
 
 
 class Option(NamedTuple):
-  """The ways through a node that lead to one value.
+  """The fillings of a node that lead to one value.
 
   Attributes:
     weight: How likely they are together.
     value: What the node yields.
-    way: The relation or single attribute, and the objects that the description
-      fits; None where they differ, as they may where `node.exact` is False.
-    phrases: What fills the slots.
+    way: None where they differ, as they may where `node.exact` is False.
+    phrases: The fillings.
   """
 
   weight: float
   value: Value
-  way: tuple[str | None, int | None] | None
+  way: Way | None
   phrases: list[Phrases]
+
+
+class _Group(NamedTuple):
+  """Fillings with one weight each.
+
+  Attributes:
+    weight: Of each filling.
+    ways: (value, word, matching) → the descriptions that lead there; `matching`
+      is None where it does not matter.
+  """
+
+  weight: float
+  ways: dict[tuple[Value, str | None, int | None], int]
 
 
 class OptionSpace:
@@ -61,7 +95,7 @@ class OptionSpace:
     having, bit = table.having, 1
     domains = [
       (table.everything, *[having[name][v] for v in ATTRIBUTES[name]])
-      for name in DESCRIPTION
+      for name in Description._fields
     ]
     for size, color in product(*domains[:2]):
       start = size & color
@@ -92,7 +126,9 @@ class OptionSpace:
     if name not in SHORT_FORMS:
       values = RELATIONS if name == "relate" else ATTRIBUTES[name[7:]]
       function = functools.partial(FUNCTIONS[name], self.table, start)
-      return [Option(1, function(v), (v, None), [(1, v, 1)]) for v in values]
+      return [
+        Option(1, function(v), Way(v, None), [Phrases(1, v, 1)]) for v in values
+      ]
     key = (name, start, node.exact)
     if key not in self._cache:
       relates, ending = SHORT_FORMS[name]
@@ -108,10 +144,13 @@ class OptionSpace:
           if key not in weights:
             weights[key], phrases[key] = 0, []
           weights[key] += weight * descriptions.bit_count()
-          phrases[key].append((weight, word, descriptions))
-    return [Option(weights[key], *key, phrases[key]) for key in weights]
+          phrases[key].append(Phrases(weight, word, descriptions))
+    return [
+      Option(weights[key], key[0], key[1] and Way(*key[1]), phrases[key])
+      for key in weights
+    ]
 
-  def _filtered(self, start: int, ending: str, exact: bool) -> list:
+  def _filtered(self, start: int, ending: str, exact: bool) -> list[_Group]:
     """Describes parts of a set; also, as CLEVR does, what may not be there."""
     ways, count = {}, 0
     for matching, descriptions in self._fitting:
@@ -125,16 +164,14 @@ class OptionSpace:
         ways[key] = ways.get(key, 0) | descriptions
       if is_one or ending == "exist":
         count += descriptions.bit_count()
-    if ending == "unique":
-      return [(1, ways)]
-    if not count:
-      return [(1, ways)]
+    if ending == "unique" or not count:
+      return [_Group(1, ways)]
     # As many descriptions again are drawn from all there are.
     extra = count / (len(DESCRIPTIONS) - (ending == ""))
     key = (finish(0, ending), None, 0 if exact else None)
-    return [(1 + extra, ways), (extra, {key: self._absent})]
+    return [_Group(1 + extra, ways), _Group(extra, {key: self._absent})]
 
-  def _related(self, anchor: int, ending: str, exact: bool) -> list:
+  def _related(self, anchor: int, ending: str, exact: bool) -> list[_Group]:
     """Describes what stands left, right, … of an object."""
     telling, idle = {}, {}
     for relation in RELATIONS:
@@ -153,9 +190,9 @@ class OptionSpace:
         ways = idle if objects == matching else telling
         ways[key] = ways.get(key, 0) | descriptions
     wanted = _IDLE_RELATIONS * sum(d.bit_count() for d in telling.values())
-    return [(1, telling), *self._some(idle, wanted)]
+    return [_Group(1, telling), *self._some(idle, wanted)]
 
-  def _some(self, ways: dict, wanted: float) -> list:
+  def _some(self, ways: dict, wanted: float) -> list[_Group]:
     """Keeps so many ways at random: of those that are alike, a number."""
     total = sum(descriptions.bit_count() for descriptions in ways.values())
     step = min(1, wanted / total) if total else 0
@@ -165,7 +202,8 @@ class OptionSpace:
       number = descriptions.bit_count()
       start, at = int(at), at + step * number
       if int(at) > start:
-        kept.append(((int(at) - start) / number, {key: descriptions}))
+        weight = (int(at) - start) / number
+        kept.append(_Group(weight, {key: descriptions}))
     return kept
 
 
@@ -189,14 +227,22 @@ def draw_filling(option: Option, rng: random.Random) -> Filling:
     at -= weight * number
   for _ in range(min(int(at / weight), number - 1)):
     descriptions &= descriptions - 1  # drops the lowest
-  return word, (descriptions & -descriptions).bit_length() - 1
+  lowest = (descriptions & -descriptions).bit_length() - 1
+  return Filling(word, DESCRIPTIONS[lowest])
 
 
 @functools.cache
-def _permitted(empty: tuple[bool, ...]) -> int:
-  """Descriptions that name none of the attributes marked in `empty`."""
+def _permitted(empty: frozenset[str]) -> int:
+  """The descriptions that name none of some attributes."""
   return sum(
     1 << i
-    for i, words in enumerate(DESCRIPTIONS)
-    if not any(e and w for e, w in zip(empty, words, strict=True))
+    for i, description in enumerate(DESCRIPTIONS)
+    if empty.isdisjoint(named(description))
   )
+
+
+@functools.cache
+def named(description: Description) -> dict[str, str]:
+  """The attributes that a description names, in the order of filters."""
+  words = description._asdict().items()
+  return {name: word for name, word in words if word is not None}

@@ -56,16 +56,18 @@ def scene_table(scene: dict) -> SceneTable:
   )
 
 
-def run(
-  program: list[dict], table: SceneTable, without: int | None = None
-) -> list[Value]:
+def function_of(node: dict) -> str | None:
+  """`function` in the released data, `type` in the public generator's."""
+  return node.get("function") or node.get("type")
+
+
+def run(program: list[dict], table: SceneTable) -> list[Value]:
   """Executes a program and returns what each node yields.
 
   Args:
-    program: Nodes in CLEVR's layout, `function` and `value_inputs` (released
-      data) or `type` and `side_inputs` (public generator).
+    program: Nodes in CLEVR's layout, with `value_inputs` (released data) or
+      `side_inputs` (public generator); see also `function_of`.
     table: The scene.
-    without: A node to replace by the set of all objects.
 
   Raises:
     InvalidProgramError: `unique` got not exactly one object, or a node is
@@ -73,13 +75,10 @@ def run(
   """
   values: list[Value] = []
   for position, node in enumerate(program):
-    name = node.get("function") or node.get("type")
+    name = function_of(node)
     side = node.get("value_inputs") or node.get("side_inputs") or ()
     if name not in FUNCTIONS:
       raise InvalidProgramError(f"node {position}: no function {name!r}")
-    if position == without:
-      values.append(table.everything)
-      continue
     try:
       values.append(
         FUNCTIONS[name](table, *[values[i] for i in node["inputs"]], *side)
@@ -96,7 +95,7 @@ def execute(program: list[dict], table: SceneTable) -> str:
     InvalidProgramError: The program has no answer on this scene.
   """
   values = run(program, table)
-  last = program[-1].get("function") or program[-1].get("type")
+  last = function_of(program[-1])
   if last not in ANSWER_FUNCTIONS:
     raise InvalidProgramError(f"{last} does not end a program")
   return answer_text(values[-1])
@@ -107,19 +106,6 @@ def answer_text(value: Value) -> str:
   if isinstance(value, bool):
     return "yes" if value else "no"
   return str(value)
-
-
-def is_degenerate(program: list[dict], table: SceneTable) -> bool:
-  """Whether a relation can be left out without changing the answer."""
-  answer = run(program, table)[-1]
-  for position, node in enumerate(program):
-    if (node.get("function") or node.get("type")) == "relate":
-      try:
-        if run(program, table, without=position)[-1] == answer:
-          return True
-      except InvalidProgramError:
-        pass  # without the relation the question has no answer at all
-  return False
 
 
 def _unique(table: SceneTable, objects: int) -> int:

@@ -10,17 +10,12 @@ import random
 import re
 from collections.abc import Iterator
 
-from data_prep.generation.scenes import pick
-from data_prep.language.options import DESCRIPTIONS, Filling, OptionSpace
+from data_prep.chance import pick
+from data_prep.language.options import OptionSpace
 from data_prep.language.programs import Value, answer_text, scene_table
-from data_prep.language.search import build_program, find_instance
-from data_prep.language.templates import SHORT_FORMS, SLOT, Language, Template
-
-# What each description puts into its four slots.
-_WORDS = tuple(
-  (size or "", color or "", material or "", shape or "thing")
-  for size, color, material, shape in DESCRIPTIONS
-)
+from data_prep.language.reading import Language
+from data_prep.language.search import Instance, build_program, find_instance
+from data_prep.language.templates import SHORT_FORMS, SLOT, Template
 
 
 def allowed_answers(counts: dict[Value, int]) -> set[Value]:
@@ -62,26 +57,24 @@ def ask(
     for t in order:
       if len(questions) == per_scene:
         break
+      template = templates[t]
       allowed = allowed_answers(given[t])
-      instance = find_instance(space, templates[t], allowed, rng)
+      instance = find_instance(space, template, allowed, rng)
       if instance is None:
         continue
-      answer, filled = instance
       used[t] += 1
-      given[t][answer] += 1
-      text = describe(
-        templates[t], _slot_words(templates[t], filled), language.synonyms, rng
-      )
+      given[t][instance.answer] += 1
+      words = _slot_words(template, instance)
       questions.append(
         {
           "image_index": scene["image_index"],
           "image_filename": scene["image_filename"],
           "split": scene["split"],
-          "question": text,
-          "answer": answer_text(answer),
-          "program": build_program(templates[t], filled),
-          "question_family_index": templates[t].family,
-          "template_filename": templates[t].filename,
+          "question": describe(template, words, language.synonyms, rng),
+          "answer": answer_text(instance.answer),
+          "program": build_program(template, instance.fillings),
+          "question_family_index": template.family,
+          "template_filename": template.filename,
         }
       )
     yield questions
@@ -134,17 +127,15 @@ def _wording(text: str, kept: tuple[bool, ...], exclusive: bool) -> str:
   return SLOT.sub(r"%(\g<0>)s", text.replace("%", "%%"))
 
 
-def _slot_words(
-  template: Template, filled: list[Filling | None]
-) -> dict[str, str]:
+def _slot_words(template: Template, instance: Instance) -> dict[str, str]:
   words = {}
-  for node, filling in zip(template.nodes, filled, strict=True):
+  for node, filling in zip(template.nodes, instance.fillings, strict=True):
     if filling is not None:
-      word, description = filling
-      fillings = () if word is None else (word,)
+      values = () if filling.word is None else (filling.word,)
       if node.function in SHORT_FORMS:
-        fillings += _WORDS[description]
-      words.update(zip(node.slots, fillings, strict=True))
+        size, color, material, shape = filling.description
+        values += (size or "", color or "", material or "", shape or "thing")
+      words.update(zip(node.slots, values, strict=True))
   return words
 
 

@@ -11,14 +11,15 @@ nodes look at, and a state that failed once is not tried again.
 
 import random
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from data_prep.language.options import (
-  DESCRIPTIONS,
   Filling,
   Option,
   OptionSpace,
   draw_filling,
   finish,
+  named,
 )
 from data_prep.language.programs import (
   FUNCTIONS,
@@ -26,22 +27,19 @@ from data_prep.language.programs import (
   SceneTable,
   Value,
 )
-from data_prep.language.templates import (
-  DESCRIPTION,
-  SHORT_FORMS,
-  Node,
-  Template,
-)
+from data_prep.language.templates import SHORT_FORMS, Node, Template
 
-# The filters that spell out each description.
-_FILTERS = tuple(
-  [
-    (f"filter_{name}", value)
-    for name, value in zip(DESCRIPTION, values, strict=True)
-    if value is not None
-  ]
-  for values in DESCRIPTIONS
-)
+
+class Instance(NamedTuple):
+  """A filled template.
+
+  Attributes:
+    answer: What its last node yields.
+    fillings: What fills the slots of each node; None: it has no slots.
+  """
+
+  answer: Value
+  fillings: list[Filling | None]
 
 
 def find_instance(
@@ -49,7 +47,7 @@ def find_instance(
   template: Template,
   allowed: set[Value],
   rng: random.Random,
-) -> tuple[Value, list[Filling | None]] | None:
+) -> Instance | None:
   """Fills a template's slots at random.
 
   Args:
@@ -59,8 +57,7 @@ def find_instance(
     rng: The source of choices.
 
   Returns:
-    The answer and what fills the slots of each node (None: it has none), or
-    None where no instance satisfies everything.
+    An instance, or None where none satisfies everything.
   """
   if allowed.isdisjoint(template.possible):
     return None
@@ -112,7 +109,7 @@ def find_instance(
 
   if not (execute(stages[0]) and extend(1)):
     return None
-  return values[-1], [o and draw_filling(o, rng) for o in taken]
+  return Instance(values[-1], [o and draw_filling(o, rng) for o in taken])
 
 
 def _has_idle_relation(
@@ -125,13 +122,14 @@ def _has_idle_relation(
 
   Templates say which relations are looked at (`Template.relations`).
   """
-  for first, later in template.relations:
+  for relation in template.relations:
     without = values.copy()
     try:
-      for j in (first, *later):
+      for j in (relation.node, *relation.later):
         node = template.nodes[j]
         inputs = [without[i] for i in node.inputs]
-        without[j] = _redo(space.table, node, inputs, taken[j], j != first)
+        relating = j != relation.node
+        without[j] = _redo(space.table, node, inputs, taken[j], relating)
     except InvalidProgramError:
       continue  # without the relation the question has no answer at all
     if without[-1] == values[-1]:
@@ -171,23 +169,23 @@ def _redo(
 
 
 def build_program(
-  template: Template, filled: list[Filling | None]
+  template: Template, fillings: list[Filling | None]
 ) -> list[dict]:
   """Spells out an instance as a program in the layout of the released data."""
   program = []
   position = []  # of each template node in the program
-  for node, filling in zip(template.nodes, filled, strict=True):
+  for node, filling in zip(template.nodes, fillings, strict=True):
     inputs = [position[i] for i in node.inputs]
-    if filling is None:
-      steps = [(node.function, None)]
-    elif node.function in SHORT_FORMS:
+    if node.function in SHORT_FORMS:
       relates, ending = SHORT_FORMS[node.function]
-      steps = [("relate", filling[0])] if relates else []
-      steps += _FILTERS[filling[1]]
+      steps = [("relate", filling.word)] if relates else []
+      steps += [
+        (f"filter_{a}", v) for a, v in named(filling.description).items()
+      ]
       if ending:
         steps.append((ending, None))
     else:
-      steps = [(node.function, filling[0])]
+      steps = [(node.function, filling and filling.word)]
     for function, word in steps:
       side = [] if word is None else [word]
       program.append(

@@ -8,11 +8,15 @@ by up to 0.5. A scenes file does not hold the position, but the depths in
 Pictures of any size show the same frame, that of 480x320 pixels.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Float
+
+from rn_jax.clevr import HEIGHT, WIDTH
 
 POSITION = (7.481131553649902, -6.5076398849487305, 5.34366512298584)
 JITTER = 0.5
-WIDTH, HEIGHT = 480, 320  # pixels of the pictures that pixel_coords refer to
 TAN_X = 16 / 35  # tangent of half the horizontal angle of view
 TAN_Y = TAN_X * HEIGHT / WIDTH
 
@@ -22,8 +26,8 @@ _DEPTH_WEIGHT, _PIXEL_WEIGHT = 1e4, 0.02
 _MAX_ITERATIONS = 100
 
 
-def camera_of(scene: dict) -> np.ndarray:
-  """Position of the camera of a scene in CLEVR's JSON, in world units, [3].
+def camera_of(scene: dict) -> Float[np.ndarray, "3"]:
+  """Position of the camera of a scene in CLEVR's JSON, in world units.
 
   It is the scene's own "camera", or else recovered from the objects'
   `3d_coords` and `pixel_coords` by least squares (Levenberg-Marquardt).
@@ -54,7 +58,7 @@ def camera_of(scene: dict) -> np.ndarray:
   return camera
 
 
-def _vector(numbers, name: str) -> np.ndarray:
+def _vector(numbers, name: str) -> Float[np.ndarray, "3"]:
   """A position out of JSON as an array.
 
   Raises:
@@ -69,7 +73,9 @@ def _vector(numbers, name: str) -> np.ndarray:
   return vector
 
 
-def _least_squares(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def _least_squares(
+  points: Float[np.ndarray, "N 3"], pixels: Float[np.ndarray, "N 3"]
+) -> Float[np.ndarray, "3"]:
   weights = np.array([_PIXEL_WEIGHT, _PIXEL_WEIGHT, _DEPTH_WEIGHT])
 
   def residuals(camera):
@@ -94,7 +100,11 @@ def _least_squares(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
   return camera
 
 
-def axes_of(camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def axes_of(
+  camera: Sequence[float] | Float[np.ndarray, "3"],
+) -> tuple[
+  Float[np.ndarray, "3"], Float[np.ndarray, "3"], Float[np.ndarray, "3"]
+]:
   """Unit vectors right and up in the picture, and back towards the camera."""
   x, y, z = np.asarray(camera, float) / np.linalg.norm(camera)
   level = np.hypot(x, y)
@@ -103,8 +113,10 @@ def axes_of(camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   return right, up, np.array([x, y, z])
 
 
-def project(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
-  """Projects points [N, 3] to column, row and depth [N, 3], as pixel_coords.
+def project(
+  points: Float[np.ndarray, "N 3"], camera: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "N 3"]:
+  """Projects points to column, row and depth, as pixel_coords.
 
   Columns and rows are real numbers in pixels of a 480x320 picture, the rows
   downwards; depth is along the optical axis in world units.

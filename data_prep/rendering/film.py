@@ -9,8 +9,11 @@ resizing filter, a triangle two pixels wide, weighs them 1, 3, 3, 1 either way.
 """
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
 
-from data_prep.rendering.camera import HEIGHT, TAN_X, TAN_Y, WIDTH
+from data_prep.rendering.camera import TAN_X, TAN_Y
+from data_prep.rendering.vectors import Vectors
+from rn_jax.clevr import HEIGHT, WIDTH
 
 SAMPLES = 2  # per pixel, either way
 
@@ -20,7 +23,13 @@ def is_coarse(width: int, height: int) -> bool:
   return width < WIDTH or height < HEIGHT
 
 
-def directions(stage_axes, rows, columns, num_rows, num_columns) -> tuple:
+def directions(
+  stage_axes: Float[Array, "3 3"],
+  rows: Int[Array, " L"],
+  columns: Int[Array, " L"],
+  num_rows: int,
+  num_columns: int,
+) -> Vectors:
   """Rays of unit depth through the samples of a grid that fills the frame."""
   x = TAN_X * ((2 * columns + 1) / num_columns - 1)
   y = TAN_Y * (1 - (2 * rows + 1) / num_rows)
@@ -28,24 +37,17 @@ def directions(stage_axes, rows, columns, num_rows, num_columns) -> tuple:
   return tuple(x * right[i] + y * up[i] - back[i] for i in range(3))
 
 
-def srgb(light):
+def srgb(light: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
   """Display value in [0, 1] of linear light, clipped."""
   light = jnp.clip(light, 0, 1)
   curve = 1.055 * jnp.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
   return jnp.where(light <= 0.0031308, 12.92 * light, curve)
 
 
-def develop(light, width: int, height: int):
-  """Makes pixels of samples.
-
-  Args:
-    light: Linear RGB of the samples [2 height, 2 width, 3].
-    width: In pixels.
-    height: Likewise.
-
-  Returns:
-    uint8 [height, width, 3].
-  """
+def develop(
+  light: Float[Array, "2*{height} 2*{width} 3"], width: int, height: int
+) -> UInt8[Array, "{height} {width} 3"]:
+  """Makes pixels of the linear RGB of samples; sizes are in pixels."""
   if is_coarse(width, height):
     pixels = _triangle(_triangle(srgb(light), 0), 1)
   else:

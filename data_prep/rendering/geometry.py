@@ -12,7 +12,7 @@ flat up to 0.75 and whose edges are rounded by a 3-norm of radius 0.25; the
 cylinder, whose rim is rounded by a 4-norm of radius 0.1.
 """
 
-SHAPES = ("sphere", "cube", "cylinder")
+# Here and below in the order of rn_jax.clevr.SHAPES.
 # Radius of the sphere around each shape: the cube's corner lies at
 # 0.75 + 0.25 / 3 ** (1 / 3) on every axis, the cylinder's rim at
 # 0.9 + 0.1 / 2 ** (1 / 4).

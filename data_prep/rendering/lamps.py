@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from data_prep.rendering.camera import axes_of
 
@@ -37,24 +38,24 @@ class Lamps(NamedTuple):
   """The four lamps of one scene, in the order of NAMES.
 
   Attributes:
-    center: World coordinates [4, 3].
-    half_right: From the centre to the middle of the right edge [4, 3].
-    half_up: From the centre to the middle of the upper edge [4, 3]; edge means
-      rim for the sun, which is a disc.
-    facing: Unit normal of the side that shines [4, 3].
-    radiance: Linear RGB [4, 3].
-    area: In square world units [4].
+    center: World coordinates.
+    half_right: From the centre to the middle of the right edge.
+    half_up: From the centre to the middle of the upper edge; edge means rim for
+      the sun, which is a disc.
+    facing: Unit normal of the side that shines.
+    radiance: Linear RGB.
+    area: In square world units.
     strength: Direct light on the floor at the origin, in units of that of the
-      nominal lamps; scalar.
+      nominal lamps.
   """
 
-  center: np.ndarray
-  half_right: np.ndarray
-  half_up: np.ndarray
-  facing: np.ndarray
-  radiance: np.ndarray
-  area: np.ndarray
-  strength: np.ndarray
+  center: Float[np.ndarray, "4 3"]
+  half_right: Float[np.ndarray, "4 3"]
+  half_up: Float[np.ndarray, "4 3"]
+  facing: Float[np.ndarray, "4 3"]
+  radiance: Float[np.ndarray, "4 3"]
+  area: Float[np.ndarray, "4"]
+  strength: Float[np.ndarray, ""]
 
 
 def lamps_of(scene: dict, positions: Mapping | None = None) -> Lamps:
@@ -108,8 +109,8 @@ def _irradiance_at_origin(center, _right, _up, _facing, radiance, area):
 _NOMINAL_IRRADIANCE = 0.925
 
 
-def _pattern() -> np.ndarray:
-  """Where on each lamp the 16 samples of a 4x4 block look, [4, 16, 2].
+def _pattern() -> Float[np.ndarray, "4 16 2"]:
+  """Where on each lamp the 16 samples of a 4x4 block look.
 
   The first 16 points of Sobol's two-dimensional sequence, in (-1, 1)²; four
   that follow on one another are in different quarters, and belong to a 2x2
@@ -133,7 +134,7 @@ def _pattern() -> np.ndarray:
   return np.array(result, np.float32)
 
 
-def _to_disc(square: np.ndarray) -> np.ndarray:
+def _to_disc(square: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
   """Maps (-1, 1)² to the unit disc, keeping areas (concentric squares)."""
   radius = np.abs(square).max(-1)
   x, y = square[:, 0], square[:, 1]

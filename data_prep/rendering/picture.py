@@ -11,11 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from data_prep.rendering import film, materials, shade, trace
 from data_prep.rendering.lamps import PHASE
 from data_prep.rendering.trace import NOTHING, Hits, Stage
-from data_prep.rendering.vectors import add, scale
+from data_prep.rendering.vectors import Vectors, add, scale
 
 _ROUGH_RAYS = 2
 # Radiance, per unit of its colour, of metal seen in metal seen in metal: that
@@ -41,22 +42,28 @@ SMALL_TILES = Plan(tile=32, lanes=256, inner_lanes=128)
 WHOLE = Plan(tile=0, lanes=4096, inner_lanes=2048)
 
 
-def picture(stage: Stage, width: int, height: int, plan: Plan) -> jax.Array:
-  """Draws one scene; uint8 [height, width, 3]."""
+def picture(
+  stage: Stage, width: int, height: int, plan: Plan
+) -> UInt8[Array, "{height} {width} 3"]:
+  """Draws one scene."""
   rows, columns = film.SAMPLES * height, film.SAMPLES * width
   light = _by_tiles(_light, stage, rows, columns, plan)
   return film.develop(light, width, height)
 
 
-def index_picture(stage: Stage, width: int, height: int, plan: Plan):
-  """What a ray through the middle of each pixel meets, int [height, width].
+def index_picture(
+  stage: Stage, width: int, height: int, plan: Plan
+) -> Int[Array, "{height} {width}"]:
+  """What a ray through the middle of each pixel meets.
 
   An object's index, trace.GROUND or trace.NOTHING.
   """
   return _by_tiles(_index, stage, height, width, plan)[..., 0]
 
 
-def _by_tiles(function, stage: Stage, rows: int, columns: int, plan: Plan):
+def _by_tiles(
+  function, stage: Stage, rows: int, columns: int, plan: Plan
+) -> Shaped[Array, "{rows} {columns} C"]:
   """Puts together function(stage, directions, phases, plan) of all tiles."""
   high, wide = (plan.tile or rows), (plan.tile or columns)
   down, across = -(-rows // high), -(-columns // wide)
@@ -76,7 +83,7 @@ def _by_tiles(function, stage: Stage, rows: int, columns: int, plan: Plan):
   return whole[:rows, :columns]
 
 
-def _primary(stage: Stage, rays, plan: Plan) -> Hits:
+def _primary(stage: Stage, rays: Vectors, plan: Plan) -> Hits:
   camera = tuple(stage.camera)
   own = jnp.full(rays[0].shape, NOTHING)
   if plan.tile:
@@ -91,7 +98,9 @@ def _index(stage: Stage, rays, phase, plan: Plan) -> tuple:
   return (_primary(stage, rays, plan).index,)
 
 
-def _light(stage: Stage, rays, phase, plan: Plan) -> tuple:
+def _light(
+  stage: Stage, rays: Vectors, phase: Int[Array, " L"], plan: Plan
+) -> Vectors:
   """Linear RGB of the samples of a tile."""
   hit = _primary(stage, rays, plan)
   near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
@@ -111,17 +120,17 @@ def _light(stage: Stage, rays, phase, plan: Plan) -> tuple:
   return total
 
 
-def _on_some(function, wanted: jax.Array, lanes, chunk: int) -> tuple:
+def _on_some(function, wanted: Bool[Array, " L"], lanes, chunk: int) -> Vectors:
   """Applies a function of lanes to the wanted ones only, chunk by chunk.
 
   Args:
     function: From a tree of arrays [chunk, ...] to a tuple RGB of [chunk].
-    wanted: bool [L].
+    wanted: Which lanes.
     lanes: Tree of arrays [L, ...].
     chunk: How many at once.
 
   Returns:
-    Tuple RGB of [L]; some value where not wanted.
+    RGB; some value where not wanted.
   """
   size = wanted.size
   chunk = min(chunk, size)
@@ -141,7 +150,7 @@ def _on_some(function, wanted: jax.Array, lanes, chunk: int) -> tuple:
   return tuple(results[:, jnp.maximum(rank, 0)])
 
 
-def _reflections(stage: Stage, lanes, plan: Plan) -> tuple:
+def _reflections(stage: Stage, lanes, plan: Plan) -> Vectors:
   """What metal shows: one mirror ray and some rough ones for each lane."""
   hit, phase, hidden = lanes
   color = shade.color_of(stage, hit.index)
@@ -173,8 +182,8 @@ def _reflections(stage: Stage, lanes, plan: Plan) -> tuple:
   return tuple(c * t for c, t in zip(color, total, strict=True))
 
 
-def _rough_pattern() -> np.ndarray:
-  """Cosine and sine of an angle, and a height in (0, 1): [3, 4, rays].
+def _rough_pattern() -> Float[np.ndarray, "3 4 rays"]:
+  """Cosine and sine of an angle, and a height in (0, 1).
 
   Sunflower points, dealt out to the samples of a 2x2 block. A pattern of that
   size does not show: all pixels weigh the four samples alike.
@@ -189,7 +198,14 @@ def _rough_pattern() -> np.ndarray:
 _ROUGH = _rough_pattern()
 
 
-def _secondary(stage: Stage, origin, rays, own, phase, plan: Plan) -> tuple:
+def _secondary(
+  stage: Stage,
+  origin: Vectors,
+  rays: Vectors,
+  own: Int[Array, " L"],
+  phase: Int[Array, " L"],
+  plan: Plan,
+) -> tuple[Vectors, Float[Array, " L"]]:
   """Radiance (RGB) that reflected rays bring, and how far they go."""
   hit = trace.hits(stage, origin, rays, own, *trace.all_objects(stage))
   near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
@@ -209,7 +225,7 @@ def _secondary(stage: Stage, origin, rays, own, phase, plan: Plan) -> tuple:
   return light, hit.distance
 
 
-def _inner_reflections(stage: Stage, lanes) -> tuple:
+def _inner_reflections(stage: Stage, lanes) -> Vectors:
   """What metal shows in metal: a mirror ray only, for both of its parts."""
   hit, phase, hidden = lanes
   color = shade.color_of(stage, hit.index)

@@ -4,46 +4,34 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from data_prep.rendering.geometry import BOUNDING_RADIUS, SHAPES
-
-SCALE = {"large": 0.7, "small": 0.35}  # half side, or radius, in world units
-MAX_OBJECTS = 10
-# CLEVR takes these eighths of a byte as linear light, not as sRGB.
-COLORS = {
-  "gray": (87, 87, 87),
-  "red": (173, 35, 35),
-  "blue": (42, 75, 215),
-  "green": (29, 105, 20),
-  "brown": (129, 74, 25),
-  "purple": (129, 38, 192),
-  "cyan": (41, 208, 208),
-  "yellow": (255, 238, 51),
-}
+from data_prep.rendering.geometry import BOUNDING_RADIUS
+from rn_jax.clevr import ATTRIBUTES, MAX_OBJECTS, RADIUS, RGB, SHAPES
 
 
 class Objects(NamedTuple):
-  """The objects of one scene; every array starts with their number [N].
+  """The objects of one scene; JAX arrays inside the renderer.
 
   Attributes:
-    center: World coordinates [N, 3].
-    scale: Half side or radius in world units [N].
-    cosine: Of the rotation about the vertical axis [N].
+    center: World coordinates.
+    scale: Half side or radius in world units.
+    cosine: Of the rotation about the vertical axis.
     sine: Likewise.
-    shape: Index into geometry.SHAPES [N].
-    bound: Radius of the sphere around the object, in world units [N].
-    is_metal: Whether it is of metal, not of rubber [N].
-    color: Linear RGB in [0, 1], [N, 3].
+    shape: Index into clevr.SHAPES.
+    bound: Radius of the sphere around the object, in world units.
+    is_metal: Whether it is of metal, not of rubber.
+    color: Linear RGB in [0, 1].
   """
 
-  center: np.ndarray
-  scale: np.ndarray
-  cosine: np.ndarray
-  sine: np.ndarray
-  shape: np.ndarray
-  bound: np.ndarray
-  is_metal: np.ndarray
-  color: np.ndarray
+  center: Float[np.ndarray, "N 3"]
+  scale: Float[np.ndarray, " N"]
+  cosine: Float[np.ndarray, " N"]
+  sine: Float[np.ndarray, " N"]
+  shape: Int[np.ndarray, " N"]
+  bound: Float[np.ndarray, " N"]
+  is_metal: Bool[np.ndarray, " N"]
+  color: Float[np.ndarray, "N 3"]
 
 
 def objects_of(scene: dict) -> Objects:
@@ -67,7 +55,7 @@ def objects_of(scene: dict) -> Objects:
   # The generator hands Blender, which wants radians, the number of degrees.
   rotation = np.array([row["rotation"] for row in rows], float)
   shape = np.array([SHAPES.index(row["shape"]) for row in rows], np.int32)
-  scale = _floats([SCALE[row["size"]] for row in rows])
+  scale = _floats([RADIUS[row["size"]] for row in rows])
   return Objects(
     center=_floats([row["3d_coords"] for row in rows]),
     scale=scale,
@@ -76,7 +64,7 @@ def objects_of(scene: dict) -> Objects:
     shape=shape,
     bound=_floats(BOUNDING_RADIUS)[shape] * scale,
     is_metal=np.array([row["material"] == "metal" for row in rows]),
-    color=_floats([COLORS[row["color"]] for row in rows]) / np.float32(255),
+    color=_floats([RGB[row["color"]] for row in rows]) / np.float32(255),
   )
 
 
@@ -85,12 +73,7 @@ def _floats(numbers) -> np.ndarray:
 
 
 def _check(row: dict) -> None:
-  for name, known in (
-    ("shape", SHAPES),
-    ("size", SCALE),
-    ("material", ("rubber", "metal")),
-    ("color", COLORS),
-  ):
+  for name, known in ATTRIBUTES.items():
     if row[name] not in known:
       raise ValueError(f"{name} {row[name]!r} is none of {', '.join(known)}")
   place = np.array(row["3d_coords"], float)

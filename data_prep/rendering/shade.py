@@ -11,6 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from data_prep.rendering import ground, materials
 from data_prep.rendering.lamps import NAMES
@@ -21,7 +22,15 @@ from data_prep.rendering.trace import (
   Stage,
   vector,
 )
-from data_prep.rendering.vectors import add, dot, scale, subtract, when, where
+from data_prep.rendering.vectors import (
+  Vectors,
+  add,
+  dot,
+  scale,
+  subtract,
+  when,
+  where,
+)
 
 _PI = np.float32(np.pi)
 _SUN = NAMES.index("sun")
@@ -32,7 +41,9 @@ _GAUSS = 1 / np.sqrt(3)
 _QUADRATURE = [(x, y) for x in (-_GAUSS, _GAUSS) for y in (-_GAUSS, _GAUSS)]
 
 
-def lamp_light(stage: Stage, lamp, hit: Hits, x=0.0, y=0.0) -> tuple:
+def lamp_light(
+  stage: Stage, lamp, hit: Hits, x=0.0, y=0.0
+) -> tuple[Vectors, Float[Array, " L"]]:
   """Direction to a spot of a lamp, and the light from there.
 
   Args:
@@ -57,7 +68,7 @@ def lamp_light(stage: Stage, lamp, hit: Hits, x=0.0, y=0.0) -> tuple:
   return toward, lamps.area[lamp] * cosine / square
 
 
-def ambient(stage: Stage, hit: Hits) -> tuple:
+def ambient(stage: Stage, hit: Hits) -> Vectors:
   """Indirect irradiance (RGB) of surface points."""
   x, y = ground.local_of(hit.point)
   x, y = (x + 14) / 10, (y + 26.6) / 10
@@ -95,13 +106,13 @@ def ambient(stage: Stage, hit: Hits) -> tuple:
   return tuple(light * jnp.maximum(1 - covered, 0) + b for b in bounced)
 
 
-def matte(stage: Stage, hit: Hits, hidden: jax.Array) -> tuple:
+def matte(stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"]) -> Vectors:
   """Radiance (RGB) of ground and rubber towards the viewer.
 
   Args:
     stage: The scene.
     hit: The surface points; others than ground and rubber get some value.
-    hidden: Which lamps they do not see, bool [4, L].
+    hidden: Which lamps they do not see.
   """
   around = ambient(stage, hit)
   plain = _ground_light(stage, hit, hidden, around)
@@ -112,7 +123,9 @@ def matte(stage: Stage, hit: Hits, hidden: jax.Array) -> tuple:
   return where(is_rubber, rubber, plain)
 
 
-def _ground_light(stage: Stage, hit: Hits, hidden, around) -> tuple:
+def _ground_light(
+  stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"], around: Vectors
+) -> Vectors:
   def shine(lamp, total):
     toward, angle = lamp_light(stage, lamp, hit)
     cosine = jnp.maximum(dot(hit.normal, toward), 0)
@@ -124,7 +137,9 @@ def _ground_light(stage: Stage, hit: Hits, hidden, around) -> tuple:
   return scale(total, ground.ALBEDO / _PI)
 
 
-def _rubber_light(stage: Stage, hit: Hits, hidden, around) -> tuple:
+def _rubber_light(
+  stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"], around: Vectors
+) -> Vectors:
   color = color_of(stage, hit.index)
   view = jnp.clip(dot(hit.normal, hit.view), 1e-3, 1)
   coat, velvet, diffuse = materials.rubber_weights(view)
@@ -151,12 +166,14 @@ def _rubber_light(stage: Stage, hit: Hits, hidden, around) -> tuple:
   return tuple(c * b + g for c, b, g in zip(color, body, gloss, strict=True))
 
 
-def highlights(stage: Stage, hit: Hits, hidden: jax.Array) -> tuple:
+def highlights(
+  stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"]
+) -> tuple[Vectors, Float[Array, "4 L"]]:
   """What metal mirrors of the lamps, in units of each lamp's radiance.
 
   Returns:
     For the rough part the light (RGB); for the mirror, beside the lamps' sharp
-    images, the share of each lamp's radiance [4, L]; both for white metal.
+    images, the share of each lamp's radiance; both for white metal.
   """
   frame = materials.metal_frame(hit.normal, hit.offset)
   quadrature = jnp.asarray(_QUADRATURE, jnp.float32)
@@ -178,8 +195,12 @@ def highlights(stage: Stage, hit: Hits, hidden: jax.Array) -> tuple:
 
 
 def mirrored_lamps(
-  stage: Stage, origin, direction, distance, glow: jax.Array
-) -> tuple:
+  stage: Stage,
+  origin: Vectors,
+  direction: Vectors,
+  distance: Float[Array, " L"],
+  glow: Float[Array, "4 L"],
+) -> Vectors:
   """What a mirror shows of the lamps (RGB).
 
   Args:
@@ -187,8 +208,8 @@ def mirrored_lamps(
     origin: Points of the mirror.
     direction: Of the mirrored rays.
     distance: How far they go.
-    glow: What the tail of the mirror's lobe shows of each lamp, as its share,
-      bool [4, L]; where the ray meets the lamp itself, that counts instead.
+    glow: What the tail of the mirror's lobe shows of each lamp, as its share;
+      where the ray meets the lamp itself, that counts instead.
   """
   lamps = stage.lamps
   total = (jnp.zeros_like(distance),) * 3
@@ -209,7 +230,7 @@ def mirrored_lamps(
   return total
 
 
-def color_of(stage: Stage, index: jax.Array) -> tuple:
+def color_of(stage: Stage, index: Int[Array, " L"]) -> Vectors:
   """Linear colour of objects, albedo of the ground."""
   colors = jnp.concatenate(
     [stage.objects.color, jnp.full((2, 3), ground.ALBEDO)]
@@ -217,7 +238,9 @@ def color_of(stage: Stage, index: jax.Array) -> tuple:
   return vector(colors, index)
 
 
-def is_metal(stage: Stage, index: jax.Array) -> jax.Array:
+def is_metal(
+  stage: Stage, index: Int[Array, "*shape"]
+) -> Bool[Array, "*shape"]:
   """Whether the surface is of metal."""
   metal = jnp.concatenate([stage.objects.is_metal, jnp.zeros(2, bool)])
   return metal[index]

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from data_prep.rendering import geometry, ground
 from data_prep.rendering.lamps import PATTERN, Lamps
-from data_prep.rendering.scene_arrays import MAX_OBJECTS, Objects
+from data_prep.rendering.scene_arrays import Objects
 from data_prep.rendering.vectors import (
+  Vectors,
   add,
   advance,
   dot,
@@ -19,6 +21,7 @@ from data_prep.rendering.vectors import (
   when,
   where,
 )
+from rn_jax.clevr import MAX_OBJECTS
 
 GROUND, NOTHING = MAX_OBJECTS, MAX_OBJECTS + 1  # in place of an object's index
 NUM_LAMPS = 4
@@ -28,22 +31,22 @@ class Stage(NamedTuple):
   """One scene, ready for rays.
 
   Attributes:
-    camera: Position [3].
-    axes: Right, up and back of the picture [3, 3].
+    camera: Position.
+    axes: Right, up and back of the picture.
     objects: Padded to MAX_OBJECTS rows.
-    count: Number of true objects, scalar.
+    count: Number of true objects.
     lamps: Its lamps.
   """
 
-  camera: jax.Array
-  axes: jax.Array
+  camera: Float[Array, "3"]
+  axes: Float[Array, "3 3"]
   objects: Objects
-  count: jax.Array
+  count: Int[Array, ""]
   lamps: Lamps
 
 
 class Hits(NamedTuple):
-  """Where rays end; vectors are tuples of arrays [L], as all else.
+  """Where rays end.
 
   Attributes:
     index: The object, GROUND or NOTHING.
@@ -54,33 +57,46 @@ class Hits(NamedTuple):
     view: Unit vector back along the ray.
   """
 
-  index: jax.Array
-  distance: jax.Array
-  point: tuple
-  normal: tuple
-  offset: tuple
-  view: tuple
+  index: Int[Array, " L"]
+  distance: Float[Array, " L"]
+  point: Vectors
+  normal: Vectors
+  offset: Vectors
+  view: Vectors
 
 
-def vector(rows: jax.Array, index=slice(None)) -> tuple:
-  """Coordinates of rows [..., 3] as a tuple; `index` may be an array."""
+# Points on the four lamps, one for each ray.
+Targets = tuple[Float[Array, "4 L"], Float[Array, "4 L"], Float[Array, "4 L"]]
+# What to try: indices, and how many of them count.
+Listed = tuple[Int[Array, " K"], Int[Array, ""]]
+
+
+def vector(rows: Shaped[Array, "N 3"], index=slice(None)) -> tuple:
+  """Coordinates of rows as a tuple; `index` may be an array."""
   return tuple(rows[index, i] for i in range(3))
 
 
-def nearest(stage: Stage, origin, direction, own, candidates, count) -> tuple:
+def nearest(
+  stage: Stage,
+  origin,
+  direction: Vectors,
+  own: Int[Array, " L"],
+  candidates: Int[Array, " K"],
+  count: Int[Array, ""],
+) -> tuple[Float[Array, " L"], Int[Array, " L"]]:
   """The nearest object that rays meet, ground aside.
 
   Args:
     stage: The scene.
-    origin: Where rays start.
+    origin: Where rays start, `Vectors` or one vector for all.
     direction: Where they go.
-    own: Index of the object [L] that a ray leaves and cannot meet again, the
+    own: Index of the object that a ray leaves and cannot meet again, the
       objects being convex; NOTHING for none.
     candidates: Indices of the objects to try.
     count: How many of `candidates` there are.
 
   Returns:
-    Distances [L], infinite for a miss, and indices of the objects [L].
+    Distances, infinite for a miss, and indices of the objects.
   """
 
   def try_object(k, best):
@@ -137,8 +153,8 @@ def _normal(objects: Objects, point, index) -> tuple:
   return where(is_object, normal, ground.normal(slope)), offset
 
 
-def lamp_samples(stage: Stage, phase: jax.Array) -> tuple:
-  """The point on each lamp that each ray looks at, a tuple of [4, L]."""
+def lamp_samples(stage: Stage, phase: Int[Array, " L"]) -> Targets:
+  """The point on each lamp that each ray looks at."""
   spot = jnp.asarray(PATTERN)[:, phase]  # [4, L, 2]
   lamps = stage.lamps
   return tuple(
@@ -149,18 +165,21 @@ def lamp_samples(stage: Stage, phase: jax.Array) -> tuple:
   )
 
 
-def hidden_lamps(stage: Stage, hit: Hits, targets, pairs, count) -> jax.Array:
+def hidden_lamps(
+  stage: Stage,
+  hit: Hits,
+  targets: Targets,
+  pairs: Int[Array, " K"],
+  count: Int[Array, ""],
+) -> Bool[Array, "4 L"]:
   """Whether objects stand between surface points and points on the lamps.
 
   Args:
     stage: The scene.
     hit: The surface points.
-    targets: Points on the lamps, a tuple of [4, L].
+    targets: Points on the lamps.
     pairs: What to try: lamp * MAX_OBJECTS + object.
     count: How many of `pairs` there are.
-
-  Returns:
-    bool [4, L].
   """
 
   def try_pair(k, hidden):
@@ -175,20 +194,20 @@ def hidden_lamps(stage: Stage, hit: Hits, targets, pairs, count) -> jax.Array:
   return jax.lax.fori_loop(0, count, try_pair, start)
 
 
-def all_objects(stage: Stage) -> tuple:
+def all_objects(stage: Stage) -> Listed:
   """Candidates for `nearest`: every object."""
   return jnp.arange(MAX_OBJECTS), stage.count
 
 
-def all_pairs(stage: Stage) -> tuple:
+def all_pairs(stage: Stage) -> Listed:
   """Pairs for `hidden_lamps`: every lamp with every object."""
   k = jnp.arange(NUM_LAMPS * MAX_OBJECTS)
   pairs = k % NUM_LAMPS * MAX_OBJECTS + k // NUM_LAMPS
   return pairs, NUM_LAMPS * stage.count
 
 
-def objects_in_cone(stage: Stage, origin, direction) -> tuple:
-  """Candidates for rays [L] with one common origin."""
+def objects_in_cone(stage: Stage, origin, direction: Vectors) -> Listed:
+  """Candidates for rays with one common origin."""
   rays = unit(direction)
   axis = unit(tuple(r.mean() for r in rays))
   cosine = jnp.clip(dot(rays, axis).min(), 0, 1)
@@ -200,7 +219,7 @@ def objects_in_cone(stage: Stage, origin, direction) -> tuple:
   return _listed(gap <= stage.objects.bound * 1.001, stage.count)
 
 
-def pairs_near(stage: Stage, hit: Hits) -> tuple:
+def pairs_near(stage: Stage, hit: Hits) -> Listed:
   """Pairs for `hidden_lamps`: objects that can shade one of the points.
 
   Around all points and around each lamp a sphere is laid; what is outside the
@@ -232,7 +251,7 @@ def pairs_near(stage: Stage, hit: Hits) -> tuple:
   return _listed(shades.ravel(), NUM_LAMPS * MAX_OBJECTS)
 
 
-def _listed(wanted: jax.Array, count) -> tuple:
+def _listed(wanted: Bool[Array, " K"], count) -> Listed:
   """Indices of the true entries, and how many there are of them."""
   wanted &= jnp.arange(wanted.size) < count
   rank = jnp.cumsum(wanted) - 1

@@ -6,6 +6,10 @@ and the compiler joins whole formulas into one loop.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# Vectors or colours, one for each of L rays.
+Vectors = tuple[Float[Array, " L"], Float[Array, " L"], Float[Array, " L"]]
 
 _TINY = 1e-12
 

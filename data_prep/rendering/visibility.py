@@ -8,19 +8,13 @@ pixel: neither the ground nor the light plays a part.
 from functools import partial
 
 import numpy as np
+from jaxtyping import Int, Int8
 
 from data_prep.rendering import geometry
-from data_prep.rendering.camera import (
-  HEIGHT,
-  TAN_X,
-  TAN_Y,
-  WIDTH,
-  axes_of,
-  camera_of,
-)
+from data_prep.rendering.camera import TAN_X, TAN_Y, axes_of, camera_of
 from data_prep.rendering.scene_arrays import Objects, objects_of
+from rn_jax.clevr import HEIGHT, MIN_VISIBLE_PIXELS, WIDTH
 
-MIN_PIXELS = 200  # of each object, from CLEVR's generator
 NOTHING = -1
 
 _X = (TAN_X * ((2 * np.arange(WIDTH) + 1) / WIDTH - 1)).astype(np.float32)
@@ -29,7 +23,7 @@ _CORNERS = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 8)
 
 
 def all_visible(
-  scene: dict, min_pixels: int = MIN_PIXELS, camera=None, of=None
+  scene: dict, min_pixels: int = MIN_VISIBLE_PIXELS, camera=None, of=None
 ) -> bool:
   """Whether every object shows at least so many pixels: CLEVR's rule.
 
@@ -93,7 +87,7 @@ def _common(one, other) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
   return tuple(shared), tuple(within)
 
 
-def visible_pixels(scene: dict, camera=None) -> np.ndarray:
+def visible_pixels(scene: dict, camera=None) -> Int[np.ndarray, " N"]:
   """Visible pixels of each object in a 480x320 picture.
 
   Args:
@@ -101,7 +95,7 @@ def visible_pixels(scene: dict, camera=None) -> np.ndarray:
     camera: Position of the camera; not given: that of the scene.
 
   Returns:
-    Counts in the order of the scene's objects, int [N].
+    Counts in the order of the scene's objects.
 
   Raises:
     ValueError: The scene is not as CLEVR describes scenes.
@@ -120,13 +114,10 @@ def _distances(objects: Objects, i: int, camera, axes, window) -> np.ndarray:
   return _ENTER[objects.shape[i]](origin, direction)
 
 
-def object_ids(scene: dict, camera=None) -> np.ndarray:
+def object_ids(scene: dict, camera=None) -> Int8[np.ndarray, "320 480"]:
   """Index of the nearest object at each pixel, NOTHING for none.
 
   Arguments and errors are those of `visible_pixels`.
-
-  Returns:
-    int8 [320, 480].
   """
   objects, camera, axes = _prepare(scene, camera)
   ids = np.full((HEIGHT, WIDTH), NOTHING, np.int8)

@@ -8,9 +8,9 @@ others are looked at. Both ways agree on every scene.
 
 import math
 
-from data_prep.generation.scenes import RADIUS
-from data_prep.rendering.camera import HEIGHT, TAN_X, WIDTH
+from data_prep.rendering.camera import TAN_X
 from data_prep.rendering.visibility import all_visible
+from rn_jax.clevr import HEIGHT, RADIUS, WIDTH
 
 # Half the width of the horizontal sections, in units of the radius, whatever
 # the rotation; a little more than measured.

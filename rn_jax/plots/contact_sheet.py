@@ -10,22 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from rn_jax.clevr import ATTRIBUTES
+from rn_jax.clevr import ATTRIBUTES, RADIUS, RGB, RIGHT
 from rn_jax.host.atomic import replacing
 
-_RGB = {
-  "cyan": (41, 208, 208),
-  "blue": (42, 75, 215),
-  "yellow": (255, 238, 51),
-  "purple": (129, 38, 192),
-  "red": (173, 35, 35),
-  "green": (29, 105, 20),
-  "gray": (87, 87, 87),
-  "brown": (129, 74, 25),
-}
-_RADIUS = {"large": 0.7, "small": 0.35}
-# The camera's "right" on the floor, the same in every scene of CLEVR.
-_RIGHT = np.array([0.6563112735748291, 0.7544902563095093], np.float32)
+# On the floor; drawings are turned so that these are right and up.
+_RIGHT = np.array(RIGHT[:2], np.float32)
 _BEHIND = np.array([-_RIGHT[1], _RIGHT[0]])
 _COLUMNS = 3
 
@@ -98,16 +87,15 @@ def draw_from_above(axes, rows: np.ndarray) -> None:
   note = "seen from above, camera here; black edge: metal, ring: cylinder"
   axes.text(0, -5.5, note, ha="center", fontsize=6.5, color="0.4")
   rows = rows[rows.any(-1)]
-  # Turned so that "right" is right and "behind" is up.
   across, depth = rows[:, :2] @ _RIGHT, rows[:, :2] @ _BEHIND
   for i in np.argsort(-depth):  # the nearer ones on top
     color, material, shape, size = (
       values[int(index) - 1]
       for values, index in zip(ATTRIBUTES.values(), rows[i, 3:], strict=True)
     )
-    center, radius = (across[i], depth[i]), _RADIUS[size]
+    center, radius = (across[i], depth[i]), RADIUS[size]
     style = {
-      "facecolor": np.array(_RGB[color]) / 255,
+      "facecolor": np.array(RGB[color]) / 255,
       "edgecolor": "black" if material == "metal" else "none",
       "linewidth": 1.5,
     }

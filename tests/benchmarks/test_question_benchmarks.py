@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import question_fidelity, questions
 from data_prep.generate import generate
+from data_prep.generation.job import Job
 
 
 def test_questions_are_timed(capsys):
@@ -22,7 +23,7 @@ def test_questions_are_timed(capsys):
 
 @pytest.fixture
 def original(tmp_path):
-  generate(tmp_path, "val", 12, 5, workers=1)
+  generate(tmp_path, Job("val", 12, 5), workers=1)
   return tmp_path
 
 

@@ -18,11 +18,12 @@ from data_prep.language import programs
 from data_prep.rendering.visibility import visible_pixels
 from rn_jax.host.exclusive import BusyError, exclusive
 
-QUICK = {
-  "templates": ("zero_hop",),
-  "workers": 1,
-  "min_visible_pixels": 0,
-}
+
+def make(folder, split, num_scenes, seed=0, workers=1, overwrite=False, **more):
+  """Generates simple data quickly; `more` are other settings of the job."""
+  quick = {"templates": ("zero_hop",), "min_visible_pixels": 0}
+  job = Job(split, num_scenes, seed, **(quick | more))
+  return generate(folder, job, workers=workers, overwrite=overwrite)
 
 
 def _read(folder, split="train"):
@@ -36,7 +37,7 @@ def _bytes(folder):
 
 
 def test_layout(tmp_path):
-  assert generate(tmp_path, "val", 12, 3, workers=1) == tmp_path
+  assert generate(tmp_path, Job("val", 12, 3), workers=1) == tmp_path
   scenes, questions = _read(tmp_path, "val")
   assert scenes["info"]["split"] == questions["info"]["split"] == "val"
   scenes, questions = scenes["scenes"], questions["questions"]
@@ -76,7 +77,7 @@ def test_layout(tmp_path):
 
 @pytest.mark.parametrize("split", ["test", "testA", "testB"])
 def test_test_splits_hide_everything(tmp_path, split):
-  generate(tmp_path, split, 3, **QUICK)
+  make(tmp_path, split, 3)
   (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
   assert path.name == f"CLEVR_{split}_questions.json"
   for question in json.loads(path.read_text())["questions"]:
@@ -92,8 +93,7 @@ def test_test_splits_hide_everything(tmp_path, split):
 def test_any_number_of_workers_makes_the_same(tmp_path):
   size = 2 * SCENES_PER_PART + 1
   for workers in (1, 2):
-    arguments = {**QUICK, "workers": workers}
-    generate(tmp_path / str(workers), "train", size, 1, **arguments)
+    make(tmp_path / str(workers), "train", size, 1, workers)
   assert _bytes(tmp_path / "1") == _bytes(tmp_path / "2")
   scenes, questions = _read(tmp_path / "1")
   assert len(scenes["scenes"]) == size
@@ -103,8 +103,8 @@ def test_any_number_of_workers_makes_the_same(tmp_path):
 
 def test_more_scenes_begin_with_the_same(tmp_path):
   few, more = tmp_path / "few", tmp_path / "more"
-  generate(few, "train", 20, 1, **QUICK)
-  generate(more, "train", 30, 1, **QUICK)
+  make(few, "train", 20, 1)
+  make(more, "train", 30, 1)
   for a, b in zip(_read(few), _read(more), strict=True):
     key = "scenes" if "scenes" in a else "questions"
     assert b[key][: len(a[key])] == a[key]
@@ -113,33 +113,55 @@ def test_more_scenes_begin_with_the_same(tmp_path):
 def test_seeds_and_splits_differ(tmp_path):
   objects = []
   for split, seed in [("train", 0), ("train", 1), ("val", 0)]:
-    generate(tmp_path, split, 5, seed, **QUICK, overwrite=True)
+    make(tmp_path, split, 5, seed, overwrite=True)
     objects.append([s["objects"] for s in _read(tmp_path, split)[0]["scenes"]])
   assert objects[0] != objects[1] != objects[2] != objects[0]
 
 
 def test_reuse_and_overwrite(tmp_path, monkeypatch):
-  generate(tmp_path, "train", 5, 0, **QUICK)
+  make(tmp_path, "train", 5)
   before = _bytes(tmp_path)
   with monkeypatch.context() as patch:
     patch.setattr(split_files, "make_parts", None)  # would fail if it were used
-    generate(tmp_path, "train", 5, 0, **QUICK)
-  for change in ({"num_scenes": 6}, {"seed": 1}, {"max_objects": 4}):
-    arguments = {"num_scenes": 5, "seed": 0, **QUICK, **change}
+    make(tmp_path, "train", 5)
+  for change in (
+    {"num_scenes": 6},
+    {"seed": 1},
+    {"max_objects": 4},
+    {"templates": ("one_hop",)},
+  ):
     with pytest.raises(FileExistsError, match=r"CLEVR_train.*overwrite"):
-      generate(tmp_path, "train", **arguments)
-  with pytest.raises(FileExistsError):
-    generate(tmp_path, "train", 5, 0, templates=("one_hop",), workers=1)
+      make(tmp_path, "train", **({"num_scenes": 5} | change))
   assert _bytes(tmp_path) == before
-  generate(tmp_path, "train", 6, 0, **QUICK, overwrite=True)
+  make(tmp_path, "train", 6, overwrite=True)
   assert len(_read(tmp_path)[0]["scenes"]) == 6
 
 
+def test_files_that_were_laid_out_anew_are_recognised(tmp_path, monkeypatch):
+  make(tmp_path, "train", 5)
+  scenes, questions = (p for p in sorted(tmp_path.rglob("*.json"))[::-1])
+  expected = json.loads(scenes.read_text())["scenes"]
+  for path in (scenes, questions):
+    content = json.loads(path.read_text())
+    text = json.dumps(dict(reversed(content.items())), indent=2)
+    path.write_text(text)
+  monkeypatch.setattr(split_files, "make_parts", None)  # would fail if used
+  make(tmp_path, "train", 5)
+  job = Job("train", 5)
+  assert list(split_files.read_scenes(job, tmp_path)) == expected
+  with pytest.raises(FileExistsError, match="other arguments"):
+    make(tmp_path, "train", 6)
+  for text in ("[]", "{}", "", '{"info": {"split": '):
+    questions.write_text(text)
+    with pytest.raises(FileExistsError, match="other arguments"):
+      make(tmp_path, "train", 5)
+
+
 def test_half_a_pair_is_completed(tmp_path):
-  generate(tmp_path, "train", 5, 0, **QUICK)
+  make(tmp_path, "train", 5)
   before = _bytes(tmp_path)
   (tmp_path / "questions" / "CLEVR_train_questions.json").unlink()
-  generate(tmp_path, "train", 5, 0, **QUICK)
+  make(tmp_path, "train", 5)
   assert _bytes(tmp_path) == before
 
 
@@ -160,11 +182,11 @@ def small_parts(monkeypatch):
 @pytest.mark.usefixtures("small_parts")
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
   whole, folder = tmp_path / "whole", tmp_path / "interrupted"
-  generate(whole, "train", 18, 1, **QUICK)
+  make(whole, "train", 18, 1)
   with monkeypatch.context() as patch:
     patch.setattr(parts, "make_part", _interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
-      generate(folder, "train", 18, 1, **QUICK)
+      make(folder, "train", 18, 1)
   # Nothing is there under its name yet, and the lock is free again.
   made = sorted((folder / ".generate-train").iterdir())
   assert [p.name for p in made] == [f"{i:06d}.part" for i in range(3)]
@@ -176,7 +198,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(parts, "make_part", _interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
-      generate(other, "train", 18, 2, **QUICK)
+      make(other, "train", 18, 2)
   (other / ".generate-train" / made[1].name).replace(made[1])
   # What an earlier version left does no harm.
   (folder / ".generate-train" / "000002.jsonl").write_text("{}")
@@ -187,18 +209,18 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     return make_part(job, number)
 
   monkeypatch.setattr(parts, "make_part", count)
-  generate(folder, "train", 18, 1, **QUICK)
+  make(folder, "train", 18, 1)
   assert again == [0, 1, 3]
   assert _bytes(folder) == _bytes(whole)
 
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
-  generate(tmp_path, "train", 5, 0, **QUICK)
+  make(tmp_path, "train", 5)
   before = _bytes(tmp_path)
   monkeypatch.setattr(parts, "make_part", _interrupt_at(1))
   with pytest.raises(KeyboardInterrupt):
-    generate(tmp_path, "train", 12, 0, **QUICK, overwrite=True)
+    make(tmp_path, "train", 12, overwrite=True)
   after = {k: v for k, v in _bytes(tmp_path).items() if ".part" not in k}
   assert after == before
 
@@ -208,8 +230,8 @@ def test_two_runs_do_not_meet_in_a_split(tmp_path):
     exclusive(tmp_path / ".generate-train.lock"),
     pytest.raises(BusyError, match="another run is writing here"),
   ):
-    generate(tmp_path, "train", 3, **QUICK)
-  generate(tmp_path, "train", 3, **QUICK)
+    make(tmp_path, "train", 3)
+  make(tmp_path, "train", 3)
   assert not list(tmp_path.glob(".*"))
 
 
@@ -217,8 +239,8 @@ def test_objects_are_visible(tmp_path):
   folders = {}
   for pixels in (200, 0):
     folders[pixels] = tmp_path / str(pixels)
-    arguments = {**QUICK, "min_visible_pixels": pixels, "min_objects": 8}
-    generate(folders[pixels], "train", 12, 1, **arguments)
+    options = {"min_visible_pixels": pixels, "min_objects": 8}
+    make(folders[pixels], "train", 12, 1, **options)
   fewest = {
     pixels: [visible_pixels(s).min() for s in _read(folder)[0]["scenes"]]
     for pixels, folder in folders.items()
@@ -228,28 +250,17 @@ def test_objects_are_visible(tmp_path):
 
 def test_splits_never_share_scenes():
   def places(split, seed=0):
-    jobs = Job(split, 20, seed, 3, 3, 0, 1, "balanced", None, ())
-    scenes = [make_scene(jobs, i) for i in range(20)]
+    job = Job(split, 20, seed, max_objects=3, min_visible_pixels=0)
+    scenes = [make_scene(job, i) for i in range(20)]
     return {tuple(o["3d_coords"]) for s in scenes for o in s["objects"]}
 
   seen = [places(split) for split in SPLITS] + [places("train", seed=1)]
   assert len(set.union(*seen)) == sum(map(len, seen))
 
 
-def test_cogent_names_the_split(tmp_path):
-  by_flag, by_name = tmp_path / "flag", tmp_path / "name"
-  generate(by_flag, "val", 6, cogent="B", **QUICK)
-  generate(by_name, "valB", 6, **QUICK)
-  assert _bytes(by_flag) == _bytes(by_name)
-  assert set(_bytes(by_flag)) == {
-    "CLEVR_valB_scenes.json",
-    "CLEVR_valB_questions.json",
-  }
-
-
 def test_released_counts_are_more_skewed():
   def share_of_few(count_answers):
-    job = Job("train", 250, 0, 3, 10, 0, 10, count_answers, None, ())
+    job = Job("train", 250, min_visible_pixels=0, count_answers=count_answers)
     _, questions = make_part(job, 0)
     answers = [
       q["answer"] for q in questions if q["program"][-1]["function"] == "count"
@@ -260,15 +271,14 @@ def test_released_counts_are_more_skewed():
 
 
 def test_options_reach_the_data(tmp_path):
-  generate(
+  make(
     tmp_path,
     "trainA",
     20,
     min_objects=4,
     max_objects=5,
     questions_per_scene=3,
-    templates=["one_hop", "comparison"],
-    workers=1,
+    templates=("one_hop", "comparison"),
   )
   scenes, questions = _read(tmp_path, "trainA")
   assert {len(s["objects"]) for s in scenes["scenes"]} == {4, 5}
@@ -283,12 +293,10 @@ def test_options_reach_the_data(tmp_path):
     ({"num_scenes": 0}, "num_scenes is 0"),
     ({"questions_per_scene": 0}, "questions_per_scene is 0"),
     ({"split": "trainB"}, "split 'trainB' is none of"),
-    ({"cogent": "B"}, "split 'trainB' is none of"),
-    ({"split": "valA", "cogent": "A"}, "goes with the splits train"),
     ({"count_answers": "even"}, "count_answers 'even'"),
     ({"min_visible_pixels": -1}, "min_visible_pixels is -1"),
-    ({"image_size": 0}, "at least one pixel"),
-    ({"image_size": 32, "image_width": 32}, "either image_size"),
+    ({"size": (32, 0)}, "at least one pixel"),
+    ({"vocabulary": "words.json"}, "vocabulary is for records"),
     ({"min_objects": 5, "max_objects": 4}, "min_objects 5"),
     ({"max_objects": 11}, "max_objects 11"),
     ({"workers": 0}, "workers is 0"),
@@ -297,18 +305,27 @@ def test_options_reach_the_data(tmp_path):
   ],
 )
 def test_bad_arguments(tmp_path, change, message):
-  arguments = {"split": "train", "num_scenes": 3, **QUICK, **change}
+  settings = {"split": "train", "num_scenes": 3, "templates": ("zero_hop",)}
+  options = {k: change[k] for k in change.keys() & _OPTIONS}
+  settings |= {k: change[k] for k in change.keys() - _OPTIONS}
   with pytest.raises((ValueError, FileNotFoundError), match=message):
-    generate(tmp_path, **arguments)
+    generate(tmp_path, Job(**settings), **options)
   assert not list(tmp_path.iterdir())
+
+
+_OPTIONS = {
+  "size",
+  "vocabulary",
+  "workers",
+}  # of generate; others are the job's
 
 
 def test_command_line(tmp_path):
   # The module defines flags as a program only, so others may import it.
   assert not flags.FLAGS.get_flags_for_module("data_prep.generate")
   command = [sys.executable, "-m", "data_prep.generate"]
-  command += [f"--output_dir={tmp_path}", "--split=val", "--seed=2"]
-  command += ["--templates=zero_hop,one_hop", "--workers=2"]
+  command += [f"--output_dir={tmp_path}", "--split=val", "--cogent=B"]
+  command += ["--templates=zero_hop,one_hop", "--seed=2", "--workers=2"]
   root = ROOT
 
   def call(*options):
@@ -322,8 +339,14 @@ def test_command_line(tmp_path):
 
   done = call(f"--num_scenes={SCENES_PER_PART + 10}")
   assert done.returncode == 0, done.stderr
-  assert len(_read(tmp_path, "val")[0]["scenes"]) == SCENES_PER_PART + 10
-  refused = call("--num_scenes=9")
-  assert refused.returncode == 1
-  assert refused.stderr.splitlines()[-1].startswith("error: ")
-  assert "Traceback" not in refused.stderr
+  assert len(_read(tmp_path, "valB")[0]["scenes"]) == SCENES_PER_PART + 10
+  for options, message in (
+    (["--num_scenes=9"], "was made with other arguments"),
+    (["--num_scenes=9", "--split=valA"], "goes with the splits train"),
+    (["--num_scenes=9", "--image_size=8", "--image_width=8"], "give either"),
+  ):
+    refused = call(*options)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("error: ")
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr

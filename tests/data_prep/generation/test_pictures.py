@@ -9,15 +9,16 @@ from PIL import Image
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from data_prep.generation import pictures
+from data_prep.generation.job import Job
 from rn_jax.data import records
 from rn_jax.host.exclusive import BusyError, exclusive
 
-QUICK = {
-  "templates": ("zero_hop",),
-  "workers": 1,
-  "min_visible_pixels": 0,
-  "max_objects": 4,
-}
+
+def make(folder, split, num_scenes, seed=0, **options):
+  """Generates simple data quickly; `options` are those of `generate`."""
+  quick = {"templates": ("zero_hop",), "min_visible_pixels": 0}
+  job = Job(split, num_scenes, seed, max_objects=4, **quick)
+  return generate(folder, job, workers=1, **options)
 
 
 def fake_render(scenes, width, height):
@@ -56,7 +57,7 @@ def _images(folder, split):
 
 
 def test_every_scene_gets_its_picture(tmp_path, rendered):
-  generate(tmp_path, "train", 10, images=True, image_size=16, **QUICK)
+  make(tmp_path, "train", 10, images=True, size=(16, 16))
   assert rendered == [4, 4, 2]
   scenes = tmp_path / "scenes" / "CLEVR_train_scenes.json"
   for scene in json.loads(scenes.read_text())["scenes"]:
@@ -70,18 +71,17 @@ def test_every_scene_gets_its_picture(tmp_path, rendered):
 def test_sizes(tmp_path):
   for name, options, size in (
     ("default", {}, (480, 320)),
-    ("square", {"image_size": 20}, (20, 20)),
-    ("both", {"image_width": 24, "image_height": 12}, (24, 12)),
+    ("other", {"size": (24, 12)}, (24, 12)),
   ):
-    generate(tmp_path / name, "val", 1, images=True, **options, **QUICK)
+    make(tmp_path / name, "val", 1, images=True, **options)
     path = tmp_path / name / "images" / "val" / "CLEVR_val_000000.png"
     with Image.open(path) as image:
       assert image.size == size
 
 
 def test_drawing_goes_on_after_an_interruption(tmp_path, rendered, monkeypatch):
-  options = {"images": True, "image_size": 16, **QUICK}
-  generate(tmp_path / "whole", "train", 12, **options)
+  options = {"images": True, "size": (16, 16)}
+  make(tmp_path / "whole", "train", 12, **options)
   rendered.clear()
 
   def fail_later(scenes, width, height):
@@ -93,11 +93,11 @@ def test_drawing_goes_on_after_an_interruption(tmp_path, rendered, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(pictures, "render", fail_later)
     with pytest.raises(KeyboardInterrupt):
-      generate(tmp_path / "cut", "train", 12, **options)
+      make(tmp_path / "cut", "train", 12, **options)
   kept = _images(tmp_path / "cut", "train")
   assert 4 <= len(kept) <= 8
   rendered.clear()
-  generate(tmp_path / "cut", "train", 12, **options)
+  make(tmp_path / "cut", "train", 12, **options)
   assert sum(rendered) == 12 - len(kept)
   assert _images(tmp_path / "cut", "train") == _images(
     tmp_path / "whole", "train"
@@ -106,13 +106,13 @@ def test_drawing_goes_on_after_an_interruption(tmp_path, rendered, monkeypatch):
 
 @pytest.mark.usefixtures("rendered")
 def test_pictures_of_other_scenes_are_not_kept(tmp_path):
-  options = {"images": True, "image_size": 16, **QUICK}
-  generate(tmp_path, "train", 3, **options)
+  options = {"images": True, "size": (16, 16)}
+  make(tmp_path, "train", 3, **options)
   before = _images(tmp_path, "train")
   with pytest.raises(FileExistsError, match=r"images.train has pictures"):
-    generate(tmp_path, "train", 3, **{**options, "image_size": 8})
+    make(tmp_path, "train", 3, **{**options, "size": (8, 8)})
   assert _images(tmp_path, "train") == before
-  generate(tmp_path, "train", 3, 1, overwrite=True, **options)
+  make(tmp_path, "train", 3, 1, overwrite=True, **options)
   after = _images(tmp_path, "train")
   assert set(after) == set(before)
   assert not set(after.values()) & set(before.values())
@@ -120,42 +120,42 @@ def test_pictures_of_other_scenes_are_not_kept(tmp_path):
 
 @pytest.mark.usefixtures("rendered")
 def test_folders_of_images_hold_images_only(tmp_path):
-  options = {"images": True, "image_size": 16, **QUICK}
-  generate(tmp_path, "train", 3, **options)
+  options = {"images": True, "size": (16, 16)}
+  make(tmp_path, "train", 3, **options)
   folder = tmp_path / "images" / "train"
   assert {path.suffix for path in folder.iterdir()} == {".png"}
 
 
 def test_a_mark_of_an_earlier_version_is_moved(tmp_path, rendered):
-  options = {"images": True, "image_size": 16, **QUICK}
-  generate(tmp_path, "train", 3, **options)
+  options = {"images": True, "size": (16, 16)}
+  make(tmp_path, "train", 3, **options)
   mark = tmp_path / ".made_from" / "images-train.json"
   older = tmp_path / "images" / "train" / ".made_from.json"
   rendered.clear()
   mark.replace(older)
-  generate(tmp_path, "train", 3, **options)
+  make(tmp_path, "train", 3, **options)
   assert not rendered
   assert mark.exists()
   assert not older.exists()
   mark.replace(older)
   with pytest.raises(FileExistsError, match=r"images.train has pictures"):
-    generate(tmp_path, "train", 3, **{**options, "image_size": 8})
-  generate(tmp_path, "train", 3, **options)
+    make(tmp_path, "train", 3, **{**options, "size": (8, 8)})
+  make(tmp_path, "train", 3, **options)
   assert not rendered
   # Without any mark nobody knows what they were made from.
   mark.unlink()
   with pytest.raises(FileExistsError, match=r"images.train has pictures"):
-    generate(tmp_path, "train", 3, **options)
+    make(tmp_path, "train", 3, **options)
 
 
 @pytest.mark.usefixtures("rendered")
-@pytest.mark.parametrize("size", [{"image_size": 128}, {"image_width": 40}])
+@pytest.mark.parametrize("size", [(128, 128), (40, 320)])
 def test_records_are_those_of_the_detour(tmp_path, size):
   direct, detour = tmp_path / "direct", tmp_path / "detour"
   for split, num_scenes in (("train", 40), ("test", 5)):
     arguments = (tmp_path / "clevr", split, num_scenes)
-    generate(*arguments, images=True, **size, **QUICK)
-    generate(*arguments, records_dir=direct, **size, **QUICK)
+    make(*arguments, images=True, size=size)
+    make(*arguments, records_dir=direct, size=size)
   convert(tmp_path / "clevr", detour, ["train", "test"], workers=1)
   for split in ("train", "test"):
     paths = records.shard_paths(direct, split)
@@ -169,17 +169,17 @@ def test_records_are_those_of_the_detour(tmp_path, size):
 
 def test_records_are_not_drawn_twice(tmp_path, rendered):
   arguments = (tmp_path / "clevr", "train", 5)
-  options = {"records_dir": tmp_path / "records", "image_size": 16, **QUICK}
-  generate(*arguments, **options)
+  options = {"records_dir": tmp_path / "records", "size": (16, 16)}
+  make(*arguments, **options)
   rendered.clear()
-  generate(*arguments, **options)
+  make(*arguments, **options)
   assert not rendered
   with pytest.raises(records.RecordError, match="cannot add split"):
-    generate(*arguments, **{**options, "image_size": 8})
+    make(*arguments, **{**options, "size": (8, 8)})
 
 
 def test_two_conversions_do_not_meet_in_a_folder(tmp_path):
-  generate(tmp_path / "clevr", "train", 3, **QUICK)
+  make(tmp_path / "clevr", "train", 3)
   out = tmp_path / "out"
   with (
     exclusive(out / ".convert.lock"),

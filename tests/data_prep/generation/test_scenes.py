@@ -11,7 +11,7 @@ from places import SHARED
 from data_prep.generation import scenes
 from data_prep.rendering import camera as camera_facts
 from data_prep.rendering import lamps as lamp_facts
-from rn_jax.clevr import ATTRIBUTES, COLORS
+from rn_jax.clevr import ATTRIBUTES, COLORS, DIRECTIONS
 
 GOLD = SHARED / "clevr_gold"
 
@@ -21,7 +21,7 @@ def _sample(count, split="val", **kwargs):
 
 
 def _along(obj, direction):
-  vector = scenes.DIRECTIONS[direction]
+  vector = DIRECTIONS[direction]
   return sum(a * b for a, b in zip(obj["3d_coords"], vector, strict=True))
 
 
@@ -67,7 +67,7 @@ def test_relationships_of_gold_scenes():
     coordinates = [o["3d_coords"] for o in scene["objects"]]
     assert scenes.relationships(coordinates) == scene["relationships"]
     for name, vector in scene["directions"].items():
-      assert scenes.DIRECTIONS[name] == pytest.approx(vector, abs=1e-12)
+      assert DIRECTIONS[name] == pytest.approx(vector, abs=1e-12)
 
 
 def test_numbers_and_looks_are_uniform():
@@ -97,7 +97,7 @@ def test_projection_by_hand():
   assert depth == pytest.approx(math.hypot(*camera_facts.POSITION))
   # Half the picture's width is 16/35 of the depth to the right.
   half = 16 / 35 * depth
-  right = [half * c for c in scenes.DIRECTIONS["right"]]
+  right = [half * c for c in DIRECTIONS["right"]]
   assert scenes.project(right)[:2] == pytest.approx((480, 160))
 
 
@@ -111,7 +111,7 @@ def test_directions_in_the_picture():
     ("below", 1, 1),
     ("above", 1, -1),
   ]:
-    place = scenes.project(scenes.DIRECTIONS[name])
+    place = scenes.project(DIRECTIONS[name])
     move = (place[0] - 240, place[1] - 160)
     assert sign * move[axis] > 10
     assert move[1 - axis] == pytest.approx(0, abs=1e-3)

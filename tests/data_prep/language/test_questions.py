@@ -7,10 +7,19 @@ import random
 import re
 
 import pytest
+from degenerate import is_degenerate
 from places import SHARED
 
 from data_prep.generation.scenes import sample_scene
-from data_prep.language import options, programs, questions, search, templates
+from data_prep.language import (
+  options,
+  programs,
+  questions,
+  reading,
+  search,
+  templates,
+)
+from data_prep.language.templates import Description
 from rn_jax.clevr import ANSWERS, question_type, tokenize
 
 # The 82 tokens of CLEVR's questions, which published weights know.
@@ -31,7 +40,7 @@ VOCABULARY = set(
 
 @pytest.fixture(scope="module")
 def language():
-  return templates.load_language()
+  return reading.load_language()
 
 
 @pytest.fixture(scope="module")
@@ -138,16 +147,16 @@ def test_relations_matter_where_they_are_checked(scenes, asked):
     table = programs.scene_table(scene)
     for question in about:
       if question["template_filename"] == "single_and.json":
-        assert not programs.is_degenerate(question["program"], table)
+        assert not is_degenerate(question["program"], table)
         checked += 1
   assert checked > 30
 
 
 def _fillings(option):
-  for _, word, descriptions in option.phrases:
-    for i in range(descriptions.bit_length()):
-      if descriptions >> i & 1:
-        yield word, i
+  for phrases in option.phrases:
+    for i, description in enumerate(options.DESCRIPTIONS):
+      if phrases.descriptions >> i & 1:
+        yield options.Filling(phrases.word, description)
 
 
 def _value(space, template, filled):
@@ -167,9 +176,9 @@ def _answers_by_brute_force(space, template):
       start = _value(space, template, filled[: node.inputs[0] + 1])
       # One of the descriptions that fit the same objects stands for all.
       fillings = {
-        (word, _fitting(space.table, description)): (word, description)
+        (filling.word, _fitting(space.table, filling.description)): filling
         for option in space.options(node, start)
-        for word, description in _fillings(option)
+        for filling in _fillings(option)
       }.values()
     for filling in fillings:
       longer = [*filled, filling]
@@ -183,7 +192,7 @@ def _answers_by_brute_force(space, template):
         continue
       if len(longer) < len(template.nodes):
         extend(longer)
-      elif not template.relations or not programs.is_degenerate(
+      elif not template.relations or not is_degenerate(
         search.build_program(template, longer), space.table
       ):
         found.add(value)
@@ -193,12 +202,9 @@ def _answers_by_brute_force(space, template):
 
 
 def _fitting(table, description):
-  words = zip(
-    templates.DESCRIPTION, options.DESCRIPTIONS[description], strict=True
-  )
   objects = table.everything
-  for name, value in words:
-    objects &= table.having[name][value] if value else table.everything
+  for name, value in options.named(description).items():
+    objects &= table.having[name][value]
   return objects
 
 
@@ -214,7 +220,7 @@ def _fitting(table, description):
   ],
 )
 def test_search_finds_what_brute_force_finds(name, families):
-  every = templates.load_language(names=(name,)).templates
+  every = reading.load_language(names=(name,)).templates
   for index in range(2):
     scene = sample_scene(2, "val", index, min_objects=3, max_objects=3)
     space = _space(scene)
@@ -237,7 +243,7 @@ def test_options_lead_to_the_values_they_say(scenes, language):
         continue
       for option in space.options(node, space.table.everything):
         assert option.weight == pytest.approx(
-          sum(w * d.bit_count() for w, _, d in option.phrases)
+          sum(p.weight * p.descriptions.bit_count() for p in option.phrases)
         )
         for filling in _fillings(option):
           program = search.build_program(
@@ -245,10 +251,7 @@ def test_options_lead_to_the_values_they_say(scenes, language):
             [None, filling],
           )
           assert programs.run(program, space.table)[-1] == option.value
-          named = options.DESCRIPTIONS[filling[1]]
-          assert not any(
-            e and w for e, w in zip(node.empty, named, strict=True)
-          )
+          assert node.empty.isdisjoint(options.named(filling.description))
           checked += 1
   assert checked > 1000
 
@@ -258,36 +261,39 @@ def test_a_tenth_of_the_relations_says_nothing(scenes, language):
     n
     for t in language.templates
     for n in t.nodes
-    if n.function == "relate_filter_unique" and not any(n.empty)
+    if n.function == "relate_filter_unique" and not n.empty
   )
   weights = collections.Counter()
   for scene in scenes:
     space = _space(scene)
     for anchor in range(len(scene["objects"])):
       for option in space.options(node, anchor):
-        for weight, relation, descriptions in option.phrases:
-          side = space.table.related[relation][anchor]
-          for i in range(descriptions.bit_length()):
-            if descriptions >> i & 1:
-              fitting = _fitting(space.table, i)
-              assert fitting & side == 1 << option.value
-              weights[fitting & side == fitting] += weight
+        for phrases in option.phrases:
+          side = space.table.related[phrases.word][anchor]
+          alone = option._replace(phrases=[phrases])
+          for filling in _fillings(alone):
+            fitting = _fitting(space.table, filling.description)
+            assert fitting & side == 1 << option.value
+            weights[fitting & side == fitting] += phrases.weight
   assert weights[True] / weights.total() == pytest.approx(0.1, abs=0.01)
 
 
 def test_fillings_are_drawn_by_their_weights():
-  option = options.Option(
-    6.0, 1, None, [(1.0, "left", 0b1001), (2.0, "right", 0b110)]
-  )
+  alike = [(1.0, "left", 0b1001), (2.0, "right", 0b110)]
+  phrases = [options.Phrases(*a) for a in alike]
+  option = options.Option(6.0, 1, None, phrases)
   rng = random.Random(0)
   drawn = collections.Counter(
     options.draw_filling(option, rng) for _ in range(6000)
   )
   expected = {
-    ("left", 0): 1000,
-    ("left", 3): 1000,
-    ("right", 1): 2000,
-    ("right", 2): 2000,
+    options.Filling(word, options.DESCRIPTIONS[i]): times
+    for word, i, times in [
+      ("left", 0, 1000),
+      ("left", 3, 1000),
+      ("right", 1, 2000),
+      ("right", 2, 2000),
+    ]
   }
   assert set(drawn) == set(expected)
   for filling, times in expected.items():
@@ -325,12 +331,59 @@ def test_degenerate_instances_are_refused():
     ],
     "constraints": [],
   }
-  template = templates.parse_template(raw, "x.json", 0)
+  template = reading.parse_template(raw, "x.json", 0)
   # "How many small things are right of the large one": 1 with or without.
   assert (
     search.find_instance(_space(scene), template, {1}, random.Random(0)) is None
   )
   assert search.find_instance(_space(scene), template, {0}, random.Random(0))
+
+
+def test_the_example_of_templates(language):
+  things = ("small red cube", "large blue sphere", "large green cylinder")
+  keys = ("size", "color", "shape")
+  scene = {
+    "objects": [
+      {**dict(zip(keys, thing.split(), strict=True)), "material": "metal"}
+      for thing in things
+    ],
+    "relationships": {
+      "right": [[1], [], [0, 1]],
+      "left": [[2], [0, 2], []],
+      "front": [[], [0], [0, 1]],
+      "behind": [[1, 2], [2], []],
+    },
+  }
+  (template,) = (
+    t
+    for t in language.templates
+    if (t.filename, t.family) == ("one_hop.json", 3)
+  )
+  expected = search.Instance(
+    "blue",
+    [
+      None,
+      options.Filling(None, Description(None, "red", None, "cube")),
+      options.Filling("right", Description("large", None, None, None)),
+      None,
+    ],
+  )
+  rng = random.Random(0)
+  found = [
+    search.find_instance(_space(scene), template, {"blue"}, rng)
+    for _ in range(500)
+  ]
+  assert expected in found
+  program = search.build_program(template, expected.fillings)
+  steps = [" ".join([n["function"], *n["value_inputs"]]) for n in program]
+  text = "What color is the big thing right of the red block?"
+  words = questions._slot_words(template, expected)
+  assert text in {
+    questions.describe(template, words, language.synonyms, rng)
+    for _ in range(2000)
+  }
+  for example in (", ".join(steps), text):
+    assert example in " ".join(templates.__doc__.split())
 
 
 def test_allowed_answers_by_hand():
@@ -390,7 +443,7 @@ def _template(text, **changes):
     ],
     "constraints": [],
   }
-  return templates.parse_template({**raw, **changes}, "x.json", 0)
+  return reading.parse_template({**raw, **changes}, "x.json", 0)
 
 
 def test_describe(language):
@@ -450,25 +503,25 @@ def test_malformed_templates(changes, message):
 
 def test_language_folder_errors_name_the_file(tmp_path):
   with pytest.raises(FileNotFoundError, match="no language folder"):
-    templates.load_language(tmp_path)
+    reading.load_language(tmp_path)
   with pytest.raises(FileNotFoundError, match=r"four_hop\.json"):
-    templates.load_language(names=("four_hop",))
+    reading.load_language(names=("four_hop",))
   (tmp_path / "templates").mkdir()
   (tmp_path / "synonyms.json").write_text("{}")
   path = tmp_path / "templates" / "odd.json"
   path.write_text("[")
   with pytest.raises(ValueError, match=r"odd\.json is no JSON"):
-    templates.load_language(tmp_path)
+    reading.load_language(tmp_path)
   path.write_text('[{"params": []}]')
   with pytest.raises(ValueError, match=r"odd\.json, template 0.*nodes"):
-    templates.load_language(tmp_path)
+    reading.load_language(tmp_path)
 
 
 def test_clevrs_own_templates(scenes):
   folder = SHARED / "clevr_language"
   if not folder.exists():
     pytest.skip("CLEVR's templates are not here")
-  clevr = templates.load_language(folder)
+  clevr = reading.load_language(folder)
   assert len(clevr.templates) == 90
   about = list(questions.ask(scenes, clevr, random.Random(0), per_scene=90))
   seen = set()

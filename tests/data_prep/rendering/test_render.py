@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from places import SHARED
 
-from data_prep import render as module
 from data_prep.generation.scenes import sample_scene
-from data_prep.render import render, render_split
+from data_prep.render import render_split
+from data_prep.rendering import engine, trace
 from data_prep.rendering import picture as drawing
-from data_prep.rendering import trace
+from data_prep.rendering.engine import render
 from rn_jax.data.images import to_rgb
 
 GOLD = SHARED / "clevr_gold" / "rendered"
@@ -58,16 +58,16 @@ def test_tiles_leave_out_nothing_that_matters(scenes):
     for plan in (drawing.SMALL_TILES, drawing.WHOLE)
   )
   for scene in scenes:
-    stage = module.stage_of(scene)
+    stage = engine.stage_of(scene)
     differ = np.asarray(found(stage)) != np.asarray(expected(stage))
     # Rounding may tip a ray on an outline to the other side.
     assert differ.mean() < 3e-4
 
 
 def test_the_form_for_accelerators_can_be_traced(scenes):
-  stages = [module.stage_of(scene) for scene in scenes]
+  stages = [engine.stage_of(scene) for scene in scenes]
   batch = jax.tree.map(lambda *rows: np.stack(rows), *stages)
-  shape = jax.eval_shape(module._draw_batch(SIZE, SIZE), batch)
+  shape = jax.eval_shape(engine._draw_batch(SIZE, SIZE), batch)
   assert shape.shape == (3, SIZE, SIZE, 3)
 
 

@@ -9,20 +9,20 @@ import pytest
 from PIL import Image
 
 from data_prep.generation.scenes import sample_scene
-from data_prep.render import stage_of
 from data_prep.rendering import camera, film, geometry, ground, lamps, trace
+from data_prep.rendering.engine import stage_of
 from data_prep.rendering.picture import SMALL_TILES, index_picture
 from data_prep.rendering.visibility import object_ids, visible_pixels
+from rn_jax.clevr import RADIUS, SHAPES
 
 
 def thing(x, y, shape="sphere", size="large", material="rubber", color="red"):
-  radius = 0.7 if size == "large" else 0.35
   return {
     "shape": shape,
     "size": size,
     "material": material,
     "color": color,
-    "3d_coords": [x, y, radius],
+    "3d_coords": [x, y, RADIUS[size]],
     "rotation": 40.0 * x + y,
   }
 
@@ -63,10 +63,10 @@ def test_rays_enter_shapes_where_marching_finds_them(kind):
   direction = (target - origin) / 3
   steps = np.linspace(0, 9, 9001)
   path = origin[:, None] + steps[:, None] * direction[:, None]
-  inside = _inside(geometry.SHAPES[kind], path)
+  inside = _inside(SHAPES[kind], path)
   expected = np.where(inside.any(-1), steps[inside.argmax(-1)], np.inf)
   clear = inside.sum(-1) > 100  # not a mere touch
-  clear |= ~_inside(geometry.SHAPES[kind], path / 1.02).any(-1)
+  clear |= ~_inside(SHAPES[kind], path / 1.02).any(-1)
   with np.errstate(over="ignore", invalid="ignore"):  # far off, on a miss
     found = geometry.ENTER[kind](tuple(origin.T), tuple(direction.T), np)
   assert clear.sum() > 250
@@ -190,7 +190,7 @@ def test_lamp_samples_fill_the_lamps():
 def test_coarse_film_weighs_samples_as_pillow_resizes():
   rng = np.random.default_rng(0)
   light = rng.uniform(size=(16, 24, 3)).astype(np.float32)
-  colors = np.asarray(film.srgb(light))
+  colors = np.asarray(film.srgb(jnp.asarray(light)))
   found = np.asarray(film.develop(jnp.asarray(light), 12, 8))
   for channel in range(3):
     image = Image.fromarray(colors[..., channel] * 255, mode=None)

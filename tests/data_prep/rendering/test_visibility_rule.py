@@ -5,6 +5,7 @@ import pytest
 from data_prep.generation.scenes import sample_scene
 from data_prep.rendering import visibility_rule
 from data_prep.rendering.visibility import all_visible, visible_pixels
+from rn_jax.clevr import RADIUS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_single_objects_are_judged_as_among_all(scenes):
   verdicts = set()
   for scene in scenes[:12]:
     pixels = visible_pixels(scene)
-    for i, seen in enumerate(pixels):
+    for i, seen in enumerate(pixels.tolist()):
       for least in (1, 200, seen, seen + 1):
         verdict = all_visible(scene, least, of=[i])
         assert verdict == (seen >= least)
@@ -48,7 +49,7 @@ def test_single_objects_are_judged_as_among_all(scenes):
 def test_a_hidden_object_is_noticed(scenes):
   def thing(place, size):
     return {
-      "3d_coords": [*place, {"large": 0.7, "small": 0.35}[size]],
+      "3d_coords": [*place, RADIUS[size]],
       "size": size,
       "shape": "cube",
       "color": "red",
