@@ -20,6 +20,7 @@ setup(
   packages=find_packages(include=["rn_jax", "rn_jax.*"]),
   install_requires=[
     "absl-py>=2.0",
+    "faiss-cpu>=1.14.2",
     "flax>=0.12",
     "google-crc32c>=1.5",
     "ijson>=3.2",
@@ -41,7 +42,7 @@ setup(
     "tpu": ["jax[tpu]>=0.10"],
     "pytorch": ["torch>=2.4"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
-    "retrieval": ["usearch>=2.16", "h5py>=3.10"],
+    "retrieval": ["h5py>=3.10"],
     "test": [
       "networkx>=3.2",
       "pytest>=8.0",
