@@ -1,4 +1,4 @@
-"""Makes and changes indices, the databases that `query` searches.
+r"""Makes and changes indices, the databases that `query` searches.
 
     python -m rn_jax.retrieval.index --features=F.npz --descriptor=g2_avg \
         --output=INDEX

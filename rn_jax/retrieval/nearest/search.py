@@ -76,12 +76,15 @@ def make_index(
   Raises:
     ValueError: FAISS knows no such kind, or it needs more vectors.
   """
-  with faiss_errors(f"no index {factory!r} of {vectors.shape} numbers"):
-    index = faiss.index_factory(vectors.shape[1], factory)
+  count, dimension = vectors.shape
+  with faiss_errors(
+    f"no index {factory!r} of {count} vectors of {dimension} numbers"
+  ):
+    index = faiss.index_factory(dimension, factory)
     index.train(vectors)
     if lists := faiss.try_extract_index_ivf(index):
       # Else no vector can be read again.
-      lists.set_direct_map_type(faiss.DirectMap.Array)
+      lists.make_direct_map()
     index.add(vectors)
     faiss.ParameterSpace().set_index_parameters(index, parameters)
     index.search(vectors[:1], 1)  # What it cannot do it says at once.
