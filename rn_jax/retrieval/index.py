@@ -192,16 +192,16 @@ def _main(
 ) -> None:
   if sum(map(bool, (features, add, remove))) != 1:
     raise app.UsageError("one of --features, --add and --remove is needed")
-  if add:
-    index = add_images(output, load_features(add))
-  elif remove:
-    index = remove_images(output, remove)
-  else:
+  if features:
     loaded = load_features(features)
     names = list(loaded.descriptors)
     if not descriptor and len(names) > 1:
       raise app.UsageError(f"--descriptor is needed: one of {names}")
     index = build_index(loaded, descriptor or names[0], output, **how)
+  elif add:
+    index = add_images(output, load_features(add))
+  else:
+    index = remove_images(output, remove)
   header = index.header
   print(
     f"{output}: {len(index):,} images, {index.vectors.d} numbers each, "
