@@ -51,7 +51,7 @@ setup(
   entry_points={"console_scripts": ["rn-jax = launch:run"]},
   install_requires=[
     "absl-py>=2.0",
-    "faiss-cpu>=1.8",
+    "faiss-cpu>=1.14.2",
     "filelock>=3.30",
     "flax>=0.12",
     "google-crc32c>=1.5",

@@ -1,135 +1,93 @@
-"""Searching an index: exact in blocks against numpy and a graph.
+"""Searching an index: FAISS's kinds of index against brute force by NumPy.
 
     python -m benchmarks.retrieval_search --images=15000
-    python -m benchmarks.retrieval_search --images=1000000 --variants=exact
+    python -m benchmarks.retrieval_search --images=100000 \
+        --variants="Flat" --variants="IVF256,Flat nprobe=16"
 
-Random vectors around a few hundred centers, so that a graph has something to
-follow; queries are vectors of the index and noise. "numpy" has all vectors in
-memory and takes one matrix product and a partial sort; "exact" and "usearch"
+Random vectors around a few hundred centers, so that IVF and graphs have
+something to follow; queries are vectors of the index and noise. "NumPy" has all
+vectors in memory and takes one matrix product and a partial sort. The others
 are what rn_jax.retrieval.query runs, from the index on disk to the hits' names.
-The memory is what the process had resident at most after the first search of
-"exact", and before it. Small indices (up to 64 MiB) are kept in memory.
+Recall is how many of the k nearest are found.
 """
 
-import multiprocessing
 import os
-import resource
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from benchmarks import timing
-from rn_jax.retrieval.nearest.graph import write_graph
-from rn_jax.retrieval.nearest.index_files import write_index
+from rn_jax.retrieval.describe.features import Features
+from rn_jax.retrieval.index import build_index
 from rn_jax.retrieval.query import load_index
 
-_CENTERS, _ROWS = 300, 1 << 14
-
-
-def _vectors(start: int, count: int, dimension: int) -> np.ndarray:
-  centers = np.random.default_rng(0).normal(size=(_CENTERS, dimension))
-  rng = np.random.default_rng((1, start))
-  x = centers[rng.integers(_CENTERS, size=count)]
-  return (x + 0.5 * rng.normal(size=x.shape)).astype(np.float32)
-
-
-def _build(folder: str, images: int, dimension: int, backend: str) -> None:
-  starts = range(0, images, _ROWS)
-  started = time.perf_counter()
-  write_index(
-    Path(folder),
-    {
-      "metric": "euclidean",
-      "backend": backend,
-      "descriptor": {"name": "x"},
-      "network": None,
-      "preprocessing": None,
-      "sources": [{}],
-    },
-    (_vectors(s, min(_ROWS, images - s), dimension) for s in starts),
-    np.arange(images),
-    np.array([f"{i:07d}.png" for i in range(images)]),
-    np.zeros(images, np.int64),
-    write_graph=write_graph if backend == "usearch" else None,
-  )
-  seconds = time.perf_counter() - started
-  print(f"{backend}: made in {seconds:.1f} s", flush=True)
-
-
-def _resident_mib() -> float:
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+_VARIANTS = ("Flat", "IVF128,Flat nprobe=8", "HNSW32 efSearch=64")
+_CENTERS, _QUERIES = 300, 100
 
 
 def run(
   images: int, dimension: int, k: int, repeats: int, variants: list[str]
-) -> None:
-  """Prints the tables."""
-  rng = np.random.default_rng(2)
+) -> list[tuple]:
+  """Prints a table and returns its rows.
+
+  Args:
+    images: N.
+    dimension: D.
+    k: Images to find.
+    repeats: Rounds.
+    variants: FAISS's name for a kind of index and, after a space, parameters.
+  """
+  rng = np.random.default_rng(0)
+  centers = rng.normal(size=(_CENTERS, dimension)).astype(np.float32)
+  x = centers[rng.integers(_CENTERS, size=images)]
+  x += 0.5 * rng.standard_normal(x.shape, np.float32)
+  queries = x[rng.integers(images, size=_QUERIES)]
+  queries += 0.1 * rng.standard_normal(queries.shape, np.float32)
+  squares = (x * x).sum(1)
+  calls = {"NumPy": lambda queries: _numpy(x, squares, queries, k)}
+  names = np.array([f"{i:07d}.png" for i in range(images)])
+  features = Features({"x": x}, np.arange(images), names, {})
+  rows = []
   with tempfile.TemporaryDirectory() as root:
-    indices = {}
-    for backend in ("exact", "usearch"):
-      if backend not in variants:
-        continue
-      folder = os.path.join(root, backend)
-      # In a process of its own, whose memory is not counted here.
-      arguments = (folder, images, dimension, backend)
-      process = multiprocessing.get_context("spawn").Process(
-        target=_build, args=arguments
-      )
-      process.start()
-      process.join()
-      if process.exitcode:
-        raise SystemExit(f"error: making the index failed: {backend}")
-      indices[backend] = folder
-    queries = _vectors(0, min(_ROWS, images), dimension)[:100]
-    queries = queries + 0.1 * rng.normal(size=queries.shape)
-    queries = queries.astype(np.float32)
-    before = _resident_mib()
-    loaded = {name: load_index(folder) for name, folder in indices.items()}
-    if "exact" in loaded:
-      for count in (1, len(queries)):
-        loaded["exact"].search(queries[:count], k)
+    for variant in variants:
+      factory, _, search = variant.partition(" ")
+      folder = os.path.join(root, variant)
+      started = time.perf_counter()
+      build_index(features, "x", folder, factory=factory, search=search)
+      made = time.perf_counter()
+      index = load_index(folder)
+      opened = time.perf_counter() - made
       print(
-        f"exact: {_resident_mib():,.0f} MiB resident at most, {before:,.0f} "
-        f"before; the vectors have {4 * images * dimension / 2**20:,.0f}"
+        f"{variant}: made in {made - started:.1f} s, opened in {opened:.2f} s",
+        flush=True,
       )
-    calls = {}
-    if "numpy" in variants:
-      x = np.concatenate(
-        [
-          _vectors(s, min(_ROWS, images - s), dimension)
-          for s in range(0, images, _ROWS)
-        ]
-      )
-      squares = (x * x).sum(1)
-      calls["numpy"] = lambda q: _numpy(x, squares, q, k)
-    for name, index in loaded.items():
-      calls[name] = lambda q, index=index: [
-        [hit.image_index for hit in hits] for hits in index.search(q, k)
+      calls[variant] = lambda queries, index=index: [
+        [hit.image_index for hit in hits] for hits in index.search(queries, k)
       ]
-    rows = []
-    for count in (1, len(queries)):
-      found = {name: call(queries[:count]) for name, call in calls.items()}
+    for count in (1, _QUERIES):
+      asked = queries[:count]
+      found = {name: call(asked) for name, call in calls.items()}
       seconds = timing.measure(
         {
-          name: lambda call=call, count=count: call(queries[:count])
+          name: lambda call=call, asked=asked: call(asked)
           for name, call in calls.items()
         },
         repeats,
         f"{count} queries",
       )
-      first = next(iter(found.values()))
       for name, (ms, rate, ratio) in timing.speeds(seconds, count).items():
-        same = [
-          len(set(a) & set(b)) / k
-          for a, b in zip(first, found[name], strict=True)
-        ]
-        rows.append((name, count, ms, rate, ratio, float(np.mean(same))))
-    header = ("variant", "queries", "ms", "queries/s", "times as fast")
-    timing.print_table((*header, "same as first"), rows)
+        recall = np.mean(
+          [
+            len(set(a) & set(b)) / k
+            for a, b in zip(found["NumPy"], found[name], strict=True)
+          ]
+        )
+        rows.append((name, count, ms, rate, ratio, float(recall)))
+  header = ("variant", "queries", "ms", "queries/s", "times as fast", "recall")
+  timing.print_table(header, rows)
+  return rows
 
 
 def _numpy(x, squares, queries, k) -> list[list[int]]:
@@ -145,6 +103,10 @@ if __name__ == "__main__":
     flags.DEFINE_integer("dimension", 512, "Numbers in a vector."),
     flags.DEFINE_integer("k", 10, "Images to find."),
     flags.DEFINE_integer("repeats", 5, "Rounds."),
-    flags.DEFINE_list("variants", ["numpy", "exact", "usearch"], "Which."),
+    flags.DEFINE_multi_string(
+      "variants",
+      list(_VARIANTS),
+      "Kind of index, parameters; may be given several times.",
+    ),
   ]
   timing.main(run, _HOLDERS)

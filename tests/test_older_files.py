@@ -17,6 +17,9 @@ import pytest
 from rn_jax import evaluate, train
 from rn_jax.data import records
 from rn_jax.retrieval.describe.features import load_features
+from rn_jax.retrieval.index import build_index
+from rn_jax.retrieval.nearest.index_files import ImageIndexError
+from rn_jax.retrieval.query import load_index
 from rn_jax.retrieval.scene_graphs.ground_truth_file import load_ground_truth
 
 _ARCHIVE = Path(__file__).parent / "written_by_ca5368e.zip"
@@ -93,3 +96,20 @@ def test_features(folder, expected):
 def test_ground_truth(folder, expected):
   truth = load_ground_truth(folder / "v2_soft.npz")
   np.testing.assert_array_equal(truth.distances, expected["ground_truth"])
+
+
+def test_index_is_refused_and_made_anew(folder, tmp_path):
+  path = tmp_path / "index"
+  shutil.copytree(folder / "index", path)
+  command = (
+    f"index --features=\\S+ --descriptor=NAME --output={path} --overwrite"
+  )
+  with pytest.raises(ImageIndexError, match=command):
+    load_index(path)
+  features = load_features(folder / "features_val.npz")
+  name = json.loads((path / "index.json").read_text())["descriptor"]["name"]
+  with pytest.raises(FileExistsError, match="holds an index already"):
+    build_index(features, name, path)
+  build_index(features, name, path, overwrite=True)
+  assert sorted(file.suffix for file in path.iterdir()) == [".faiss", ".npz"]
+  assert len(load_index(path).like([0])) == len(features) - 1

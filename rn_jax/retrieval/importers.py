@@ -23,11 +23,11 @@ from absl import app, flags
 from rn_jax.interop.feature_pickle import read_feature_list
 from rn_jax.interop.tensor_pickle import TorchFileError
 from rn_jax.retrieval.describe.features import (
+  METRICS,
   Features,
   FeaturesError,
   save_features,
 )
-from rn_jax.retrieval.nearest.search import METRICS
 
 _NUMBER = re.compile(r"(\d+)\.\w+")
 

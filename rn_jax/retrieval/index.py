@@ -1,39 +1,41 @@
-"""Makes and changes indices, the databases that `query` searches.
+r"""Makes and changes indices, the databases that `query` searches.
 
     python -m rn_jax.retrieval.index --features=F.npz --descriptor=g2_avg \
         --output=INDEX
     python -m rn_jax.retrieval.index --output=INDEX --add=MORE.npz
     python -m rn_jax.retrieval.index --output=INDEX --remove=3,shop/7.png
+    python -m rn_jax.retrieval.index --features=F.npz --descriptor=g2_avg \
+        --output=INDEX --factory=IVF256,Flat --search=nprobe=16
 
-Search is exact unless --backend=usearch is asked for, which pays only for
-hundreds of thousands of images. An index holds vectors of one descriptor of one
-network.
+An index holds vectors of one descriptor of one network. Search is exact unless
+--factory names another kind of FAISS's indices, which pays only for hundreds
+of thousands of images: https://github.com/facebookresearch/faiss/wiki
 """
 
-import itertools
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
 
-from rn_jax.retrieval.describe.features import Features, load_features
-from rn_jax.retrieval.nearest.graph import write_graph
+from rn_jax.host import cli
+from rn_jax.retrieval.describe.features import (
+  METRICS,
+  Features,
+  load_features,
+)
 from rn_jax.retrieval.nearest.index_files import (
-  HEADER,
   ImageIndex,
   ImageIndexError,
   check_dimension,
   check_fits,
+  exists,
   open_index,
   write_index,
 )
-from rn_jax.retrieval.nearest.search import METRICS, prepare
-
-BACKENDS = ("exact", "usearch")
-# Vectors copied at a time when an index changes.
-_ROWS = 1 << 14
+from rn_jax.retrieval.nearest.search import faiss_errors, make_index, prepare
 
 
 def build_index(
@@ -42,7 +44,8 @@ def build_index(
   output: str | os.PathLike,
   *,
   metric: str | None = None,
-  backend: str = "exact",
+  factory: str = "Flat",
+  search: str = "",
   overwrite: bool = False,
 ) -> ImageIndex:
   """Makes an index of the images of a features file.
@@ -52,43 +55,44 @@ def build_index(
     descriptor: Name of the descriptor.
     output: Folder to write.
     metric: "euclidean" or "cosine"; None: what the features file says.
-    backend: "exact", or "usearch" for approximate search.
+    factory: FAISS's name for the kind of index; "Flat" is exact. Kinds that
+      need training are trained on the images.
+    search: FAISS's parameters of its search, as "nprobe=16"; kept in the index.
     overwrite: Replace an index that is there.
 
   Raises:
-    ValueError: An argument makes no sense.
+    ValueError: An argument makes no sense, or there are too few images to train
+      such an index.
     FeaturesError: There is no such descriptor.
     FileExistsError: There is an index.
   """
-  if backend not in BACKENDS:
-    raise ValueError(f"backend is {backend!r}, not one of {BACKENDS}")
-  vectors = features.descriptor(descriptor)
+  folder = Path(output)
   about = features.about(descriptor)
   metric = metric or about.get("metric", "euclidean")
-  folder = Path(output)
+  vectors = prepare(features.descriptor(descriptor), metric)
+  if exists(folder) and not overwrite:
+    raise FileExistsError(
+      f"{output} holds an index already; add to it, choose another folder, "
+      "or pass overwrite"
+    )
   header = {
     "metric": metric,
-    "backend": backend,
+    "factory": factory,
     "descriptor": {"name": descriptor, **about},
     "network": features.metadata.get("network"),
     "preprocessing": features.metadata.get("preprocessing"),
     "sources": [features.metadata.get("source", {})],
   }
-  if (folder / HEADER).exists():
-    if not overwrite:
-      raise FileExistsError(
-        f"{output} holds an index already; add to it, choose another folder, "
-        "or pass overwrite"
-      )
-    header["generation"] = open_index(folder).header["generation"]
-  return _write(
+  index = ImageIndex(
     folder,
     header,
-    _prepared(vectors, metric),
+    make_index(vectors, factory, search),
     features.image_index,
     features.image_filename,
     np.zeros(len(features), np.int64),
   )
+  write_index(index)
+  return index
 
 
 def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
@@ -97,21 +101,20 @@ def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
   Indices that are taken already are counted on from the largest one.
 
   Raises:
-    ImageIndexError: The features are of another network or descriptor, or an
-      image is there already.
+    ImageIndexError: The features are of another network or descriptor, an image
+      is there already, or FAISS cannot add to such an index.
   """
-  index = open_index(path)
+  index = open_index(path, mapped=False)
   name = index.header["descriptor"]["name"]
   check_fits(index, features.metadata, name)
   vectors = features.descriptor(name)
   check_dimension(index, vectors)
-  header = dict(index.header)
   source = features.metadata.get("source", {})
-  header["sources"] = sources = list(header["sources"])
+  sources = list(index.header["sources"])
   if source not in sources:
     sources.append(source)
   place = sources.index(source)
-  known = index.image_filename[index.source[:] == place]
+  known = index.image_filename[index.source == place]
   again = np.intersect1d(known, features.image_filename)
   if len(again):
     raise ImageIndexError(
@@ -123,14 +126,17 @@ def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
     first = index.image_index.max() + 1
     image_index = first + np.arange(len(image_index))
     logging.info("New images are numbered from %d", first)
-  return _write(
-    index.folder,
-    header,
-    itertools.chain(_blocks(index), _prepared(vectors, header["metric"])),
-    np.concatenate([index.image_index, image_index]),
-    np.concatenate([index.image_filename[:], features.image_filename]),
-    np.concatenate([index.source[:], np.full(len(features), place)]),
+  with faiss_errors(f"{path}: FAISS cannot add to it"):
+    index.vectors.add(prepare(vectors, index.header["metric"]))
+  index = dataclasses.replace(
+    index,
+    header=index.header | {"sources": sources},
+    image_index=np.append(index.image_index, image_index),
+    image_filename=np.append(index.image_filename, features.image_filename),
+    source=np.append(index.source, np.full(len(features), place)),
   )
+  write_index(index)
+  return index
 
 
 def remove_images(
@@ -138,111 +144,102 @@ def remove_images(
 ) -> ImageIndex:
   """Removes images from an index.
 
+  The others are put in anew, without training: some kinds of FAISS's indices
+  cannot remove, others number the rest in another way. What a kind has lost of
+  their vectors stays lost.
+
   Args:
     path: The index.
     images: Their indices or names.
 
   Raises:
-    ImageIndexError: There is no such image, or none would be left.
+    ImageIndexError: There is no such image, none would be left, or FAISS cannot
+      add to such an index.
   """
-  index = open_index(path)
-  names = index.image_filename[:]
+  index = open_index(path, mapped=False)
   keep = np.ones(len(index), bool)
   for image in images:
-    number = str(image).isdigit()
-    of = index.image_index == int(image) if number else names == image
+    if str(image).isdigit():
+      of = index.image_index == int(image)
+    else:
+      of = index.image_filename == image
     if not of.any():
       raise ImageIndexError(f"{path}: there is no image {image!r} in it")
     keep &= ~of
   if not keep.any():
     raise ImageIndexError(f"{path}: no image would be left")
-  return _write(
-    index.folder,
-    index.header,
-    _blocks(index, keep),
-    index.image_index[keep],
-    names[keep],
-    index.source[:][keep],
+  with faiss_errors(f"{path}: FAISS cannot remove from it"):
+    vectors = index.vectors.reconstruct_n(0, len(index))[keep]
+    index.vectors.reset()
+    index.vectors.add(vectors)
+  index = dataclasses.replace(
+    index,
+    image_index=index.image_index[keep],
+    image_filename=index.image_filename[keep],
+    source=index.source[keep],
+  )
+  write_index(index)
+  return index
+
+
+def _main(
+  output: str,
+  features: str | None,
+  descriptor: str | None,
+  add: str | None,
+  remove: list[str],
+  **how,
+) -> None:
+  if sum(map(bool, (features, add, remove))) != 1:
+    raise app.UsageError("one of --features, --add and --remove is needed")
+  if features:
+    loaded = load_features(features)
+    names = list(loaded.descriptors)
+    if not descriptor and len(names) > 1:
+      raise app.UsageError(f"--descriptor is needed: one of {names}")
+    index = build_index(loaded, descriptor or names[0], output, **how)
+  elif add:
+    index = add_images(output, load_features(add))
+  else:
+    index = remove_images(output, remove)
+  header = index.header
+  print(
+    f"{output}: {len(index):,} images, {index.vectors.d} numbers each, "
+    f"{header['descriptor']['name']}, {header['metric']}, {header['factory']}"
   )
 
 
-def _write(folder: Path, header: dict, *arrays) -> ImageIndex:
-  graph = write_graph if header["backend"] == "usearch" else None
-  return write_index(folder, header, *arrays, write_graph=graph)
-
-
-def _prepared(vectors: np.ndarray, metric: str) -> Iterator[np.ndarray]:
-  for start in range(0, len(vectors), _ROWS):
-    yield prepare(vectors[start : start + _ROWS], metric)
-
-
-def _blocks(
-  index: ImageIndex, keep: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
-  for start in range(0, len(index), _ROWS):
-    block = index.vectors[start : start + _ROWS]
-    yield block if keep is None else block[keep[start : start + _ROWS]]
-
-
-def _define_flags() -> dict[str, flags.FlagHolder]:
-  """Defines the flags; only when run as a program."""
-  holders = [
+if __name__ == "__main__":
+  cli.run(
+    _main,
     flags.DEFINE_string("output", None, "Folder of the index.", required=True),
     flags.DEFINE_string("features", None, "Features file to make it of."),
-    flags.DEFINE_string("descriptor", None, "Name of the descriptor."),
+    flags.DEFINE_string(
+      "descriptor",
+      None,
+      "Name of the descriptor; not given: the only one of the features file.",
+    ),
     flags.DEFINE_enum(
       "metric",
       None,
       METRICS,
       "How images are compared; not given: as is usual for the descriptor.",
     ),
-    flags.DEFINE_enum(
-      "backend", "exact", BACKENDS, "usearch: approximate, for large databases."
+    flags.DEFINE_string(
+      "factory",
+      "Flat",
+      "FAISS's name for the kind of index. Flat is exact; for large databases "
+      "IVF256,Flat or HNSW32 or, compressed, IVF256,PQ16.",
+    ),
+    flags.DEFINE_string(
+      "search",
+      "",
+      "FAISS's search parameters, as nprobe=16 (how many of IVF's lists are "
+      "searched; by default one) or efSearch=64 (for HNSW; by default 16).",
     ),
     flags.DEFINE_string("add", None, "Features file to add to the index."),
     flags.DEFINE_list(
       "remove", [], "Images to remove from the index: indices or names."
     ),
     flags.DEFINE_bool("overwrite", False, "Replace an index that is there."),
-  ]
-  return {holder.name: holder for holder in holders}
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  given = {name: flag.value for name, flag in _FLAGS.items()}
-  output = given["output"]
-  if sum(map(bool, (given["features"], given["add"], given["remove"]))) != 1:
-    raise app.UsageError("one of --features, --add and --remove is needed")
-  try:
-    if given["add"]:
-      index = add_images(output, load_features(given["add"]))
-    elif given["remove"]:
-      index = remove_images(output, given["remove"])
-    else:
-      features = load_features(given["features"])
-      names = list(features.descriptors)
-      if not given["descriptor"] and len(names) > 1:
-        raise app.UsageError(f"--descriptor is needed: one of {names}")
-      index = build_index(
-        features,
-        given["descriptor"] or names[0],
-        output,
-        metric=given["metric"],
-        backend=given["backend"],
-        overwrite=given["overwrite"],
-      )
-  except (ValueError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
-  count, dimension = index.vectors.shape
-  header = index.header
-  print(
-    f"{output}: {count:,} images, {dimension} numbers each, "
-    f"{header['descriptor']['name']}, {header['metric']}, {header['backend']}"
   )
-
-
-if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)

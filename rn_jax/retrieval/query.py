@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import jax
 from absl import app, flags
 
-from rn_jax.checkpoint import CheckpointError
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
 from rn_jax.run_log import quiet_backends
@@ -48,9 +48,33 @@ def to_csv(hits: Sequence[Hit]) -> str:
   return text.getvalue()
 
 
-def _define_flags() -> dict[str, flags.FlagHolder]:
-  """Defines the flags; only when run as a program."""
-  holders = [
+def _main(
+  index: str,
+  image_index: list[int],
+  image: list[str],
+  checkpoint: str | None,
+  k: int,
+  format: str,
+  output: str | None,
+) -> None:
+  images = [*image_index, *image]
+  if not images:
+    raise app.UsageError("--image_index or --image is needed")
+  quiet_backends()
+  # As exact as extraction, see launch.py.
+  jax.config.update("jax_default_matmul_precision", "highest")
+  hits = load_index(index, checkpoint).like(images, k)
+  text = to_csv(hits) if format == "csv" else to_json(images, hits)
+  if not output:
+    print(text, end="")
+    return
+  with replacing(output) as temporary:
+    temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+  cli.run(
+    _main,
     flags.DEFINE_string("index", None, "The index to search.", required=True),
     flags.DEFINE_multi_integer(
       "image_index", [], "Index of an image; may be given several times."
@@ -66,33 +90,4 @@ def _define_flags() -> dict[str, flags.FlagHolder]:
     flags.DEFINE_integer("k", 10, "How many to find.", lower_bound=1),
     flags.DEFINE_enum("format", "json", ["json", "csv"], "What to write."),
     flags.DEFINE_string("output", None, "File to write; not given: print."),
-  ]
-  return {holder.name: holder for holder in holders}
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  given = {name: flag.value for name, flag in _FLAGS.items()}
-  images = [*given["image_index"], *given["image"]]
-  if not images:
-    raise app.UsageError("--image_index or --image is needed")
-  quiet_backends()
-  # As exact as extraction, see launch.py.
-  jax.config.update("jax_default_matmul_precision", "highest")
-  try:
-    index = load_index(given["index"], given["checkpoint"])
-    hits = index.like(images, given["k"])
-    text = to_csv(hits) if given["format"] == "csv" else to_json(images, hits)
-    if not given["output"]:
-      print(text, end="")
-      return
-    with replacing(given["output"]) as temporary:
-      temporary.write_text(text, encoding="utf-8")
-  except (CheckpointError, ValueError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
-
-
-if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)
+  )

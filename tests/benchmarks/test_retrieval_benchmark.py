@@ -1,8 +1,9 @@
-"""The benchmark of distances runs, and checks that its variants agree."""
+"""The benchmarks of retrieval run, and compare what they say they do."""
 
 import pytest
 
 from benchmarks import retrieval_ground_truth as benchmark
+from benchmarks import retrieval_search
 
 
 def test_variants_agree_and_are_compared(capsys):
@@ -29,3 +30,17 @@ def test_a_difference_is_noticed(monkeypatch):
   )
   with pytest.raises(ValueError, match="v1 soft: pair by pair gives other"):
     benchmark.run(scenes=4, queries=1, naive_pairs=2, repeats=1)
+
+
+def test_kinds_of_index_are_compared():
+  rows = retrieval_search.run(
+    images=300, dimension=8, k=5, repeats=1, variants=["Flat", "IVF4,Flat"]
+  )
+  recall = {(name, count): recall for name, count, *_, recall in rows}
+  assert [*recall] == [
+    (name, count)
+    for count in (1, 100)
+    for name in ("NumPy", "Flat", "IVF4,Flat")
+  ]
+  assert recall["Flat", 100] == 1
+  assert 0.3 < recall["IVF4,Flat", 100] < 1

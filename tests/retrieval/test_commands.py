@@ -52,7 +52,7 @@ def test_from_images_to_a_gallery(make_config, clevr_dir, tmp_path):
     *("-m", "rn_jax.retrieval.index", f"--features={path}"),
     *("--descriptor=conv_rmac", f"--output={index}"),
   )
-  assert "5 images, 8 numbers each, conv_rmac, cosine, exact" in done.stdout
+  assert "5 images, 8 numbers each, conv_rmac, cosine, Flat" in done.stdout
   done = succeed(
     *("-m", "rn_jax.retrieval.query", f"--index={index}", "--k=2"),
     *(f"--image={images / 'CLEVR_val_000001.png'}", "--image_index=3"),

@@ -2,20 +2,27 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 
+import faiss
 import numpy as np
 import pytest
+from places import ROOT
 from small_network import write_network
 
-from rn_jax.retrieval.describe.features import Features, load_features
+from rn_jax.retrieval.describe.archive import read_archive, write_archive
+from rn_jax.retrieval.describe.features import METRICS, Features, load_features
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.index import add_images, build_index, remove_images
-from rn_jax.retrieval.nearest import index_files, search
 from rn_jax.retrieval.nearest.index_files import ImageIndexError, open_index
-from rn_jax.retrieval.nearest.search import METRICS, Database, prepare
+from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
 from rn_jax.retrieval.query import load_index, to_csv, to_json
 
 
@@ -49,69 +56,83 @@ def make_features(count=50, dimension=6, seed=0, folder="/a", first=0):
   )
 
 
+def assert_nearest(vectors, queries, k, metric, excluded):
+  """`nearest` finds, with an exact index, what brute force finds."""
+  ready, asked = prepare(vectors, metric), prepare(queries, metric)
+  found = nearest(make_index(ready), metric, asked, k, excluded)
+  for query, without, rows, distances in zip(
+    asked, excluded, *found, strict=True
+  ):
+    expected, exact = brute_force(ready, query, k, metric, without)
+    count = len(expected)
+    tolerance = 1e-6 if metric == "euclidean" else 1e-3
+    np.testing.assert_allclose(distances[:count], exact, tolerance, 1e-10)
+    assert rows[:count].tolist() == expected
+    assert (rows[count:] == -1).all()
+    assert np.isinf(distances[count:]).all()
+
+
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("block_rows", [1, 7, 64, 1000])
-def test_blocks_find_what_brute_force_finds(metric, block_rows):
+@pytest.mark.parametrize("k", [1, 20, 299, 400])
+def test_exact_index_finds_what_brute_force_finds(metric, k):
   vectors = make_features(300, 8).descriptors["x"]
   vectors[17] = vectors[3]  # a tie, far apart
   vectors[250] = vectors[3]
   vectors[9] = 0
   queries = np.concatenate([vectors[[3, 40]], vectors[:2] + 0.02])
-  excluded = np.array([[3, -1], [40, 41], [-1, -1], [5, 299]])
-  k = 20
-  ready = prepare(vectors, metric)
-  database = Database(ready, metric, block_bytes=block_rows * 4 * 8)
-  rows, distances = database.nearest(prepare(queries, metric), k, excluded)
-  for i, query in enumerate(queries):
-    expected, exact = brute_force(vectors, query, k, metric, excluded[i])
-    tolerance = 1e-6 if metric == "euclidean" else 1e-3
-    np.testing.assert_allclose(distances[i], exact, rtol=tolerance, atol=1e-10)
-    assert rows[i].tolist() == expected
-  # The copies of the query, itself excluded, in the order of their rows.
-  assert rows[0][:2].tolist() == [17, 250]
-
-
-def test_never_has_more_than_a_block_of_a_large_database(monkeypatch):
-  vectors = make_features(300, 8).descriptors["x"]
-  read = []
-
-  class Mapped:
-    shape = vectors.shape
-
-    def __getitem__(self, rows):
-      read.append(len(vectors[rows]))
-      return vectors[rows]
-
-  monkeypatch.setattr(search, "_KEPT_BYTES", 1000)
-  monkeypatch.setattr(search, "_BLOCK_BYTES", 64 * 4 * 8)
-  database = Database(Mapped(), "euclidean", vectors.mean(0))
-  rows, _ = database.nearest(vectors[:1], 5)
-  assert rows[0].tolist() == brute_force(vectors, vectors[0], 5, "euclidean")[0]
-  assert read == [64] * 4 + [300 - 4 * 64, 5 + 32]  # and the candidates
-
-
-def test_finds_fewer_where_there_are_fewer():
-  x = np.eye(3, dtype=np.float32)
-  rows, distances = Database(x, "euclidean").nearest(
-    x[:1], 5, excluded=np.array([[0]])
-  )
-  assert rows.tolist() == [[1, 2, -1, -1, -1]]
-  np.testing.assert_allclose(distances[0, :2], 2**0.5)
-  assert np.isinf(distances[0, 2:]).all()
-
-
-@pytest.fixture(params=["exact", "usearch"])
-def backend(request):
-  if request.param == "usearch":
-    pytest.importorskip("usearch.index", reason="usearch is not installed")
-  return request.param
+  excluded = [[3], [40, 41], [], [5, 299, 7]]
+  assert_nearest(vectors, queries, k, metric, excluded)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_index_finds_as_brute_force_does(tmp_path, backend, metric):
+def test_equal_and_empty_vectors_come_in_their_order(metric):
+  """Even if they are many more than the candidates asked for at first."""
+  vectors = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32)
+  vectors[np.random.default_rng(1).permutation(500)[:200]] = vectors[77]
+  vectors[300:450] = 0  # by the cosine, farther than by the distance
+  queries = np.stack([vectors[77], vectors[301], -vectors[77], vectors[2]])
+  for k in (3, 150):
+    assert_nearest(vectors, queries, k, metric, [[77], [], [1], []])
+
+
+def test_many_queries_of_nearly_equal_vectors():
+  """Products in place of differences would lose what differs."""
+  vectors = 100 * make_features(600, 8).descriptors["x"]
+  vectors += 400
+  assert_nearest(vectors, vectors, 3, "euclidean", [[i] for i in range(600)])
+
+
+@pytest.mark.parametrize(
+  ("factory", "search", "message"),
+  [
+    ("banana", "", "no index 'banana' .* could not parse"),
+    ("IVF99,Flat", "", "points .50. should be at least as large as .* .99."),
+    ("PQ4x4", "", "should be a multiple"),
+    ("IVF0,Flat", "", "nprobe > 0"),
+    ("Flat", "nprobe=2", "could not set parameter nprobe"),
+  ],
+)
+def test_factories_that_make_no_sense(tmp_path, factory, search, message):
+  with pytest.raises(ValueError, match=message) as error:
+    build_index(
+      make_features(), "x", tmp_path / "i", factory=factory, search=search
+    )
+  assert "Error in" not in str(error.value)
+  assert not (tmp_path / "i").exists()
+
+
+# One that is exact, one with training, one that FAISS cannot remove from; of so
+# few images they find all.
+FACTORIES = [("Flat", ""), ("IVF2,Flat", "nprobe=2"), ("HNSW32", "")]
+
+
+@pytest.mark.parametrize(("factory", "search"), FACTORIES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_index_finds_as_brute_force_does(tmp_path, factory, search, metric):
   features = make_features()
   x = features.descriptors["x"]
-  build_index(features, "x", tmp_path / "i", metric=metric, backend=backend)
+  how = {"metric": metric, "factory": factory, "search": search}
+  build_index(features, "x", tmp_path / "i", **how)
   index = load_index(tmp_path / "i")
   for row in (0, 31):
     hits = index.like([row], k=7)
@@ -125,14 +146,14 @@ def test_index_finds_as_brute_force_does(tmp_path, backend, metric):
   assert [hit.image_index for hit in several] == expected
   assert [hit.rank for hit in several] == [1, 2, 3, 4, 5]
   assert several[0].path == f"/a/0/{expected[0]}.png"
-  if backend == "exact":
-    assert len(index.like([4], k=100)) == len(x) - 1  # all but itself
+  assert len(index.like([4], k=100)) == len(x) - 1  # all but itself
 
 
-def test_adds_and_removes(tmp_path, backend):
+@pytest.mark.parametrize(("factory", "search"), FACTORIES)
+def test_adds_and_removes(tmp_path, factory, search):
   first, second = make_features(30), make_features(20, seed=1, folder="/b")
   path = tmp_path / "i"
-  build_index(first, "x", path, backend=backend)
+  build_index(first, "x", path, factory=factory, search=search)
   add_images(path, second)
   index = load_index(path)
   # Its indices 0 to 19 were taken.
@@ -149,13 +170,7 @@ def test_adds_and_removes(tmp_path, backend):
   hits = index.search(together[35:36], k=8)[0]
   expected, _ = brute_force(together[left], together[35], 8, "euclidean")
   assert [hit.image_index for hit in hits] == [left[i] for i in expected]
-  names = sorted(p.name for p in path.iterdir() if p.suffix == ".npy")
-  assert names == [
-    "image_filename-3.npy",
-    "image_index-3.npy",
-    "source-3.npy",
-    "vectors-3.npy",
-  ]
+  assert sorted(file.suffix for file in path.iterdir()) == [".faiss", ".npz"]
   with pytest.raises(ImageIndexError, match="holds 29 of these"):
     add_images(path, first)
   with pytest.raises(ImageIndexError, match="no image 'z'"):
@@ -164,7 +179,8 @@ def test_adds_and_removes(tmp_path, backend):
     remove_images(path, left)
 
 
-def test_interrupted_changes_change_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["faiss.write_index", "write_archive"])
+def test_interrupted_changes_change_nothing(tmp_path, monkeypatch, what):
   path = tmp_path / "i"
   build_index(make_features(30), "x", path)
   before = load_index(path).like([2])
@@ -172,10 +188,24 @@ def test_interrupted_changes_change_nothing(tmp_path, monkeypatch):
   def fail(*_):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(index_files, "write_json", fail)
-  with pytest.raises(KeyboardInterrupt):
-    add_images(path, make_features(20, seed=1))
-  assert load_index(path).like([2]) == before
+  with monkeypatch.context() as patch:
+    patch.setattr(f"rn_jax.retrieval.nearest.index_files.{what}", fail)
+    for change in (
+      lambda: add_images(path, make_features(20, seed=1)),
+      lambda: remove_images(path, [3]),
+      lambda: build_index(make_features(9), "x", path, overwrite=True),
+    ):
+      with pytest.raises(KeyboardInterrupt):
+        change()
+      assert load_index(path).like([2]) == before
+  remove_images(path, [3])  # and takes away what the others left
+  assert len(list(path.iterdir())) == 2
+
+
+def test_vectors_stay_on_disk(tmp_path):
+  build_index(make_features(), "x", tmp_path / "i")
+  assert not open_index(tmp_path / "i").vectors.codes.is_owned
+  assert open_index(tmp_path / "i", mapped=False).vectors.codes.is_owned
 
 
 def test_refuses_what_does_not_belong(tmp_path):
@@ -208,33 +238,65 @@ def test_refuses_what_does_not_belong(tmp_path):
     load_index(tmp_path / "imported").like(["a.png"])
 
 
-def test_damaged_indices_are_named(tmp_path):
-  path = tmp_path / "i"
+def test_damaged_indices_are_named(tmp_path, monkeypatch):
+  path, other = tmp_path / "i", tmp_path / "other"
   with pytest.raises(ImageIndexError, match="no index here"):
     open_index(path)
   build_index(make_features(), "x", path)
-  whole = (path / "index.json").read_text()
-  for text, message in (
-    (whole[:90], "unreadable"),
-    (whole.replace('"format_version": 1', '"format_version": 9'), "version 9"),
-    (whole.replace('"num_images": 50', '"num_images": 51'), "not belong"),
-    ("[]", "unreadable"),
+  build_index(make_features(seed=1), "x", other)
+  (vectors,), sidecar = path.glob("*.faiss"), path / "index.npz"
+  whole = {file: file.read_bytes() for file in (vectors, sidecar)}
+
+  def flipped(content):
+    return content[:200] + bytes([content[200] ^ 1]) + content[201:]
+
+  (strange,) = other.glob("*.faiss")
+  read = faiss.read_index
+  for file, content, message in (
+    (vectors, whole[vectors][:-8], "is damaged, or of another index"),
+    (vectors, flipped(whole[vectors]), "is damaged, or of another index"),
+    (vectors, strange.read_bytes(), "is damaged, or of another index"),
+    (sidecar, (other / "index.npz").read_bytes(), "No such file"),
+    (sidecar, whole[sidecar][:-8], "it is no .npz"),
+    (sidecar, flipped(whole[sidecar]), "CRC"),
+    (sidecar, pickle.dumps([]), "it is no .npz"),
   ):
-    (path / "index.json").write_text(text)
+    file.write_bytes(content)
+    # Never does FAISS see what is not as it was written.
+    monkeypatch.setattr(faiss, "read_index", None)
+    with pytest.raises(ImageIndexError, match=message) as error:
+      open_index(path)
+    assert "rn_jax.retrieval.index --features=" in str(error.value)
+    assert f"--output={path} --overwrite" in str(error.value)
+    file.write_bytes(whole[file])
+    monkeypatch.setattr(faiss, "read_index", read)
+    open_index(path)
+  build_index(make_features(), "x", other, overwrite=True)
+  assert load_index(other).like([3]) == load_index(path).like([3])
+
+
+def test_sidecars_that_others_made(tmp_path):
+  path = tmp_path / "i"
+  build_index(make_features(), "x", path)
+  (vectors,), sidecar = path.glob("*.faiss"), path / "index.npz"
+  arrays, header = read_archive(sidecar)
+  whole = vectors.read_bytes()
+  longer = arrays | {"source": np.zeros(51, np.int64)}
+  text = b"not an index"
+  for changes, changed, content, message in (
+    ({"format_version": 9}, arrays, whole, "version 9, this program reads 2"),
+    ({}, longer, whole, "do not fit together"),
+    ({}, arrays | {"more": arrays["source"]}, whole, "unexpected"),
+    ({"sha256": 3}, arrays, whole, "unreadable"),
+    ({"sha256": "../../x"}, arrays, whole, "No such file"),
+    ({"sha256": hashlib.sha256(text).hexdigest()}, arrays, text, "recognized"),
+  ):
+    new = header | changes
+    write_archive(sidecar, new, changed)
+    name = str(new["sha256"])[:16].replace("/", "_")
+    (path / f"vectors-{name}.faiss").write_bytes(content)
     with pytest.raises(ImageIndexError, match=message):
       open_index(path)
-  (path / "index.json").write_text(whole)
-  vectors = path / "vectors-1.npy"
-  vectors.write_bytes(vectors.read_bytes()[:-8])
-  with pytest.raises(ImageIndexError, match="damaged"):
-    open_index(path)
-  np.save(vectors, np.array([object()]), allow_pickle=True)
-  with pytest.raises(ImageIndexError, match="damaged"):
-    open_index(path)
-  vectors.write_bytes(b"not an array")
-  with pytest.raises(ImageIndexError, match="damaged") as error:
-    open_index(path)
-  assert "pickle" not in str(error.value)  # as numpy advises
 
 
 def test_results_as_json_and_csv(tmp_path):
@@ -282,3 +344,38 @@ def test_asks_by_image_files(make_config, clevr_dir, tmp_path):
   assert nearest_hit.distance < 1e-5
   with pytest.raises(ImageIndexError, match="another network"):
     load_index(tmp_path / "i", paths[1]).like([copy])
+
+
+_SCRIPT = """
+import multiprocessing
+import sys
+import numpy as np
+
+def find(_=None):
+  from rn_jax.retrieval.nearest.search import make_index, nearest
+  x = np.random.default_rng(0).normal(size=(4000, 32)).astype(np.float32)
+  rows, _ = nearest(make_index(x), "euclidean", x[:64], 3)
+  return rows[:, 0].tolist() == list(range(64))
+
+if __name__ == "__main__":
+  import jax.numpy as jnp
+  import launch, rn_jax.train, rn_jax.retrieval.extract
+  assert "faiss" not in sys.modules
+  a = jnp.ones((300, 300))
+  for _ in range(2):
+    (a @ a).block_until_ready()
+    assert find()
+  with multiprocessing.get_context("spawn").Pool(2) as pool:
+    assert all(pool.map(find, range(4)))
+"""
+
+
+def test_faiss_beside_training_and_processes(tmp_path):
+  """Training does not load it; nobody's threads wait for another's."""
+  (tmp_path / "find.py").write_text(_SCRIPT)
+  subprocess.run(
+    [sys.executable, tmp_path / "find.py"],
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    check=True,
+    timeout=120,
+  )

@@ -21,6 +21,7 @@ from rn_jax.retrieval.describe.archive import (
 )
 
 FORMAT_VERSION = 1
+METRICS = ("euclidean", "cosine")
 _PREFIX = "descriptors/"
 
 

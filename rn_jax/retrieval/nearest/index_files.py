@@ -1,62 +1,54 @@
 """What an index looks like on disk.
 
-A folder with `index.json`, which names three .npy files: the vectors as they
-are searched, float32 [N, D], and the images' indices and names; with the
-usearch backend also its graph. They are memory-mapped. Every change writes new
-files beside the old ones and then replaces index.json, so an interrupted change
-leaves the index as it was.
+A folder with two files: the vectors as FAISS writes them, named by their hash,
+and `index.npz`, which says whose they are: names, numbers and origin of the
+images, the network, and the hash. Row i of the vectors is image i. Every change
+writes new vectors beside the old ones and then replaces `index.npz`, so an
+interrupted change leaves the index as it was.
+
+FAISS reads only what has the hash that was written down, as it is not made for
+damaged files. That does not protect from someone who made up both files: take
+an index only from those whose programs you would run, or their features file,
+which is safe, and make the index yourself.
 """
 
 import dataclasses
-import json
+import hashlib
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 from rn_jax.host.atomic import replacing
-from rn_jax.run_log import write_json
+from rn_jax.retrieval.describe.archive import read_archive, write_archive
+from rn_jax.retrieval.nearest.search import faiss_errors
 
-FORMAT_VERSION = 1
-HEADER = "index.json"
-ARRAYS = ("vectors", "image_index", "image_filename", "source")
+FORMAT_VERSION = 2  # 1: a folder of .npy files and index.json
+_SIDECAR = "index.npz"
+_OLD_SIDECAR = "index.json"
+# What a change makes superfluous, files of version 1 among it.
+# What a change makes superfluous; all but the first are of version 1.
+_SUPERSEDED = (
+  *("vectors-*.faiss", _OLD_SIDECAR, "vectors-*.npy", "image_*-*.npy"),
+  *("source-*.npy", "graph-*.usearch"),
+)
 
 
 class ImageIndexError(ValueError):
   """An index is absent, damaged, or not the one that a query needs."""
 
 
-class Rows:
-  """The rows of a .npy file, mapped only while some of them are copied.
-
-  Pages of a mapping that stays open would count as the program's memory.
-  """
-
-  def __init__(self, path: Path):
-    self._path = path
-    self.shape = self._open().shape
-
-  def _open(self) -> np.ndarray:
-    return np.lib.format.open_memmap(self._path, mode="r")
-
-  def __len__(self) -> int:
-    return self.shape[0]
-
-  def __getitem__(self, rows) -> np.ndarray:
-    return np.array(self._open()[rows])
-
-
 @dataclasses.dataclass(frozen=True)
 class ImageIndex:
-  """An index on disk.
+  """An index.
 
   Attributes:
     folder: Where it is.
-    header: `metric`, `backend`, `descriptor` (its name and metadata),
-      `network`, `preprocessing`, `sources`, `center` ([D], the mean of the
-      vectors), `generation` (the number in the files' names).
-    vectors: [N, D] float32; of unit length where the metric is "cosine".
+    header: `metric`, `factory` (FAISS's name for the kind of index),
+      `descriptor` (its name and metadata), `network`, `preprocessing`,
+      `sources`.
+    vectors: N of D numbers; of unit length where the metric is "cosine".
     image_index: [N] int64, unique.
     image_filename: [N] str.
     source: [N] int64, the place in header["sources"].
@@ -64,136 +56,87 @@ class ImageIndex:
 
   folder: Path
   header: dict
-  vectors: Rows
+  vectors: faiss.Index
   image_index: np.ndarray
-  image_filename: Rows
-  source: Rows
+  image_filename: np.ndarray
+  source: np.ndarray
 
   def __len__(self) -> int:
     return len(self.image_index)
 
-  @property
-  def graph_path(self) -> Path:
-    """The file of the usearch backend."""
-    return array_path(self.folder, "graph", self.header["generation"])
 
-  @property
-  def center(self) -> np.ndarray:
-    return np.array(self.header["center"], np.float32)
+def exists(folder: Path) -> bool:
+  """Returns whether a folder holds an index, of whatever version."""
+  return any((folder / name).exists() for name in (_SIDECAR, _OLD_SIDECAR))
 
 
-def array_path(folder: Path, name: str, generation: int) -> Path:
-  suffix = "usearch" if name == "graph" else "npy"
-  return folder / f"{name}-{generation}.{suffix}"
-
-
-def open_index(path: str | os.PathLike) -> ImageIndex:
+def open_index(path: str | os.PathLike, *, mapped: bool = True) -> ImageIndex:
   """Opens an index.
+
+  Args:
+    path: Its folder.
+    mapped: Leave the vectors on disk, mapped into memory; they cannot be
+      changed then.
 
   Raises:
     ImageIndexError: There is none, or it is damaged or of another version.
   """
   folder = Path(path)
-  try:
-    header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-    version = header["format_version"]
-  except FileNotFoundError as error:
+  if not exists(folder):
     raise ImageIndexError(
       f"{path}: no index here; make one with python -m rn_jax.retrieval.index"
-    ) from error
-  except (ValueError, TypeError, KeyError, OSError) as error:
-    raise ImageIndexError(
-      f"{folder / HEADER}: unreadable ({error!r}); make the index again"
-    ) from error
-  if version != FORMAT_VERSION:
-    raise ImageIndexError(
-      f"{path}: format version {version}, this program reads {FORMAT_VERSION}"
     )
   try:
-    rows = {
-      name: Rows(array_path(folder, name, header["generation"]))
-      for name in ARRAYS
-    }
-    index = ImageIndex(
-      folder, header, **{**rows, "image_index": rows["image_index"][:]}
-    )
-    count = header["num_images"]
-    sound = rows["vectors"].shape == (count, len(header["center"])) and all(
-      rows[name].shape == (count,) for name in ARRAYS[1:]
-    )
-  except (ValueError, TypeError, KeyError, OSError, EOFError) as error:
+    if not (folder / _SIDECAR).exists():
+      raise ValueError("an earlier version wrote it")
+    arrays, header = read_archive(folder / _SIDECAR)
+    version = header.pop("format_version")
+    if version != FORMAT_VERSION:
+      raise ValueError(
+        f"format version {version}, this program reads {FORMAT_VERSION}"
+      )
+    digest = header.pop("sha256")
+    file = folder / _vectors_name(digest)
+    if _sha256(file) != digest:
+      raise ValueError(f"{file.name} is damaged, or of another index")
+    with faiss_errors(file.name):
+      vectors = faiss.read_index(
+        str(file), faiss.IO_FLAG_MMAP_IFC if mapped else 0
+      )
+    index = ImageIndex(folder, header, vectors, **arrays)
+    if {vectors.ntotal} != {len(array) for array in arrays.values()}:
+      raise ValueError("its files do not fit together")
+  except (ValueError, KeyError, TypeError, OSError) as error:
     raise ImageIndexError(
-      f"{path}: damaged ({error}); make the index again"
+      f"{path}: unreadable ({error}); make it anew: python -m "
+      "rn_jax.retrieval.index --features=FEATURES.npz --descriptor=NAME "
+      f"--output={path} --overwrite"
     ) from error
-  if not sound:
-    raise ImageIndexError(
-      f"{path}: its files do not belong together; make the index again"
-    )
   return index
 
 
-def write_index(
-  folder: Path,
-  header: dict,
-  blocks: Iterable[np.ndarray],
-  image_index: np.ndarray,
-  image_filename: np.ndarray,
-  source: np.ndarray,
-  write_graph: Callable[[Rows, Path], None] | None = None,
-) -> ImageIndex:
-  """Writes the next generation of an index and removes the one before.
-
-  Args:
-    folder: Made if need be.
-    header: Without what is filled in here: format_version, generation,
-      num_images and center.
-    blocks: The vectors, prepared, in blocks of rows [n, D].
-    image_index: [N] int64.
-    image_filename: [N] str.
-    source: [N] int64.
-    write_graph: (vectors, path); makes the file of the usearch backend.
-
-  Returns:
-    The index, opened.
-  """
-  folder.mkdir(parents=True, exist_ok=True)
-  generation = header.get("generation", 0) + 1
-  total, mean = 0, 0.0
-  count = len(image_index)
-  with replacing(array_path(folder, "vectors", generation)) as temporary:
-    vectors = None
-    for block in blocks:
-      if vectors is None:
-        vectors = np.lib.format.open_memmap(
-          temporary, "w+", np.float32, (count, block.shape[1])
-        )
-      vectors[total : total + len(block)] = block
-      mean = mean + block.sum(0, dtype=np.float64) / count
-      total += len(block)
-    if total != count:
-      raise AssertionError(f"{total} vectors of {count} images")
-    vectors.flush()
-    del vectors
-  arrays = zip(ARRAYS[1:], (image_index, image_filename, source), strict=True)
-  for name, array in arrays:
-    with (
-      replacing(array_path(folder, name, generation)) as temporary,
-      open(temporary, "wb") as file,
-    ):
-      np.save(file, array, allow_pickle=False)
-  if write_graph is not None:
-    with replacing(array_path(folder, "graph", generation)) as temporary:
-      write_graph(Rows(array_path(folder, "vectors", generation)), temporary)
-  header = header | {
-    "format_version": FORMAT_VERSION,
-    "generation": generation,
-    "num_images": count,
-    "center": [float(x) for x in mean],
-  }
-  write_json(folder / HEADER, header)
-  for name in (*ARRAYS, "graph"):
-    array_path(folder, name, generation - 1).unlink(missing_ok=True)
-  return open_index(folder)
+def write_index(index: ImageIndex) -> None:
+  """Writes an index, whole or not at all, in place of one that is there."""
+  index.folder.mkdir(parents=True, exist_ok=True)
+  with replacing(index.folder / "vectors.faiss") as temporary:
+    with faiss_errors(str(index.folder)):
+      faiss.write_index(index.vectors, str(temporary))
+    digest = _sha256(temporary)
+  name = _vectors_name(digest)
+  os.replace(index.folder / "vectors.faiss", index.folder / name)
+  write_archive(
+    index.folder / _SIDECAR,
+    {"format_version": FORMAT_VERSION, "sha256": digest, **index.header},
+    {
+      "image_index": index.image_index,
+      "image_filename": index.image_filename,
+      "source": index.source,
+    },
+  )
+  for pattern in _SUPERSEDED:
+    for path in index.folder.glob(pattern):
+      if path.name != name:
+        path.unlink()
 
 
 def check_fits(index: ImageIndex, metadata: dict, name: str) -> None:
@@ -235,8 +178,17 @@ def check_fits(index: ImageIndex, metadata: dict, name: str) -> None:
 
 def check_dimension(index: ImageIndex, vectors: np.ndarray) -> None:
   """Raises ImageIndexError unless vectors [N, D] are as long as the index's."""
-  mine, theirs = index.vectors.shape[1], vectors.shape[-1]
+  mine, theirs = index.vectors.d, vectors.shape[-1]
   if mine != theirs:
     raise ImageIndexError(
       f"{index.folder} holds vectors of {mine} numbers, not of {theirs}"
     )
+
+
+def _vectors_name(digest: str) -> str:
+  return f"vectors-{digest[:16]}.faiss"
+
+
+def _sha256(path: Path) -> str:
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,6 @@ import numpy as np
 from rn_jax.answer import read_image, read_objects
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
 from rn_jax.retrieval.describe.sources import state_arrays
-from rn_jax.retrieval.nearest import graph
 from rn_jax.retrieval.nearest.index_files import (
   ImageIndex,
   ImageIndexError,
@@ -19,11 +18,7 @@ from rn_jax.retrieval.nearest.index_files import (
   check_fits,
   open_index,
 )
-from rn_jax.retrieval.nearest.search import Database, prepare
-
-# Candidates from a graph beyond those wanted, among which exact distances
-# decide.
-_GRAPH_MARGIN = 32
+from rn_jax.retrieval.nearest.search import nearest, prepare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +46,7 @@ class LoadedIndex:
   def __init__(self, files: ImageIndex, checkpoint: str | os.PathLike | None):
     self.files = files
     self._checkpoint = checkpoint
-    self._database = Database(
-      files.vectors, files.header["metric"], files.center
-    )
-    self._graph = None
-    if files.header["backend"] == "usearch":
-      self._graph = graph.open_graph(files.graph_path)
+    self._metric = files.header["metric"]
 
   def like(
     self, images: Sequence[int | str | os.PathLike], k: int = 10
@@ -80,9 +70,9 @@ class LoadedIndex:
     numbers = [image for image in images if isinstance(image, int)]
     paths = [image for image in images if not isinstance(image, int)]
     rows = self._rows_of(numbers)
-    vectors = self._database[rows]
+    vectors = self.files.vectors.reconstruct_batch(rows)
     if paths:
-      described = prepare(self._describe(paths), self._database.metric)
+      described = prepare(self._describe(paths), self._metric)
       vectors = np.concatenate([vectors, described])
       rows = np.concatenate([rows, *map(self._rows_made_of, paths)])
     return self.search(vectors.mean(0)[None], k, [rows])[0]
@@ -104,48 +94,28 @@ class LoadedIndex:
       ImageIndexError: The vectors are of another length than the index's.
     """
     check_dimension(self.files, vectors)
-    queries = prepare(np.asarray(vectors, np.float32), self._database.metric)
-    excluded = [
-      np.asarray(rows, int) for rows in excluded or [[]] * len(queries)
-    ]
-    if self._graph is None:
-      most = max(1, *map(len, excluded)) if len(excluded) else 1
-      table = np.full((len(queries), most), -1)
-      for line, rows in zip(table, excluded, strict=True):
-        line[: len(rows)] = rows
-      found = self._database.nearest(queries, k, table)
-    else:
-      near = [
-        np.setdiff1d(
-          graph.candidates(self._graph, query, k + len(rows) + _GRAPH_MARGIN),
-          rows,
-        )
-        for query, rows in zip(queries, excluded, strict=True)
+    queries = prepare(vectors, self._metric)
+    k = min(k, len(self.files))
+    found = nearest(self.files.vectors, self._metric, queries, k, excluded)
+    return [
+      [
+        self._hit(rank, row, distance)
+        for rank, (row, distance) in enumerate(zip(*pair, strict=True), 1)
+        if row >= 0
       ]
-      found = self._database.rank(queries, near, k)
-    return self._hits(*found)
+      for pair in zip(*found, strict=True)
+    ]
 
-  def _hits(self, rows: np.ndarray, distances: np.ndarray) -> list[list[Hit]]:
-    """Returns what `search` returns, of rows and distances [Q, k]."""
-    # In one go: every access maps a file.
-    names, sources = self.files.image_filename[rows], self.files.source[rows]
-    folders = [s.get("folder") for s in self.files.header["sources"]]
-    results = []
-    for i, line in enumerate(rows):
-      hits = []
-      for j, row in enumerate(line[line >= 0]):
-        name, folder = str(names[i, j]), folders[sources[i, j]]
-        hits.append(
-          Hit(
-            rank=j + 1,
-            image_index=int(self.files.image_index[row]),
-            image_filename=name,
-            path=folder and str(Path(folder, name)),
-            distance=float(distances[i, j]),
-          )
-        )
-      results.append(hits)
-    return results
+  def _hit(self, rank: int, row: int, distance: float) -> Hit:
+    name = str(self.files.image_filename[row])
+    folder = self.files.header["sources"][self.files.source[row]].get("folder")
+    return Hit(
+      rank=rank,
+      image_index=int(self.files.image_index[row]),
+      image_filename=name,
+      path=folder and str(Path(folder, name)),
+      distance=float(distance),
+    )
 
   def _rows_of(self, image_index: Sequence[int]) -> np.ndarray:
     known = self.files.image_index
@@ -162,12 +132,13 @@ class LoadedIndex:
 
   def _rows_made_of(self, path: str | os.PathLike) -> np.ndarray:
     """Returns the rows that were made of a file; usually one or none."""
-    names, source = self.files.image_filename[:], self.files.source[:]
-    same = np.zeros(len(names), bool)
+    same = np.zeros(len(self.files), bool)
     for place, description in enumerate(self.files.header["sources"]):
       if "folder" in description:
         name = os.path.relpath(os.path.abspath(path), description["folder"])
-        same |= (source == place) & (names == Path(name).as_posix())
+        same |= (self.files.source == place) & (
+          self.files.image_filename == Path(name).as_posix()
+        )
     return np.flatnonzero(same)
 
   @functools.cached_property

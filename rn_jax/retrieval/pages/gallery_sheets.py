@@ -7,7 +7,7 @@ import numpy as np
 
 from rn_jax.retrieval.describe.features import Features, FeaturesError
 from rn_jax.retrieval.evaluate import rows_of_scenes
-from rn_jax.retrieval.nearest.search import Database, prepare
+from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruth
 
 
@@ -119,7 +119,7 @@ def compare(
         continue
       metric = f.about(name).get("metric", "euclidean")
       x = prepare(f.descriptors[name][order], metric)
-      found, distance = Database(x, metric).nearest(x[at], k, at[:, None])
+      found, distance = nearest(make_index(x), metric, x[at], k, at[:, None])
       for i, sheet in enumerate(sheets):
         label = _label(features, f, name)
         sheet.rows.append(row(label, found[i], distance[i], hits[i]))
