@@ -9,6 +9,8 @@ table of measured heights below, through which a polynomial is laid.
 import jax.numpy as jnp
 import numpy as np
 
+from data_prep.rendering.vectors import advance
+
 ALBEDO = 0.8  # Blender's default material
 # The local x and y axes in the world, and the world point of local (0, 0).
 AXIS_X = (-0.903208, 0.429204, 0.0)
@@ -60,9 +62,7 @@ def enter(origin, direction):
     fall = slope * dx - direction[2]
     at = jnp.maximum(height, 0) / jnp.maximum(fall, 1e-20)
     distance = jnp.minimum(distance, at)
-  x, y = local_of(
-    [o + distance * d for o, d in zip(origin, direction, strict=True)]
-  )
+  x, y = local_of(advance(origin, direction, distance))
   inside = (x > _X_RANGE[0]) & (x < _X_RANGE[1])
   inside &= (y > _Y_RANGE[0]) & (y < _Y_RANGE[1])
   return jnp.where(inside & (distance < 1e4), distance, jnp.inf)

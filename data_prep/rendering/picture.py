@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 from data_prep.rendering import film, materials, shade, trace
 from data_prep.rendering.lamps import PHASE
 from data_prep.rendering.trace import NOTHING, Hits, Stage
-from data_prep.rendering.vectors import Vectors, add, scale
+from data_prep.rendering.vectors import Indices, Scalars, Vectors, add, scale
 
 _ROUGH_RAYS = 2
 # Radiance, per unit of its colour, of metal seen in metal seen in metal: that
@@ -90,7 +90,7 @@ def _primary(stage: Stage, rays: Vectors, plan: Plan) -> Hits:
     candidates = trace.objects_in_cone(stage, camera, rays)
   else:
     candidates = trace.all_objects(stage)
-  return trace.hits(stage, camera, rays, own, *candidates)
+  return trace.hits(stage, camera, rays, own, candidates)
 
 
 def _index(stage: Stage, rays, phase, plan: Plan) -> tuple:
@@ -98,14 +98,12 @@ def _index(stage: Stage, rays, phase, plan: Plan) -> tuple:
   return (_primary(stage, rays, plan).index,)
 
 
-def _light(
-  stage: Stage, rays: Vectors, phase: Int[Array, " L"], plan: Plan
-) -> Vectors:
+def _light(stage: Stage, rays: Vectors, phase: Indices, plan: Plan) -> Vectors:
   """Linear RGB of the samples of a tile."""
   hit = _primary(stage, rays, plan)
   near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
   targets = trace.lamp_samples(stage, phase)
-  hidden = trace.hidden_lamps(stage, hit, targets, *near)
+  hidden = trace.hidden_lamps(stage, hit, targets, near)
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
 
@@ -202,15 +200,15 @@ def _secondary(
   stage: Stage,
   origin: Vectors,
   rays: Vectors,
-  own: Int[Array, " L"],
-  phase: Int[Array, " L"],
+  own: Indices,
+  phase: Indices,
   plan: Plan,
-) -> tuple[Vectors, Float[Array, " L"]]:
+) -> tuple[Vectors, Scalars]:
   """Radiance (RGB) that reflected rays bring, and how far they go."""
-  hit = trace.hits(stage, origin, rays, own, *trace.all_objects(stage))
+  hit = trace.hits(stage, origin, rays, own, trace.all_objects(stage))
   near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
   targets = trace.lamp_samples(stage, phase)
-  hidden = trace.hidden_lamps(stage, hit, targets, *near)
+  hidden = trace.hidden_lamps(stage, hit, targets, near)
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
 
@@ -231,9 +229,9 @@ def _inner_reflections(stage: Stage, lanes) -> Vectors:
   color = shade.color_of(stage, hit.index)
   gloss, glow = shade.highlights(stage, hit, hidden.T)
   ray = materials.reflect(hit.normal, hit.view)
-  seen = trace.hits(stage, hit.point, ray, hit.index, *trace.all_objects(stage))
+  seen = trace.hits(stage, hit.point, ray, hit.index, trace.all_objects(stage))
   targets = trace.lamp_samples(stage, phase)
-  hidden = trace.hidden_lamps(stage, seen, targets, *trace.all_pairs(stage))
+  hidden = trace.hidden_lamps(stage, seen, targets, trace.all_pairs(stage))
   last = shade.matte(stage, seen, hidden)
   metal = shade.is_metal(stage, seen.index)
   own = shade.color_of(stage, seen.index)

@@ -18,11 +18,14 @@ from data_prep.rendering.lamps import NAMES
 from data_prep.rendering.trace import (
   GROUND,
   NUM_LAMPS,
+  Hidden,
   Hits,
   Stage,
   vector,
 )
 from data_prep.rendering.vectors import (
+  Indices,
+  Scalars,
   Vectors,
   add,
   dot,
@@ -43,7 +46,7 @@ _QUADRATURE = [(x, y) for x in (-_GAUSS, _GAUSS) for y in (-_GAUSS, _GAUSS)]
 
 def lamp_light(
   stage: Stage, lamp, hit: Hits, x=0.0, y=0.0
-) -> tuple[Vectors, Float[Array, " L"]]:
+) -> tuple[Vectors, Scalars]:
   """Direction to a spot of a lamp, and the light from there.
 
   Args:
@@ -106,7 +109,7 @@ def ambient(stage: Stage, hit: Hits) -> Vectors:
   return tuple(light * jnp.maximum(1 - covered, 0) + b for b in bounced)
 
 
-def matte(stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"]) -> Vectors:
+def matte(stage: Stage, hit: Hits, hidden: Hidden) -> Vectors:
   """Radiance (RGB) of ground and rubber towards the viewer.
 
   Args:
@@ -124,7 +127,7 @@ def matte(stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"]) -> Vectors:
 
 
 def _ground_light(
-  stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"], around: Vectors
+  stage: Stage, hit: Hits, hidden: Hidden, around: Vectors
 ) -> Vectors:
   def shine(lamp, total):
     toward, angle = lamp_light(stage, lamp, hit)
@@ -138,7 +141,7 @@ def _ground_light(
 
 
 def _rubber_light(
-  stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"], around: Vectors
+  stage: Stage, hit: Hits, hidden: Hidden, around: Vectors
 ) -> Vectors:
   color = color_of(stage, hit.index)
   view = jnp.clip(dot(hit.normal, hit.view), 1e-3, 1)
@@ -167,7 +170,7 @@ def _rubber_light(
 
 
 def highlights(
-  stage: Stage, hit: Hits, hidden: Bool[Array, "4 L"]
+  stage: Stage, hit: Hits, hidden: Hidden
 ) -> tuple[Vectors, Float[Array, "4 L"]]:
   """What metal mirrors of the lamps, in units of each lamp's radiance.
 
@@ -198,7 +201,7 @@ def mirrored_lamps(
   stage: Stage,
   origin: Vectors,
   direction: Vectors,
-  distance: Float[Array, " L"],
+  distance: Scalars,
   glow: Float[Array, "4 L"],
 ) -> Vectors:
   """What a mirror shows of the lamps (RGB).
@@ -230,7 +233,7 @@ def mirrored_lamps(
   return total
 
 
-def color_of(stage: Stage, index: Int[Array, " L"]) -> Vectors:
+def color_of(stage: Stage, index: Indices) -> Vectors:
   """Linear colour of objects, albedo of the ground."""
   colors = jnp.concatenate(
     [stage.objects.color, jnp.full((2, 3), ground.ALBEDO)]
@@ -238,9 +241,7 @@ def color_of(stage: Stage, index: Int[Array, " L"]) -> Vectors:
   return vector(colors, index)
 
 
-def is_metal(
-  stage: Stage, index: Int[Array, "*shape"]
-) -> Bool[Array, "*shape"]:
+def is_metal(stage: Stage, index: Int[Array, "*n"]) -> Bool[Array, "*n"]:
   """Whether the surface is of metal."""
   metal = jnp.concatenate([stage.objects.is_metal, jnp.zeros(2, bool)])
   return metal[index]

@@ -11,6 +11,8 @@ from data_prep.rendering import geometry, ground
 from data_prep.rendering.lamps import PATTERN, Lamps
 from data_prep.rendering.scene_arrays import Objects
 from data_prep.rendering.vectors import (
+  Indices,
+  Scalars,
   Vectors,
   add,
   advance,
@@ -57,15 +59,16 @@ class Hits(NamedTuple):
     view: Unit vector back along the ray.
   """
 
-  index: Int[Array, " L"]
-  distance: Float[Array, " L"]
+  index: Indices
+  distance: Scalars
   point: Vectors
   normal: Vectors
   offset: Vectors
   view: Vectors
 
 
-# Points on the four lamps, one for each ray.
+# For each ray which of the four lamps are hidden, and points on them.
+Hidden = Bool[Array, "4 L"]
 Targets = tuple[Float[Array, "4 L"], Float[Array, "4 L"], Float[Array, "4 L"]]
 # What to try: indices, and how many of them count.
 Listed = tuple[Int[Array, " K"], Int[Array, ""]]
@@ -74,40 +77,6 @@ Listed = tuple[Int[Array, " K"], Int[Array, ""]]
 def vector(rows: Shaped[Array, "N 3"], index=slice(None)) -> tuple:
   """Coordinates of rows as a tuple; `index` may be an array."""
   return tuple(rows[index, i] for i in range(3))
-
-
-def nearest(
-  stage: Stage,
-  origin,
-  direction: Vectors,
-  own: Int[Array, " L"],
-  candidates: Int[Array, " K"],
-  count: Int[Array, ""],
-) -> tuple[Float[Array, " L"], Int[Array, " L"]]:
-  """The nearest object that rays meet, ground aside.
-
-  Args:
-    stage: The scene.
-    origin: Where rays start, `Vectors` or one vector for all.
-    direction: Where they go.
-    own: Index of the object that a ray leaves and cannot meet again, the
-      objects being convex; NOTHING for none.
-    candidates: Indices of the objects to try.
-    count: How many of `candidates` there are.
-
-  Returns:
-    Distances, infinite for a miss, and indices of the objects.
-  """
-
-  def try_object(k, best):
-    distance, index = best
-    i = candidates[k]
-    found = jnp.where(own == i, jnp.inf, _enter(stage, i, origin, direction))
-    return jnp.minimum(found, distance), jnp.where(found < distance, i, index)
-
-  like = jnp.zeros_like(direction[0])
-  start = like + jnp.inf, jnp.full(like.shape, NOTHING, jnp.int32)
-  return jax.lax.fori_loop(0, count, try_object, start)
 
 
 def _enter(stage: Stage, i, origin, direction):
@@ -120,9 +89,30 @@ def _enter(stage: Stage, i, origin, direction):
   )
 
 
-def hits(stage: Stage, origin, direction, own, candidates, count) -> Hits:
-  """Follows rays to the nearest surface; arguments as those of `nearest`."""
-  distance, index = nearest(stage, origin, direction, own, candidates, count)
+def hits(
+  stage: Stage, origin, direction: Vectors, own: Indices, candidates: Listed
+) -> Hits:
+  """Follows rays to the nearest surface.
+
+  Args:
+    stage: The scene.
+    origin: Where rays start, `Vectors` or one vector for all.
+    direction: Where they go.
+    own: The object that a ray leaves and cannot meet again, the objects being
+      convex; NOTHING for none.
+    candidates: The objects to try.
+  """
+  objects, count = candidates
+
+  def try_object(k, best):
+    distance, index = best
+    i = objects[k]
+    found = jnp.where(own == i, jnp.inf, _enter(stage, i, origin, direction))
+    return jnp.minimum(found, distance), jnp.where(found < distance, i, index)
+
+  like = jnp.zeros_like(direction[0])
+  start = like + jnp.inf, jnp.full(like.shape, NOTHING, jnp.int32)
+  distance, index = jax.lax.fori_loop(0, count, try_object, start)
   down = ground.enter(origin, direction)
   index = jnp.where(down < distance, GROUND, index)
   distance = jnp.minimum(distance, down)
@@ -153,7 +143,7 @@ def _normal(objects: Objects, point, index) -> tuple:
   return where(is_object, normal, ground.normal(slope)), offset
 
 
-def lamp_samples(stage: Stage, phase: Int[Array, " L"]) -> Targets:
+def lamp_samples(stage: Stage, phase: Indices) -> Targets:
   """The point on each lamp that each ray looks at."""
   spot = jnp.asarray(PATTERN)[:, phase]  # [4, L, 2]
   lamps = stage.lamps
@@ -166,12 +156,8 @@ def lamp_samples(stage: Stage, phase: Int[Array, " L"]) -> Targets:
 
 
 def hidden_lamps(
-  stage: Stage,
-  hit: Hits,
-  targets: Targets,
-  pairs: Int[Array, " K"],
-  count: Int[Array, ""],
-) -> Bool[Array, "4 L"]:
+  stage: Stage, hit: Hits, targets: Targets, pairs: Listed
+) -> Hidden:
   """Whether objects stand between surface points and points on the lamps.
 
   Args:
@@ -179,11 +165,11 @@ def hidden_lamps(
     hit: The surface points.
     targets: Points on the lamps.
     pairs: What to try: lamp * MAX_OBJECTS + object.
-    count: How many of `pairs` there are.
   """
+  indices, count = pairs
 
   def try_pair(k, hidden):
-    lamp, i = pairs[k] // MAX_OBJECTS, pairs[k] % MAX_OBJECTS
+    lamp, i = indices[k] // MAX_OBJECTS, indices[k] % MAX_OBJECTS
     direction = subtract(tuple(t[lamp] for t in targets), hit.point)
     found = _enter(stage, i, hit.point, direction)
     # No object is above a lamp: what a ray meets, it meets before the lamp.
@@ -195,7 +181,7 @@ def hidden_lamps(
 
 
 def all_objects(stage: Stage) -> Listed:
-  """Candidates for `nearest`: every object."""
+  """Candidates for `hits`: every object."""
   return jnp.arange(MAX_OBJECTS), stage.count
 
 

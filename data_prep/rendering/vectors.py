@@ -6,10 +6,12 @@ and the compiler joins whole formulas into one loop.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-# Vectors or colours, one for each of L rays.
-Vectors = tuple[Float[Array, " L"], Float[Array, " L"], Float[Array, " L"]]
+# For each of L rays a number, an index, and a vector or a colour.
+Scalars = Float[Array, " L"]
+Indices = Int[Array, " L"]
+Vectors = tuple[Scalars, Scalars, Scalars]
 
 _TINY = 1e-12
 

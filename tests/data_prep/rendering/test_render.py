@@ -47,7 +47,7 @@ def test_tiles_leave_out_nothing_that_matters(scenes):
     hit = drawing._primary(stage, rays, plan)
     near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
     targets = trace.lamp_samples(stage, phase)
-    hidden = trace.hidden_lamps(stage, hit, targets, *near)
+    hidden = trace.hidden_lamps(stage, hit, targets, near)
     return (hit.index, *hidden)
 
   def draw(stage, plan):

@@ -168,7 +168,7 @@ def test_shadows_point_away_from_the_lamps():
     index = jnp.full(2, trace.GROUND)
     hit = trace.Hits(index, points[0], points, points, points, points)
     targets = trace.lamp_samples(stage, jnp.zeros(2, jnp.int32))
-    hidden = trace.hidden_lamps(stage, hit, targets, *trace.all_pairs(stage))
+    hidden = trace.hidden_lamps(stage, hit, targets, trace.all_pairs(stage))
     assert hidden[lamp].tolist() == [True, False]
 
 
