@@ -1,4 +1,4 @@
-"""Makes a checkpoint of the reference's weights.
+r"""Makes a checkpoint of the reference's weights.
 
     python -m rn_jax.interop.import_torch --checkpoint=X.pth \
         --vocabulary=FILE --output=DIR

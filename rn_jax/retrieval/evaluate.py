@@ -1,4 +1,4 @@
-"""Measures how well descriptors rank images as their scene graphs do.
+r"""Measures how well descriptors rank images as their scene graphs do.
 
     python -m rn_jax.retrieval.evaluate --features=features.npz \
         --ground_truth=v2_soft.npz,v2_hard.npz --output_dir=DIR

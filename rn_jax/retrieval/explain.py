@@ -1,4 +1,4 @@
-"""Explains the distance of two scenes: matched objects and what differs.
+r"""Explains the distance of two scenes: matched objects and what differs.
 
     python -m rn_jax.retrieval.explain --images=0,7 \
         --scenes=CLEVR_v1.0/scenes/CLEVR_val_scenes.json
@@ -94,11 +94,19 @@ if __name__ == "__main__":
   cli.run(
     _main,
     flags.DEFINE_list("images", None, "Two image indices.", required=True),
-    flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json."),
-    flags.DEFINE_string("records_dir", None, "Records folder, in its place."),
-    flags.DEFINE_string("split", "val", "Split of the records."),
     flags.DEFINE_string(
-      "ground_truth", None, "Ground-truth file, in its place."
+      "scenes", None, "Scenes file, CLEVR_<split>_scenes.json."
+    ),
+    flags.DEFINE_string(
+      "records_dir",
+      None,
+      "Records folder with the scenes, in place of --scenes.",
+    ),
+    flags.DEFINE_string("split", "val", "Split of the records to read."),
+    flags.DEFINE_string(
+      "ground_truth",
+      None,
+      "Ground-truth file with the scenes, in place of --scenes.",
     ),
     flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
     flags.DEFINE_enum(
@@ -110,5 +118,5 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
       "quirk", False, "Compute v2 as its published code did, by accident."
     ),
-    flags.DEFINE_string("output", None, "File to write, too, .json."),
+    flags.DEFINE_string("output", None, "File to write the same to, .json."),
   )

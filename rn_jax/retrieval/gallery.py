@@ -1,4 +1,4 @@
-"""Shows what descriptors find: queries, their nearest images, ground truth.
+r"""Shows what descriptors find: queries, their nearest images, ground truth.
 
     python -m rn_jax.retrieval.gallery --features=features_val.npz \
         --query=3,7 --ground_truth=v2_soft.npz --output=gallery.html,gallery.png

@@ -1,4 +1,4 @@
-"""Imports a published cache of distances as a ground-truth file.
+r"""Imports a published cache of distances as a ground-truth file.
 
     python -m rn_jax.retrieval.import_distances \
         --cache_dir=dist_cache/ged-approx-proportional-test --method=v1 \
@@ -95,9 +95,15 @@ if __name__ == "__main__":
   cli.run(
     _main,
     flags.DEFINE_string("cache_dir", None, "Folder of d_*.npy.", required=True),
-    flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json."),
-    flags.DEFINE_string("records_dir", None, "Records folder, in its place."),
-    flags.DEFINE_string("split", "val", "Split of the records."),
+    flags.DEFINE_string(
+      "scenes", None, "Scenes file, CLEVR_<split>_scenes.json."
+    ),
+    flags.DEFINE_string(
+      "records_dir",
+      None,
+      "Records folder with the scenes, in place of --scenes.",
+    ),
+    flags.DEFINE_string("split", "val", "Split of the records to read."),
     flags.DEFINE_enum("method", "v1", ["v1", "v2"], "Rule of the distances."),
     flags.DEFINE_enum(
       "match",

@@ -1,4 +1,4 @@
-"""Makes features files of what others computed.
+r"""Makes features files of what others computed.
 
     python -m rn_jax.retrieval.importers --input=avf.pickle --name=avf \
         --label=AVF-RN --output=features_avf.npz
