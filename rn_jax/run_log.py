@@ -123,8 +123,9 @@ class MetricsLog:
 class Progress:
   """Says how fast a run goes and when it will be done."""
 
-  def __init__(self, start: int, stop: int, batch_size: int):
-    self._stop, self._batch_size = stop, batch_size
+  def __init__(self, start: int, stop: int, batch_size: int, unit: str):
+    """Starts the clock; a batch consists of `batch_size` `unit`s."""
+    self._stop, self._batch_size, self._unit = stop, batch_size, unit
     self._step, self._time = start, time.monotonic()
     self._waited = 0.0
 
@@ -155,7 +156,7 @@ class Progress:
     self._step, self._time, self._waited = step, now, 0.0
     left = datetime.timedelta(seconds=round((self._stop - step) / rate))
     absl_logging.info(
-      "step %d/%d  epoch %.2f  loss %.4f  accuracy %.1f %%  %.0f questions/s  "
+      "step %d/%d  epoch %.2f  loss %.4f  accuracy %.1f %%  %.0f %s/s  "
       "ETA %s  waited %.2f ms an update",
       step,
       self._stop,
@@ -163,6 +164,7 @@ class Progress:
       metrics["loss"],
       100 * metrics["accuracy"],
       rate * self._batch_size,
+      self._unit,
       left,
       wait,
     )

@@ -130,28 +130,46 @@ def make_train_step(
       batch_stats = updated.get("batch_stats", {})
       return loss / total, (right.sum() / total, batch_stats)
 
-    (loss, (correct, batch_stats)), gradient = jax.value_and_grad(
-      loss_fn, has_aux=True
-    )(state.params)
-    gradient, loss, correct = parallel.sum_over_devices(
-      (gradient, loss, correct)
-    )
-    updates, opt_state = optimizer.update(
-      gradient, state.opt_state, state.params
-    )
-    params = optax.apply_updates(state.params, updates)
-    metrics = {
-      "loss": loss,
-      "accuracy": correct,
-      "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-      "gradient_norm": optax.tree.norm(gradient),
-      "parameter_norm": optax.tree.norm(params),
-      "update_norm": optax.tree.norm(updates),
-    }
-    state = TrainState(state.step + 1, params, batch_stats, opt_state)
-    return state, metrics
+    return update(state, loss_fn, optimizer, schedule)
 
   return step
+
+
+def update(
+  state: TrainState,
+  loss_fn: Callable,
+  optimizer: optax.GradientTransformation,
+  schedule: optax.Schedule,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """Makes one update, with the gradient summed over all devices.
+
+  Args:
+    state: Before it.
+    loss_fn: From parameters to (loss, (accuracy, batch_stats)): this device's
+      shares of the loss and the accuracy of the global batch.
+    optimizer: See make_optimizer.
+    schedule: Its learning rate.
+
+  Returns:
+    The state after it, and what is logged of it.
+  """
+  (loss, (accuracy, batch_stats)), gradient = jax.value_and_grad(
+    loss_fn, has_aux=True
+  )(state.params)
+  gradient, loss, accuracy = parallel.sum_over_devices(
+    (gradient, loss, accuracy)
+  )
+  updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  metrics = {
+    "loss": loss,
+    "accuracy": accuracy,
+    "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+    "gradient_norm": optax.tree.norm(gradient),
+    "parameter_norm": optax.tree.norm(params),
+    "update_norm": optax.tree.norm(updates),
+  }
+  return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
 
 def make_predict_step(model: RelationNetwork) -> Callable:

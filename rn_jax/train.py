@@ -26,7 +26,12 @@ from rn_jax.train_state import TrainState
 from rn_jax.warm_start import warm_start
 
 # What decides which questions an update reads; a resumed run must keep it.
-_ORDER_KEYS = ("seed", "train.batch_size", "data.questions_per_scene")
+_ORDER_KEYS = (
+  "seed",
+  "train.batch_size",
+  "train.fraction",  # of the images; the multi-label CNN's alone
+  "data.questions_per_scene",
+)
 
 
 def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
@@ -83,7 +88,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   like = jax.eval_shape(fresh_state)
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
   with Checkpointer(workdir / "checkpoints") as checkpointer:
-    state = _restore(checkpointer, like, config, dataset, workdir)
+    state = restore(checkpointer, like, config, dataset, workdir)
     if state is None:
       state = jax.jit(fresh_state)()
       if config.train.init_from:
@@ -93,30 +98,18 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)
     predict = evaluate.Predictor(model, validation, config)
     with run_log.MetricsLog(workdir, int(state.step)) as log:
-      run = _Run(
+      run = Run(
         config=config,
         dataset=dataset,
-        validation=validation,
         order=order,
         num_steps=num_steps,
-        step=parallel.pmap_train_step(
-          parallel.several_updates(
-            make_train_step(model, optimizer, schedule, config)
-          )
-        ),
-        predict=predict,
+        step=make_train_step(model, optimizer, schedule, config),
+        score=lambda variables: evaluate.score(validation, predict(variables)),
         checkpointer=checkpointer,
         log=log,
       )
-      run.fit(parallel.replicate(state))
-    checkpointer.wait()
-    variables, meta = load_model(workdir)
-    if run.scored is not None and run.scored[0] == meta["step"]:
-      result = run.scored[1]  # the last is the best
-    else:
-      logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
-      predictions = predict(parallel.replicate(variables))
-      result = evaluate.score(validation, predictions)
+      run.fit(state)
+    result = run.best_scores(workdir)
 
   result["question_only_accuracy"] = _question_only(dataset, validation)
   path = evaluate.write_evaluation(workdir, result, validation.split)
@@ -131,22 +124,27 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   return result
 
 
-def _restore(
+def restore(
   checkpointer: Checkpointer,
   like: TrainState,
   config: ml_collections.ConfigDict,
   dataset: Dataset,
   workdir: Path,
 ) -> TrainState | None:
-  """Returns the state to go on from, or None for a fresh run."""
+  """Returns the state to go on from, or None for a fresh run.
+
+  Raises:
+    CheckpointError: `workdir` holds a run on other records, or one whose
+      updates read the data in another order.
+  """
   restored = checkpointer.restore_latest(like)
   if restored is None:
     return None
   state, meta = restored
   if meta["data_sha256"] != dataset.sha256:
     raise CheckpointError(
-      f"{workdir} holds a run on other records; name those with "
-      "--config.data.dir, or start anew in another --workdir"
+      f"{workdir} holds a run on other records; name those, or start anew in "
+      "another folder"
     )
   old = flatten_dict(meta["config"], sep=".")
   new = flatten_dict(json.loads(json.dumps(config.to_dict())), sep=".")
@@ -158,8 +156,8 @@ def _restore(
   for key in _ORDER_KEYS:
     if key in changed:
       raise CheckpointError(
-        f"{workdir} holds a run whose questions come in another order: "
-        f"{changed[key]}. Set it back, or start anew in another --workdir"
+        f"{workdir} holds a run whose {key} was another: {changed[key]}. Set "
+        "it back, or start anew in another folder"
       )
   logging.info("Resuming after update %d", int(state.step))
   if changed:
@@ -168,33 +166,41 @@ def _restore(
 
 
 @dataclasses.dataclass
-class _Run:
+class Run:
   """The training loop and what it works with.
 
   Attributes:
-    step: The mapped function of several updates.
+    dataset: The training split.
+    step: One update of one device, as of make_train_step.
+    score: From variables to scores on the validation split: rates, of which
+      `accuracy` decides what is best, and tables.
+    unit: What a batch consists of.
     scored: The step and the scores of the last evaluation.
   """
 
   config: ml_collections.ConfigDict
   dataset: Dataset
-  validation: Dataset
   order: TrainOrder
   num_steps: int
   step: Callable
-  predict: evaluate.Predictor
+  score: Callable[[dict], dict]
   checkpointer: Checkpointer
   log: run_log.MetricsLog
+  unit: str = "questions"
   scored: tuple[int, dict] | None = None
 
   def fit(self, state: TrainState) -> None:
     """Runs all updates that are left."""
     train = self.config.train
+    step = parallel.pmap_train_step(parallel.several_updates(self.step))
+    state = parallel.replicate(state)
     start = int(state.step)
     if start == 0:
       # The level of a fresh network, where every curve begins.
       self._evaluate_and_save(0, state)
-    progress = run_log.Progress(start, self.num_steps, train.batch_size)
+    progress = run_log.Progress(
+      start, self.num_steps, train.batch_size, self.unit
+    )
     pending: list[dict] = []
     saved_at = time.monotonic()
     feed = input_pipeline.Feed(self.dataset, self.config.data.on_device)
@@ -206,7 +212,7 @@ class _Run:
       for steps in self._calls(start):
         with progress.waiting():
           batch = next(batches)
-        state, step_metrics = self.step(state, feed.tables, batch)
+        state, step_metrics = step(state, feed.tables, batch)
         pending.append(step_metrics)
         done = steps.stop
         exit_code = signals.exit_code(done)
@@ -236,6 +242,15 @@ class _Run:
             done,
           )
           raise SystemExit(exit_code)
+
+  def best_scores(self, folder: Path) -> dict:
+    """Returns the scores of the best checkpoint, once all are on the disk."""
+    self.checkpointer.wait()
+    variables, meta = load_model(folder)
+    if self.scored is not None and self.scored[0] == meta["step"]:
+      return self.scored[1]  # the last is the best
+    logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
+    return self.score(parallel.replicate(variables))
 
   def _calls(self, start: int) -> Iterator[range]:
     size = self.config.train.updates_per_call
@@ -286,22 +301,25 @@ class _Run:
     """Returns the seconds it took."""
     started = time.monotonic()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    scores = evaluate.score(self.validation, self.predict(variables))
+    scores = self.score(variables)
     self.scored = done, scores
-    summary = {k: scores[k] for k in ("accuracy", "loss", "invalid_rate")}
+    rates = {
+      name: value
+      for name, value in scores.items()
+      if value is None or isinstance(value, float)
+    }
+    summary = dict(rates)
     for part in ("by_answer_class", "by_question_type"):
-      for name, entry in scores[part].items():
+      for name, entry in scores.get(part, {}).items():
         summary[f"{part}/{name}"] = entry["accuracy"]
     self._write(done, "val", summary)
     logging.info(
-      "epoch %.2f  %s: accuracy %.2f %%  loss %.4f  invalid %.2f %%",
+      "epoch %.2f  %s: %s",
       self._epoch(done),
-      self.validation.split,
-      100 * scores["accuracy"],
-      scores["loss"],
-      100 * scores["invalid_rate"],
+      self.config.data.eval_split,
+      "  ".join(f"{k} {v:.4f}" for k, v in rates.items() if v is not None),
     )
-    self._save(state, {"accuracy": scores["accuracy"]})
+    self._save(state, rates)
     return time.monotonic() - started
 
   def _write(self, done: int, prefix: str, summary: dict) -> None:

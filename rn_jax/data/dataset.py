@@ -31,6 +31,7 @@ class Dataset:
     questions: `question` [Q, T] int16, zero-padded; `question_length`,
       `answer` (zero-based, -1 where not published), `question_type`,
       `function`, `question_index`, `scene` (row in scenes), each [Q] int32.
+      Where nothing is asked, `scene` alone.
     family: [Q] str.
     image_filename: [S] str.
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both

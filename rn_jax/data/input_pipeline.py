@@ -54,7 +54,9 @@ def group_questions(
 def make_tables(dataset: Dataset) -> dict[str, dict[str, np.ndarray]]:
   """Returns all that batches are gathered from: `questions` and `scenes`."""
   names = ("question", "question_length", "answer", "scene")
-  questions = {name: dataset.questions[name] for name in names}
+  questions = {
+    name: dataset.questions[name] for name in names if name in dataset.questions
+  }
   return {"questions": questions, "scenes": dataset.scenes}
 
 
@@ -76,6 +78,7 @@ def gather(tables: dict[str, dict[str, Any]], groups: Any) -> dict[str, Any]:
   batch = {
     name: questions[name][rows].astype(np.int32)
     for name in ("question", "question_length", "answer")
+    if name in questions
   }
   batch["mask"] = groups >= 0
   scene = questions["scene"][rows[:, 0]]

@@ -13,9 +13,10 @@ import os
 from pathlib import Path
 
 import ml_collections
-from absl import app, flags
+from absl import flags
 
-from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.checkpoint import load_model
+from rn_jax.host import cli
 from rn_jax.interop.reference_names import to_tensors
 from rn_jax.interop.safetensors_file import write_safetensors
 from rn_jax.interop.torch_file import write_state_dict
@@ -53,9 +54,17 @@ def export_torch(
   return {name: array.shape for name, array in tensors.items()}
 
 
-def _define_flags() -> list[flags.FlagHolder]:
-  """Defines a flag per argument; only when run as a program."""
-  return [
+def _main(checkpoint: str, output: str, prefix: str) -> None:
+  quiet_backends()
+  shapes = export_torch(checkpoint, output, prefix)
+  for name, shape in shapes.items():
+    print(f"{name:40} {list(shape)}")
+  print(f"{output}: {len(shapes)} tensors")
+
+
+if __name__ == "__main__":
+  cli.run(
+    _main,
     flags.DEFINE_string(
       "checkpoint",
       None,
@@ -63,26 +72,9 @@ def _define_flags() -> list[flags.FlagHolder]:
       required=True,
     ),
     flags.DEFINE_string(
-      "output", None, "File to write, .pth or .safetensors.", required=True
+      "output", None, "File to write: .safetensors, else .pth.", required=True
     ),
-    flags.DEFINE_string("prefix", "", 'Put before every name, e.g. "module.".'),
-  ]
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  quiet_backends()
-  arguments = {flag.name: flag.value for flag in _FLAGS}
-  try:
-    shapes = export_torch(**arguments)
-  except (ValueError, OSError, CheckpointError) as error:
-    raise SystemExit(f"error: {error}") from error
-  for name, shape in shapes.items():
-    print(f"{name:40} {list(shape)}")
-  print(f"{arguments['output']}: {len(shapes)} tensors")
-
-
-if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)
+    flags.DEFINE_string(
+      "prefix", "", 'Text to put before every name, such as "module.".'
+    ),
+  )

@@ -7,6 +7,7 @@ the names that such a list needs are known, and all of them are stand-ins.
 """
 
 import io
+import os
 import re
 from typing import BinaryIO
 
@@ -25,20 +26,25 @@ _OPCODES = frozenset(
 _DTYPE = re.compile(r"[<>=|]?[fiu][1248]|[<>=|]?b1")
 
 
-def read_feature_list(file: BinaryIO) -> np.ndarray:
+def read_feature_list(path: str | os.PathLike) -> np.ndarray:
   """Reads a pickled list of (batch index, array [B, D]).
-
-  Args:
-    file: An open file, at its start.
 
   Returns:
     float32 [N, D], the arrays in the order of the list.
 
   Raises:
-    TorchFileError: It holds something else, is damaged, or asks for anything
-      but arrays. Nothing has been run.
+    TorchFileError: The file holds something else, is damaged, or asks for
+      anything but arrays. Nothing has been run.
+    OSError: The file cannot be opened.
   """
-  content, blocks = _read(file)
+  try:
+    with open(path, "rb") as file:
+      return _join(*_read(file))
+  except TorchFileError as error:
+    raise TorchFileError(f"{path}: {error}") from error
+
+
+def _join(content: object, blocks: dict[str, np.ndarray]) -> np.ndarray:
   if not isinstance(content, list) or not content:
     raise TorchFileError("it does not hold a list of features")
   arrays = []

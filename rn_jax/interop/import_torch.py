@@ -1,4 +1,4 @@
-"""Makes a checkpoint of the reference's weights.
+r"""Makes a checkpoint of the reference's weights.
 
     python -m rn_jax.interop.import_torch --checkpoint=X.pth \
         --vocabulary=FILE --output=DIR
@@ -14,10 +14,11 @@ import os
 from pathlib import Path
 
 import jax
-from absl import app, flags, logging
+from absl import flags, logging
 
-from rn_jax.checkpoint import CheckpointError, write_model
+from rn_jax.checkpoint import write_model
 from rn_jax.data.vocabulary import read_vocabulary
+from rn_jax.host import cli
 from rn_jax.interop.recognize import recognize
 from rn_jax.interop.reference_names import strip_prefix, to_variables
 from rn_jax.interop.safetensors_file import read_safetensors
@@ -80,38 +81,13 @@ def _check_vocabulary(
       )
 
 
-def _define_flags() -> list[flags.FlagHolder]:
-  """Defines a flag per argument; only when run as a program."""
-  return [
-    flags.DEFINE_string(
-      "checkpoint",
-      None,
-      "File of weights, .pth or .safetensors.",
-      required=True,
-    ),
-    flags.DEFINE_string(
-      "vocabulary", None, "The network's vocabulary, JSON.", required=True
-    ),
-    flags.DEFINE_string(
-      "output", None, "Checkpoints folder to write.", required=True
-    ),
-  ]
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
+def _main(checkpoint: str, vocabulary: str, output: str) -> None:
   quiet_backends()
-  arguments = {flag.name: flag.value for flag in _FLAGS}
-  try:
-    name, num_parameters = import_torch(**arguments)
-  except (ValueError, OSError, CheckpointError) as error:
-    raise SystemExit(f"error: {error}") from error
-  output = arguments["output"]
+  name, num_parameters = import_torch(checkpoint, vocabulary, output)
   print(f"{output}: {name}, {num_parameters:,} parameters. To evaluate it:")
   print(
     f"  python -m data_prep.convert_clevr --clevr_dir=CLEVR_v1.0 "
-    f"--output_dir=RECORDS --vocabulary={arguments['vocabulary']}"
+    f"--output_dir=RECORDS --vocabulary={vocabulary}"
   )
   print(
     f"  python launch.py --mode=evaluate --checkpoint={output} "
@@ -120,5 +96,18 @@ def _main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)
+  cli.run(
+    _main,
+    flags.DEFINE_string(
+      "checkpoint",
+      None,
+      "File of weights to read: .safetensors, else of torch.save.",
+      required=True,
+    ),
+    flags.DEFINE_string(
+      "vocabulary", None, "The network's vocabulary, JSON.", required=True
+    ),
+    flags.DEFINE_string(
+      "output", None, "Checkpoints folder to write.", required=True
+    ),
+  )

@@ -1,14 +1,16 @@
 """Tells from the tensors alone which network of the reference a file holds."""
 
-import importlib
 from collections.abc import Mapping
 
 import ml_collections
 import numpy as np
 
+from rn_jax.default_config import get_config, use_reference_semantics
+
 # The reference's rows of a state description: x, y, z and four attributes.
 _STATE_FEATURES = 7
 _NAMES = {0: "original", 2: "ir"}
+_SUFFIXES = {"pixels": "fp", "states": "sd"}
 
 
 def recognize(
@@ -64,14 +66,11 @@ def recognize(
   _, _, layer = best = min(candidates)
   inputs = candidates[best]
 
-  suffix = "fp" if inputs == "pixels" else "sd"
-  base = _NAMES.get(layer, "original")
-  config = _reference_config(f"{base}_{suffix}_reference")
-  name = f"{base}-{suffix}"
-  model = config.model
+  name = f"{_NAMES.get(layer, 'original')}-{_SUFFIXES[inputs]}"
   if layer not in _NAMES:
     name = f"{name} with the question at g layer {layer}"
-    model.question_layer = layer
+  config = _reference_config(inputs, layer)
+  model = config.model
   if inputs == "pixels":
     model.conv_channels = channels
   model.embedding_size = int(np.shape(embedding)[-1])
@@ -83,15 +82,18 @@ def recognize(
   return name, config
 
 
-def _reference_config(name: str) -> ml_collections.ConfigDict:
-  try:
-    module = importlib.import_module(f"configs.{name}")
-  except ModuleNotFoundError as error:
-    raise ValueError(
-      f"configs/{name}.py is not importable: run this command from the root of "
-      "the rn_jax checkout"
-    ) from error
-  return module.get_config()
+def _reference_config(inputs: str, layer: int) -> ml_collections.ConfigDict:
+  """Returns what configs/*_reference.py say, widths apart."""
+  config = get_config()
+  use_reference_semantics(config)
+  config.model.inputs = inputs
+  config.model.question_layer = layer
+  if inputs == "states":
+    config.model.f_dropout = (0.0, 0.05)
+  else:
+    config.data.augment = True
+    config.train.num_epochs = 350.0 if layer == 2 else 500.0
+  return config
 
 
 def _need(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:

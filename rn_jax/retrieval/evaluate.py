@@ -1,4 +1,4 @@
-"""Measures how well descriptors rank images as their scene graphs do.
+r"""Measures how well descriptors rank images as their scene graphs do.
 
     python -m rn_jax.retrieval.evaluate --features=features.npz \
         --ground_truth=v2_soft.npz,v2_hard.npz --output_dir=DIR
@@ -12,20 +12,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from absl import app, flags
+from absl import flags
 
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.retrieval.describe.features import (
   Features,
-  FeaturesError,
+  choose_descriptors,
   load_features,
 )
 from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruthError,
   load_ground_truth,
 )
-from rn_jax.retrieval.scene_graphs.scene_graph import SceneError, SceneGraphs
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs
 from rn_jax.retrieval.scores import report, report_figures, scoring
 
 
@@ -61,11 +61,7 @@ def evaluate(
   if not stems:
     raise GroundTruthError("name at least one ground-truth file")
   loaded = {Path(path): load_features(path) for path in features}
-  known = {name for f in loaded.values() for name in f.descriptors}
-  if unknown := sorted(set(descriptors) - known):
-    raise FeaturesError(
-      f"no descriptor {unknown[0]!r}; there are: {', '.join(sorted(known))}"
-    )
+  choose_descriptors([*loaded.values()], descriptors)
   output_dir = Path(output_dir)
   tables = []
   for path in ground_truths:
@@ -92,77 +88,60 @@ def evaluate(
 def _descriptors(
   loaded: dict[Path, Features], scenes: SceneGraphs, wanted: Sequence[str]
 ) -> list[scoring.Candidate]:
+  files = [*loaded]
+  names = [name for f in loaded.values() for name in f.descriptors]
+  rows = {
+    path: features.rows_of_files(scenes.image_filename.tolist(), str(path))
+    for path, features in loaded.items()
+  }
   candidates = []
-  for path, features in loaded.items():
-    rows = rows_of_scenes(features, scenes, str(path))
-    for name, vectors in features.descriptors.items():
-      if wanted and name not in wanted:
-        continue
-      label = features.label(name)
-      if sum(name in f.descriptors for f in loaded.values()) > 1:
-        label = f"{label} ({path.stem})"
-      candidates += scoring.of_vectors(
-        label,
-        vectors[rows],
-        features.about(name).get("metric", "euclidean"),
-        source={"file": str(path), "descriptor": name},
-      )
+  for number, name in choose_descriptors([*loaded.values()], wanted):
+    path = files[number]
+    features = loaded[path]
+    label = features.label(name)
+    if names.count(name) > 1:
+      label = f"{label} ({path.stem})"
+    candidates += scoring.of_vectors(
+      label,
+      features.descriptors[name][rows[path]],
+      features.about(name).get("metric", "euclidean"),
+      source={"file": str(path), "descriptor": name},
+    )
   return candidates
 
 
-def rows_of_scenes(
-  features: Features, scenes: SceneGraphs, path: str
-) -> np.ndarray:
-  """Finds the rows of scenes in a features file, by their images' names.
-
-  Raises:
-    FeaturesError: A scene has no row, or its image's name occurs twice.
-  """
-  names = [name.rsplit("/", 1)[-1] for name in features.image_filename.tolist()]
-  row_of = {name: row for row, name in enumerate(names)}
-  wanted = scenes.image_filename.tolist()
-  missing = [name for name in wanted if name not in row_of]
-  if missing:
-    raise FeaturesError(
-      f"{path}: no features of {len(missing)} of {len(wanted)} scenes, the "
-      f"first is {missing[0]}. Extract features of all scenes of the ground "
-      "truth, or compute one of those that have features (--subset)"
-    )
-  if len(row_of) < len(names):
-    wanted_names = set(wanted)
-    twice = [n for n in row_of if n in wanted_names and names.count(n) > 1]
-    if twice:
-      raise FeaturesError(
-        f"{path}: several images are named {twice[0]}; extract features of one "
-        "split or folder"
-      )
-  return np.array([row_of[name] for name in wanted], np.int64)
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  values = flags.FLAGS
-  try:
-    tables = evaluate(
-      values.features,
-      values.ground_truth,
-      values.output_dir,
-      descriptors=values.descriptors,
-      oracles=values.oracles,
-    )
-  except (FeaturesError, GroundTruthError, SceneError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
-  for table in tables:
+def _main(
+  features: list[str],
+  ground_truth: list[str],
+  output_dir: str,
+  descriptors: list[str],
+  oracles: bool,
+) -> None:
+  for table in evaluate(
+    features,
+    ground_truth,
+    output_dir,
+    descriptors=descriptors,
+    oracles=oracles,
+  ):
     print(report.markdown(table))
-  print(f"Written to {values.output_dir}")
+  print(f"Written to {output_dir}")
 
 
 if __name__ == "__main__":
-  # Only when run as a program: others import this module.
-  flags.DEFINE_list("features", [], "Features files.")
-  flags.DEFINE_list("ground_truth", None, "Ground-truth files.", required=True)
-  flags.DEFINE_string("output_dir", None, "Folder to write to.", required=True)
-  flags.DEFINE_list("descriptors", [], "Descriptors to score; default: all.")
-  flags.DEFINE_bool("oracles", True, "Score histograms of the scenes too.")
-  app.run(_main)
+  cli.run(
+    _main,
+    flags.DEFINE_list("features", [], "Features files; may be none."),
+    flags.DEFINE_list(
+      "ground_truth", None, "Ground-truth files.", required=True
+    ),
+    flags.DEFINE_string(
+      "output_dir", None, "Folder to write to.", required=True
+    ),
+    flags.DEFINE_list(
+      "descriptors", [], "Names of the descriptors to score; not given: all."
+    ),
+    flags.DEFINE_bool(
+      "oracles", True, "Score histograms of the scene graphs, too."
+    ),
+  )

@@ -1,4 +1,4 @@
-"""Explains the distance of two scenes: matched objects and what differs.
+r"""Explains the distance of two scenes: matched objects and what differs.
 
     python -m rn_jax.retrieval.explain --images=0,7 \
         --scenes=CLEVR_v1.0/scenes/CLEVR_val_scenes.json
@@ -10,18 +10,14 @@ The distance is v2 or exact: v1 is a matter of ties.
 """
 
 import json
-from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from rn_jax.data.records import RecordError
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
 from rn_jax.retrieval.scene_graphs.explanation import METHODS, explain
-from rn_jax.retrieval.scene_graphs.ground_truth_file import (
-  GroundTruthError,
-  load_ground_truth,
-)
+from rn_jax.retrieval.scene_graphs.ground_truth_file import load_ground_truth
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneError, load_scenes
 
 _SAYS = {
@@ -70,41 +66,57 @@ def as_text(explained: dict) -> str:
   return "\n".join(lines)
 
 
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  values = flags.FLAGS
-  try:
-    if values.ground_truth:
-      scenes = load_ground_truth(values.ground_truth).scenes
-    else:
-      scenes = load_scenes(values.scenes, values.records_dir, values.split)
-    if len(values.images) != 2 or not all(i.isdigit() for i in values.images):
-      raise SceneError("--images wants two image indices, such as 0,7")
-    explained = explain(
-      scenes,
-      *map(int, values.images),
-      values.method,
-      values.match,
-      values.quirk,
-    )
-    if values.output:
-      with replacing(Path(values.output)) as temporary:
-        temporary.write_text(json.dumps(explained, indent=1) + "\n")
-  except (GroundTruthError, RecordError, SceneError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
+def _main(
+  images: list[str],
+  scenes: str | None,
+  records_dir: str | None,
+  split: str,
+  ground_truth: str | None,
+  method: str,
+  match: str,
+  quirk: bool,
+  output: str | None,
+) -> None:
+  if len(images) != 2 or not all(image.isdigit() for image in images):
+    raise SceneError("--images wants two image indices, such as 0,7")
+  if ground_truth:
+    graphs = load_ground_truth(ground_truth).scenes
+  else:
+    graphs = load_scenes(scenes, records_dir, split)
+  explained = explain(graphs, *map(int, images), method, match, quirk)
+  if output:
+    with replacing(output) as temporary:
+      temporary.write_text(json.dumps(explained, indent=1) + "\n")
   print(as_text(explained))
 
 
 if __name__ == "__main__":
-  # Only when run as a program: others import this module.
-  flags.DEFINE_list("images", None, "Two image indices.", required=True)
-  flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json.")
-  flags.DEFINE_string("records_dir", None, "Records folder, in its place.")
-  flags.DEFINE_string("split", "val", "Split of the records.")
-  flags.DEFINE_string("ground_truth", None, "Ground-truth file, in its place.")
-  flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance.")
-  flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost.")
-  flags.DEFINE_bool("quirk", False, "v2 as its published code computed it.")
-  flags.DEFINE_string("output", None, "File to write, .json.")
-  app.run(_main)
+  cli.run(
+    _main,
+    flags.DEFINE_list("images", None, "Two image indices.", required=True),
+    flags.DEFINE_string(
+      "scenes", None, "Scenes file, CLEVR_<split>_scenes.json."
+    ),
+    flags.DEFINE_string(
+      "records_dir",
+      None,
+      "Records folder with the scenes, in place of --scenes.",
+    ),
+    flags.DEFINE_string("split", "val", "Split of the records to read."),
+    flags.DEFINE_string(
+      "ground_truth",
+      None,
+      "Ground-truth file with the scenes, in place of --scenes.",
+    ),
+    flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
+    flags.DEFINE_enum(
+      "match",
+      "soft",
+      MATCHES,
+      "What unlike objects cost: soft a quarter per attribute, hard 1.",
+    ),
+    flags.DEFINE_bool(
+      "quirk", False, "Compute v2 as its published code did, by accident."
+    ),
+    flags.DEFINE_string("output", None, "File to write the same to, .json."),
+  )

@@ -1,4 +1,4 @@
-"""Shows what descriptors find: queries, their nearest images, ground truth.
+r"""Shows what descriptors find: queries, their nearest images, ground truth.
 
     python -m rn_jax.retrieval.gallery --features=features_val.npz \
         --query=3,7 --ground_truth=v2_soft.npz --output=gallery.html,gallery.png
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from absl import app, flags
+from absl import flags
 
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.pages.gallery_page import html_page
@@ -68,38 +69,35 @@ def write_gallery(
         draw_sheets(sheets, pictures).save(temporary, format="png")
 
 
-def _define_flags() -> dict[str, flags.FlagHolder]:
-  """Defines the flags; only when run as a program."""
-  holders = [
-    flags.DEFINE_list("features", None, "Features files.", required=True),
-    flags.DEFINE_list("query", None, "Image indices to ask.", required=True),
-    flags.DEFINE_list("output", None, "Files, .png or .html.", required=True),
-    flags.DEFINE_list("descriptors", [], "Descriptors; not given: all."),
-    flags.DEFINE_string("ground_truth", None, "Ground-truth file."),
+def _main(output: list[str], query: list[str], **settings) -> None:
+  quiet_backends()
+  jax.config.update("jax_default_matmul_precision", "highest")
+  write_gallery(output, queries=[int(q) for q in query], **settings)
+  print("\n".join(output))
+
+
+if __name__ == "__main__":
+  cli.run(
+    _main,
+    flags.DEFINE_list(
+      "features", None, "Features files of the same images.", required=True
+    ),
+    flags.DEFINE_list(
+      "query", None, "Image indices of the queries.", required=True
+    ),
+    flags.DEFINE_list(
+      "output", None, "Files to write, .png or .html.", required=True
+    ),
+    flags.DEFINE_list(
+      "descriptors", [], "Names of the descriptors to show; not given: all."
+    ),
+    flags.DEFINE_string(
+      "ground_truth", None, "Ground-truth file to show, too."
+    ),
     flags.DEFINE_integer("k", 10, "Images in a row.", lower_bound=1),
     flags.DEFINE_string(
       "images",
       None,
       "Folder of the image files; not given: where the features were made.",
     ),
-  ]
-  return {holder.name: holder for holder in holders}
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  given = {name: flag.value for name, flag in _FLAGS.items()}
-  quiet_backends()
-  jax.config.update("jax_default_matmul_precision", "highest")
-  try:
-    given["queries"] = [int(number) for number in given.pop("query")]
-    write_gallery(**given)
-  except (ValueError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
-  print("\n".join(given["output"]))
-
-
-if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)
+  )

@@ -1,4 +1,4 @@
-"""Makes features files of what others computed.
+r"""Makes features files of what others computed.
 
     python -m rn_jax.retrieval.importers --input=avf.pickle --name=avf \
         --label=AVF-RN --output=features_avf.npz
@@ -6,30 +6,66 @@
         --name=rmac --label=R-MAC --output=features_rmac.npz
 
 Reads pickled lists of (batch index, array), as the reference implementation
-saves them, without unpickling (feature_pickle.py): row i is image i of the
-split. Reads HDF5 files with one data set of vectors (`/rmac`) and a text file
-with the image's name for each: the rows whose name contains the split, in the
-order of the file (needs h5py: pip install 'rn_jax[retrieval]').
+saves them, without unpickling (interop/feature_pickle.py): row i is image i of
+the split. Reads HDF5 files with one data set of vectors (`/rmac`) and a text
+file with the image's name for each: the rows whose name contains the split, in
+the order of the file (needs h5py: pip install 'rn_jax[retrieval]').
 """
 
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
+from rn_jax.host import cli
+from rn_jax.interop.feature_h5 import read_vectors
 from rn_jax.interop.feature_pickle import read_feature_list
-from rn_jax.interop.tensor_pickle import TorchFileError
-from rn_jax.retrieval.describe.features import (
-  METRICS,
-  Features,
-  FeaturesError,
-  save_features,
-)
+from rn_jax.retrieval.describe.features import METRICS, Features, save_features
 
 _NUMBER = re.compile(r"(\d+)\.\w+")
+
+
+def import_vectors(
+  path: str | os.PathLike,
+  vectors: np.ndarray,
+  filenames: Sequence[str],
+  name: str,
+  label: str | None,
+  metric: str,
+) -> Features:
+  """Makes features of one imported descriptor.
+
+  Args:
+    path: File that the vectors are from.
+    vectors: float32 [N, D].
+    filenames: Names of the N images. The numbers in them become the image
+      indices if there is one in each and they differ; else the rows do.
+    name: Name to give to the descriptor.
+    label: Its name in tables and pictures; None: `name`.
+    metric: "euclidean" or "cosine".
+  """
+  index = np.arange(len(filenames), dtype=np.int64)
+  numbers = [_NUMBER.search(filename) for filename in filenames]
+  if all(numbers):
+    found = np.array([int(number[1]) for number in numbers], np.int64)
+    if len(np.unique(found)) == len(found):
+      index = found
+  return Features(
+    {name: vectors},
+    index,
+    np.array(filenames),
+    {
+      "descriptors": {name: {"label": label or name, "metric": metric}},
+      "imported": {
+        "file": os.path.abspath(path),
+        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+      },
+    },
+  )
 
 
 def import_pickle(
@@ -40,26 +76,13 @@ def import_pickle(
   metric: str = "euclidean",
   split: str = "val",
 ) -> Features:
-  """Reads a pickled list of (batch index, array [B, D]).
+  """Imports a pickled list of (batch index, array [B, D]) of a split of CLEVR.
 
-  Args:
-    path: The file.
-    name: Name to give to the descriptor.
-    label: Its name in tables and pictures; None: `name`.
-    metric: "euclidean" or "cosine".
-    split: Of CLEVR; decides the names of the images.
-
-  Raises:
-    FeaturesError: The file is damaged, holds something else, or asks for
-      anything but arrays. Nothing has been run.
+  Arguments and errors are those of import_vectors and read_feature_list.
   """
-  try:
-    with open(path, "rb") as file:
-      vectors = read_feature_list(file)
-  except TorchFileError as error:
-    raise FeaturesError(f"{path}: {error}") from error
-  names = [f"CLEVR_{split}_{i:06d}.png" for i in range(len(vectors))]
-  return _features(path, vectors, names, name, label, metric)
+  vectors = read_feature_list(path)
+  filenames = [f"CLEVR_{split}_{i:06d}.png" for i in range(len(vectors))]
+  return import_vectors(path, vectors, filenames, name, label, metric)
 
 
 def import_h5(
@@ -72,90 +95,56 @@ def import_h5(
   split: str = "val",
   dataset: str = "rmac",
 ) -> Features:
-  """Reads vectors from an HDF5 file.
+  """Imports the vectors of an HDF5 file whose image's name contains the split.
 
-  Args:
-    path: The file.
-    names: Text file with the name of an image in each line, one per vector.
-    name: Name to give to the descriptor.
-    label: Its name in tables and pictures; None: `name`.
-    metric: "euclidean" or "cosine".
-    split: Rows are kept whose name contains it.
-    dataset: Name of the data set in the file.
-
-  Raises:
-    FeaturesError: The file does not hold such vectors, or their number is not
-      that of the names.
-    ValueError: h5py is not installed.
+  Arguments and errors are those of import_vectors and read_vectors.
   """
-  try:
-    import h5py
-  except ImportError as error:
-    raise ValueError(
-      "HDF5 files need h5py: pip install 'rn_jax[retrieval]'"
-    ) from error
-  lines = Path(names).read_text(encoding="utf-8").split()
-  keep = np.array([split in line for line in lines], bool)
-  if not keep.any():
-    raise FeaturesError(f"{names}: no name contains {split!r}")
-  try:
-    with h5py.File(path, "r") as file:
-      vectors = file.get(dataset)
-      if not isinstance(vectors, h5py.Dataset):
-        raise FeaturesError(
-          f"{path}: no data set {dataset!r}; there are: {', '.join(file)}"
-        )
-      if vectors.ndim != 2 or vectors.dtype.kind != "f":
-        raise FeaturesError(
-          f"{path}: {dataset} is {vectors.dtype} {list(vectors.shape)}, no "
-          "floats [N, D]"
-        )
-      if len(vectors) != len(lines):
-        raise FeaturesError(
-          f"{path}: {len(vectors)} vectors, but {names} has {len(lines)} names"
-        )
-      found = vectors[:][keep].astype(np.float32)
-  except OSError as error:
-    raise FeaturesError(
-      f"{path}: not a readable HDF5 file ({error})"
-    ) from error
-  kept = [
-    Path(line).name for line, good in zip(lines, keep, strict=True) if good
-  ]
-  return _features(path, found, kept, name, label, metric)
+  vectors, filenames = read_vectors(path, names, dataset, split)
+  return import_vectors(path, vectors, filenames, name, label, metric)
 
 
-def _features(path, vectors, names, name, label, metric) -> Features:
-  numbers = [_NUMBER.search(n) for n in names]
-  index = np.arange(len(names))
-  if all(numbers):
-    found = np.array([int(number[1]) for number in numbers])
-    if len(np.unique(found)) == len(found):
-      index = found
-  about = {"label": label or name, "metric": metric}
-  return Features(
-    {name: vectors},
-    index.astype(np.int64),
-    np.array(names),
-    {
-      "descriptors": {name: about},
-      "imported": {
-        "file": os.path.abspath(path),
-        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-      },
-    },
-  )
+def _main(
+  input: str,
+  output: str,
+  name: str,
+  label: str | None,
+  metric: str | None,
+  split: str,
+  names: str | None,
+  dataset: str,
+) -> None:
+  options = {"label": label, "split": split}
+  if metric:
+    options["metric"] = metric
+  if Path(input).suffix not in (".h5", ".hdf5"):
+    features = import_pickle(input, name, **options)
+  elif names:
+    features = import_h5(input, names, name, dataset=dataset, **options)
+  else:
+    raise app.UsageError("HDF5 files need --names")
+  save_features(output, features)
+  count, size = features.descriptors[name].shape
+  print(f"{output}: {name}, {count:,} images, {size} numbers each")
 
 
-def _define_flags() -> dict[str, flags.FlagHolder]:
-  """Defines the flags; only when run as a program."""
-  holders = [
-    flags.DEFINE_string("input", None, "Pickle or HDF5 file.", required=True),
-    flags.DEFINE_string("output", None, "Features file.", required=True),
+if __name__ == "__main__":
+  cli.run(
+    _main,
+    flags.DEFINE_string(
+      "input",
+      None,
+      "File to read: .h5 or .hdf5, else a pickle.",
+      required=True,
+    ),
+    flags.DEFINE_string(
+      "output", None, "Features file to write, .npz.", required=True
+    ),
     flags.DEFINE_string(
       "name", None, "Name to give to the descriptor.", required=True
     ),
-    flags.DEFINE_string("label", None, "Its name in tables and pictures."),
+    flags.DEFINE_string(
+      "label", None, "Its name in tables and pictures; not given: --name."
+    ),
     flags.DEFINE_enum(
       "metric",
       None,
@@ -164,35 +153,7 @@ def _define_flags() -> dict[str, flags.FlagHolder]:
     ),
     flags.DEFINE_string("split", "val", "Split of CLEVR."),
     flags.DEFINE_string(
-      "names", None, "For HDF5: text file with a name a line."
+      "names", None, "For HDF5: text file with an image's name a line."
     ),
     flags.DEFINE_string("dataset", "rmac", "For HDF5: name of the data set."),
-  ]
-  return {holder.name: holder for holder in holders}
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  given = {
-    n: flag.value for n, flag in _FLAGS.items() if flag.value is not None
-  }
-  path, output = given.pop("input"), given.pop("output")
-  is_h5 = Path(path).suffix in (".h5", ".hdf5")
-  if is_h5 and "names" not in given:
-    raise app.UsageError("HDF5 files need --names")
-  if not is_h5:
-    del given["dataset"]
-    given.pop("names", None)
-  try:
-    features = (import_h5 if is_h5 else import_pickle)(path, **given)
-    save_features(output, features)
-  except (ValueError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
-  for name, x in features.descriptors.items():
-    print(f"{output}: {name}, {x.shape[0]:,} images, {x.shape[1]} numbers each")
-
-
-if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)
+  )

@@ -1,4 +1,4 @@
-"""Trains the multi-label CNN, a baseline of retrieval.
+r"""Trains the multi-label CNN, a baseline of retrieval.
 
     python -m rn_jax.retrieval.train_multilabel --records_dir=RECORDS \
         --output=CHECKPOINTS
@@ -8,47 +8,57 @@
 The second command writes the descriptor "multilabel conv avg" into
 W/features_val.npz. The recipe is the one published with it: 350 epochs on the
 5 % of images that contain the fewest attribute values, validated on the same
-share. A stopped run goes on where it was saved last. One device is enough.
+share. The trainer is the Relation Network's (rn_jax/train.py): a stopped run
+goes on where it was saved last, and CHECKPOINTS/metrics.jsonl tells of it. One
+device is enough.
 """
 
+import dataclasses
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from absl import app, flags, logging
-from tqdm import tqdm
+from absl import flags, logging
 
-from rn_jax.checkpoint import Checkpointer, CheckpointError
-from rn_jax.data.dataset import load_dataset
+from rn_jax import parallel, run_log
+from rn_jax.checkpoint import Checkpointer
+from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.input_pipeline import TrainOrder, complete, make_batch
+from rn_jax.host import cli
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
   MultilabelNetwork,
-  contained_values,
   fewest_values,
   score,
   soft_margin_loss,
 )
-from rn_jax.retrieval.scene_graphs.scene_graph import load_scenes
-from rn_jax.rng import stream
-from rn_jax.run_log import quiet_backends
+from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
+from rn_jax.retrieval.scores.baselines import attribute_histogram
+from rn_jax.steps import init_state, update
+from rn_jax.train import Run, restore
 from rn_jax.train_state import TrainState
-
-_SAVE_SECONDS = 60
 
 
 def make_config(
-  records_dir: str | os.PathLike, image_size: int, fraction: float, seed: int
+  records_dir: str | os.PathLike,
+  image_size: int = 128,
+  fraction: float = 0.05,
+  seed: int = 0,
+  epochs: int = 350,
 ) -> ml_collections.ConfigDict:
-  """Returns what a checkpoint says of the network and its training."""
+  """Returns what a checkpoint says of the network and its training.
+
+  Its keys are those of default_config.py, and train.fraction: the share of the
+  images that is trained on.
+  """
   return ml_collections.ConfigDict(
     {
+      "seed": seed,
       "model": {
         "inputs": "pixels",
         "conv_channels": (24, 24, 24, 24),
@@ -57,14 +67,21 @@ def make_config(
       },
       "data": {
         "dir": os.path.abspath(records_dir),
+        "train_split": "train",
+        "eval_split": "val",
         "image_size": image_size,
         "max_question_length": 0,
+        "on_device": True,
         "cache": True,
       },
       "train": {
-        "seed": seed,
         "fraction": fraction,
         "batch_size": 64,
+        "updates_per_call": 0,
+        "num_epochs": epochs,
+        "eval_every": epochs,  # before the first update and after the last
+        "checkpoint_minutes": 1.0,
+        "log_every": 100,
       },
       "optimizer": {
         "schedule": "constant",
@@ -79,143 +96,135 @@ def make_config(
 
 
 def train_multilabel(
-  config: ml_collections.ConfigDict,
-  output: str | os.PathLike,
-  epochs: int = 350,
+  config: ml_collections.ConfigDict, output: str | os.PathLike
 ) -> dict:
-  """Trains on split "train", evaluates on "val", and writes a checkpoint.
+  """Trains on split "train", evaluates on "val", and writes checkpoints.
 
   Args:
     config: See make_config.
-    output: The checkpoints folder; a run that was stopped is resumed.
-    epochs: Of full batches; what is left over of an epoch is not read in it.
+    output: The checkpoints folder, and the folder of metrics.jsonl; a run that
+      was stopped is resumed.
 
   Returns:
-    The scores; see multilabel.py.
+    The scores of the best checkpoint; see multilabel.py.
 
   Raises:
+    SystemExit: SIGTERM or SIGINT arrived; the state is saved.
     CheckpointError: The folder holds another run.
     ValueError, RecordError: The data or the fraction are unusable.
   """
-  images, targets, sha256 = load_images(config, "train")
-  val_images, val_targets, _ = load_images(config, "val")
-  network = MultilabelNetwork(ml_collections.FrozenConfigDict(config.model))
-  settings = config.train
-  size = min(settings.batch_size, len(images))
-  steps = len(images) // size
-  schedule = make_schedule(config.optimizer, steps, epochs * steps)
+  output, size = Path(output), config.train.batch_size
+  parallel.check_divides(size, f"config.train.batch_size={size}")
+  dataset = load_images(config, config.data.train_split)
+  validation = load_images(config, config.data.eval_split)
+  order = TrainOrder(dataset.questions["scene"], size, 1, config.seed)
+  num_steps = round(config.train.num_epochs * order.steps_per_epoch)
+  network = MultilabelNetwork(
+    ml_collections.FrozenConfigDict(config.model), parallel.AXIS
+  )
+  schedule = make_schedule(config.optimizer, order.steps_per_epoch, num_steps)
   optimizer = make_optimizer(config.optimizer, schedule)
+  example = make_batch(dataset, order(0)[:1])
 
-  @jax.jit
   def fresh_state():
-    key = stream(settings.seed, "params")
-    variables = network.init(key, {"image": images[:1]})
-    params, batch_stats = variables["params"], variables["batch_stats"]
-    step = jnp.zeros((), jnp.int32)
-    return TrainState(step, params, batch_stats, optimizer.init(params))
+    return init_state(network, optimizer, example, config.seed)
 
-  update = make_update(network, optimizer)
+  predict = make_predict(
+    network, validation.scenes["image"], config.eval.batch_size
+  )
   with Checkpointer(output) as checkpointer:
-
-    def save(state, metrics=None):
-      checkpointer.save(
-        state,
-        config=config.to_dict(),
-        vocabulary={"values": list(VALUES)},
-        data_sha256=sha256,
-        metrics=metrics,
+    like = jax.eval_shape(fresh_state)
+    state = restore(checkpointer, like, config, dataset, output)
+    if state is None:
+      state = jax.jit(fresh_state)()
+    with run_log.MetricsLog(output, int(state.step)) as log:
+      run = Run(
+        config=config,
+        dataset=dataset,
+        order=order,
+        num_steps=num_steps,
+        step=make_step(network, optimizer, schedule),
+        score=lambda variables: score(
+          predict(variables),
+          validation.scenes["targets"],
+          dataset.scenes["targets"],
+        ),
+        checkpointer=checkpointer,
+        log=log,
+        unit="images",
       )
-
-    restored = checkpointer.restore_latest(jax.eval_shape(fresh_state))
-    if restored is None:
-      state = fresh_state()
-    else:
-      state, meta = restored
-      same = all(
-        meta["config"][part] == config[part].to_dict()
-        for part in ("train", "optimizer")
-      )
-      if not same or meta["data_sha256"] != sha256:
-        raise CheckpointError(
-          f"{output} holds a run of other settings or records; name another "
-          "--output"
-        )
-      logging.info("Resuming after update %d", int(state.step))
-    saved_at = time.monotonic()
-    done = int(state.step) // steps
-    progress = tqdm(
-      range(done, epochs),
-      initial=done,
-      total=epochs,
-      desc=f"{len(images)} images",
-      unit=" epochs",
-      mininterval=1.0,
-    )
-    for epoch in progress:
-      if time.monotonic() - saved_at >= _SAVE_SECONDS:
-        save(state)
-        saved_at = time.monotonic()
-      rng = np.random.default_rng([settings.seed, epoch])
-      order = rng.permutation(len(images))[: steps * size]
-      for rows in np.split(order, steps):
-        state, loss = update(state, images[rows], targets[rows])
-      progress.set_postfix(loss=f"{loss:.4f}")
-    logits = predict(network, state, val_images, config.eval.batch_size)
-    scores = score(logits, val_targets, targets)
-    save(state, {k: v for k, v in scores.items() if k != "values"})
-  return scores
+      run.fit(state)
+    return run.best_scores(output)
 
 
-def load_images(
-  config: ml_collections.ConfigDict, split: str
-) -> tuple[np.ndarray, np.ndarray, str]:
+def load_images(config: ml_collections.ConfigDict, split: str) -> Dataset:
   """Loads the images of a split that contain the fewest values.
 
   Returns:
-    Images [S, H, W, 3] uint8, targets [S, 15] bool, and a hash of the split.
+    Scenes `image` [S, H, W, 3] uint8 and `targets` [S, 15] bool. Nothing is
+    asked about them.
   """
-  data = config.data
-  targets = contained_values(load_scenes(None, data.dir, split))
-  dataset = load_dataset(data, "pixels", split)
+  targets = contained_values(load_scenes(None, config.data.dir, split))
+  dataset = load_dataset(config.data, "pixels", split)
   rows = fewest_values(targets, config.train.fraction)
-  return dataset.scenes["image"][rows], targets[rows], dataset.sha256
+  return dataclasses.replace(
+    dataset,
+    scenes={"image": dataset.scenes["image"][rows], "targets": targets[rows]},
+    questions={"scene": np.arange(len(rows))},
+    family=np.full(len(rows), ""),
+    image_filename=dataset.image_filename[rows],
+    vocabulary={"values": list(VALUES)},
+  )
 
 
-def make_update(
-  network: MultilabelNetwork, optimizer: optax.GradientTransformation
+def contained_values(scenes: SceneGraphs) -> np.ndarray:
+  """Returns which attribute values are in each scene, bool [S, 15]."""
+  return attribute_histogram(scenes) > 0
+
+
+def make_step(
+  network: MultilabelNetwork,
+  optimizer: optax.GradientTransformation,
+  schedule: optax.Schedule,
 ) -> Callable:
-  """Makes update(state, images, targets) -> (state, loss)."""
+  """Makes the update of one device's share of a global batch.
 
-  def update(state, images, targets):
+  Returns:
+    step(state, tables, batch) -> (state, metrics); see steps.update.
+  """
+
+  def step(state: TrainState, tables: dict, batch: dict):
+    batch = complete(tables, batch)
+
     def loss_fn(params):
       (logits, _), updated = network.apply(
         {"params": params, "batch_stats": state.batch_stats},
-        {"image": images},
+        batch,
         train=True,
         mutable=["batch_stats"],
       )
-      return soft_margin_loss(logits, targets), updated["batch_stats"]
+      targets = batch["targets"]
+      devices = jax.lax.psum(1, parallel.AXIS)
+      loss = soft_margin_loss(logits, targets) / devices
+      accuracy = ((logits > 0) == targets).mean() / devices
+      return loss, (accuracy, updated["batch_stats"])
 
-    (loss, batch_stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params
-    )
-    updates, opt_state = optimizer.update(
-      gradient, state.opt_state, state.params
-    )
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), loss
+    return update(state, loss_fn, optimizer, schedule)
 
-  return jax.jit(update)
+  return step
 
 
-def predict(
-  network: MultilabelNetwork, state: TrainState, images: np.ndarray, size: int
-) -> np.ndarray:
-  """Returns the logits of all images, [S, 15]."""
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  apply = jax.jit(lambda x: network.apply(variables, {"image": x})[0])
-  parts = [apply(images[i : i + size]) for i in range(0, len(images), size)]
-  return np.concatenate(parts)
+def make_predict(
+  network: MultilabelNetwork, images: np.ndarray, size: int
+) -> Callable[[dict], np.ndarray]:
+  """Makes predict(variables) -> the logits of all images, [S, 15]."""
+  apply = jax.jit(
+    lambda variables, x: network.apply(variables, {"image": x})[0]
+  )
+  starts = range(0, len(images), size)
+  return lambda variables: np.concatenate(
+    [apply(variables, images[i : i + size]) for i in starts]
+  )
 
 
 def _format(scores: dict) -> str:
@@ -227,32 +236,33 @@ def _format(scores: dict) -> str:
   return "\n".join(lines)
 
 
-def _define_flags() -> dict[str, flags.FlagHolder]:
-  """Defines the flags; only when run as a program."""
-  holders = [
-    flags.DEFINE_string("records_dir", None, "Records folder.", required=True),
-    flags.DEFINE_string("output", None, "Checkpoints folder.", required=True),
-    flags.DEFINE_integer("epochs", 350, "Epochs.", lower_bound=1),
-    flags.DEFINE_float("fraction", 0.05, "Of images, fewest values first."),
-    flags.DEFINE_integer("seed", 0, "Of weights and order."),
-    flags.DEFINE_integer("image_size", 128, "Side of the records' images."),
-  ]
-  return {holder.name: holder for holder in holders}
-
-
-def _main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"unknown arguments {argv[1:]}")
-  given = {name: flag.value for name, flag in _FLAGS.items()}
-  output, epochs = Path(given.pop("output")), given.pop("epochs")
-  quiet_backends()
-  try:
-    scores = train_multilabel(make_config(**given), output, epochs)
-  except (CheckpointError, ValueError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
+def _main(output: str, **settings) -> None:
+  run_log.quiet_backends()
+  logging.set_verbosity(logging.INFO)
+  scores = train_multilabel(make_config(**settings), output)
   print(f"{_format(scores)}\n{output}")
 
 
 if __name__ == "__main__":
-  _FLAGS = _define_flags()
-  app.run(_main)
+  cli.run(
+    _main,
+    flags.DEFINE_string(
+      "records_dir", None, "Records folder, with images.", required=True
+    ),
+    flags.DEFINE_string(
+      "output", None, "Checkpoints folder to write.", required=True
+    ),
+    flags.DEFINE_integer("epochs", 350, "Passes over the images.", 1),
+    flags.DEFINE_float(
+      "fraction",
+      0.05,
+      "Share of the images of each split to use, those of the fewest attribute "
+      "values; more than 0, at most 1.",
+    ),
+    flags.DEFINE_integer(
+      "seed", 0, "Root of the random weights and the order of the images."
+    ),
+    flags.DEFINE_integer(
+      "image_size", 128, "Side of the records' images, in pixels."
+    ),
+  )

@@ -181,7 +181,9 @@ def test_features_must_cover_the_scenes(truth, tmp_path):
   twice = _save(tmp_path / "twice.npz", {"x": np.ones((121, 2))}, twice)
   with pytest.raises(FeaturesError, match=r"several images .*000005"):
     evaluate([twice], [path], tmp_path)
-  with pytest.raises(FeaturesError, match="no descriptor 'y'; there are: x"):
+  with pytest.raises(
+    FeaturesError, match="no descriptor 'y' here; there are: x"
+  ):
     evaluate([short], [path], tmp_path, descriptors=["y"])
   with pytest.raises(GroundTruthError, match="same name"):
     evaluate([], [path, path], tmp_path)

@@ -97,7 +97,7 @@ def test_several_files_are_matched_by_image(features, truth):
 def test_what_is_not_there(features, truth):
   with pytest.raises(FeaturesError, match="no descriptor 'c' here"):
     compare([features], [1], descriptors=["c"])
-  with pytest.raises(FeaturesError, match="no image 9 here"):
+  with pytest.raises(FeaturesError, match="no image of index 9 here"):
     compare([features], [9])
   with pytest.raises(ValueError, match=r"image 2 is no query .* are 1"):
     compare([features], [2], truth=truth)

@@ -208,14 +208,14 @@ def test_a_cache_with_gaps_is_refused(tmp_path):
   row.tofile(tmp_path / "d_0.npy")
   with pytest.raises(GroundTruthError, match="the name says neither"):
     import_cache(tmp_path, scenes, "v1")
-  with pytest.raises(GroundTruthError, match=r"4 of 12 .* first of scene 8"):
+  with pytest.raises(ValueError, match=r"4 of 12 .* first of scene 8"):
     import_cache(tmp_path, scenes, "v1", "soft")
   part = import_cache(tmp_path, scenes, "v1", "soft", subset=8)
   assert part.distances.tolist() == [row[:8].tolist()]
-  with pytest.raises(GroundTruthError, match="48 bytes instead of 44"):
+  with pytest.raises(ValueError, match="48 bytes instead of 44"):
     import_cache(tmp_path, scenes[:11], "v1", "soft")
   (tmp_path / "d_0.npy").unlink()
-  with pytest.raises(GroundTruthError, match="no files"):
+  with pytest.raises(ValueError, match="no files"):
     import_cache(tmp_path, scenes, "v1", "soft")
 
 

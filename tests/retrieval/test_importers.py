@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from rn_jax.retrieval.describe.features import FeaturesError, load_features
+from rn_jax.interop.tensor_pickle import TorchFileError
+from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.importers import import_h5, import_pickle
 
 VECTORS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -98,13 +99,15 @@ def test_runs_nothing(tmp_path, protocol):
       [*BATCHES, _Call(*call)],
     ):
       path.write_bytes(pickle.dumps(content, protocol))
-      with pytest.raises(FeaturesError, match=r"x\.pickle: its pickle|it asks"):
+      with pytest.raises(
+        TorchFileError, match=r"x\.pickle: its pickle|it asks"
+      ):
         import_pickle(path, "a")
       assert not list(tmp_path.glob("victim*"))
   # numpy's own door: an array of objects.
   objects = np.array([[_Call(os.mkdir, (str(victim),))]], object)
   path.write_bytes(pickle.dumps([(0, objects)], protocol))
-  with pytest.raises(FeaturesError):
+  with pytest.raises(TorchFileError):
     import_pickle(path, "a")
   assert not victim.exists()
 
@@ -127,7 +130,7 @@ def test_runs_nothing(tmp_path, protocol):
 def test_refuses_what_is_no_feature_list(tmp_path, content, message):
   path = tmp_path / "x.pickle"
   path.write_bytes(pickle.dumps(content, 4))
-  with pytest.raises(FeaturesError, match=message):
+  with pytest.raises(TorchFileError, match=message):
     import_pickle(path, "a")
 
 
@@ -137,7 +140,7 @@ def test_damaged_pickles_are_named(tmp_path):
   rng = np.random.default_rng(0)
   for content in (b"", b"PK", whole[:-20], whole[:40], rng.bytes(300)):
     path.write_bytes(content)
-    with pytest.raises(FeaturesError, match=r"x\.pickle: "):
+    with pytest.raises(TorchFileError, match=r"x\.pickle: "):
       import_pickle(path, "a")
   for _ in range(300):  # whatever it is, it is no other error
     damaged = bytearray(whole)
@@ -145,7 +148,7 @@ def test_damaged_pickles_are_named(tmp_path):
     path.write_bytes(damaged)
     try:
       import_pickle(path, "a")
-    except FeaturesError:
+    except TorchFileError:
       continue
 
 
@@ -168,13 +171,13 @@ def test_reads_h5(tmp_path):
     ({"dataset": "x"}, "there are: counts, rmac"),
     ({"dataset": "counts"}, r"int64 \[5\]"),
   ):
-    with pytest.raises(FeaturesError, match=message):
+    with pytest.raises(ValueError, match=message):
       import_h5(path, names, "rmac", **arguments)
   names.write_text("\n".join(lines[:4]))
-  with pytest.raises(FeaturesError, match=r"5 vectors, but .* has 4 names"):
+  with pytest.raises(ValueError, match=r"5 vectors, but .* has 4 names"):
     import_h5(path, names, "rmac")
   path.write_bytes(b"no hdf5")
-  with pytest.raises(FeaturesError, match="not a readable HDF5 file"):
+  with pytest.raises(ValueError, match="not a readable HDF5 file"):
     import_h5(path, names, "rmac")
 
 

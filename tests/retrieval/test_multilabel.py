@@ -1,9 +1,13 @@
 """The multi-label CNN: its lesson, that it learns, and its descriptor."""
 
+import json
+
 import jax
 import numpy as np
+import optax
 import pytest
 
+from rn_jax import parallel
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
@@ -12,13 +16,14 @@ from rn_jax.retrieval import train_multilabel as program
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
-  contained_values,
+  MultilabelNetwork,
   fewest_values,
   score,
   soft_margin_loss,
 )
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.scene_graphs.scene_graph import load_scenes
+from rn_jax.steps import init_state
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_all_values():
@@ -31,7 +36,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_all_values():
 
 
 def test_targets_are_the_values_of_the_objects(records_dir):
-  found = contained_values(load_scenes(None, records_dir, "train"))
+  found = program.contained_values(load_scenes(None, records_dir, "train"))
   assert not found.all()
   for row, scene in enumerate(records.read_scenes(records_dir, "train")):
     there = {
@@ -74,10 +79,46 @@ def test_scores_by_hand():
 
 @pytest.fixture
 def config(records_dir):
-  config = program.make_config(records_dir, 32, 1.0, 0)
+  config = program.make_config(records_dir, image_size=32, fraction=1.0)
   config.model.conv_channels = (24, 24, 24)
+  config.train.batch_size = 10
+  config.train.log_every = 7
   config.optimizer.learning_rate = 1e-2
   return config
+
+
+def test_an_update_is_the_same_on_one_device_and_two(config):
+  config.model.conv_channels = (4,)
+  network = MultilabelNetwork(config.model, parallel.AXIS)
+  optimizer = optax.sgd(1.0)
+  rng = np.random.default_rng(0)
+  batch = {
+    "image": rng.integers(0, 256, (8, 32, 32, 3), np.uint8),
+    "targets": rng.random((8, 15)) < 0.5,
+  }
+  state = jax.jit(lambda: init_state(network, optimizer, batch, 0))()
+  step = program.make_step(network, optimizer, lambda _: 1.0)
+  step = jax.jit(jax.vmap(step, (None, None, 0), axis_name=parallel.AXIS))
+  one, two = (
+    step(
+      state,
+      {},
+      {k: x.reshape(n, 8 // n, *x.shape[1:]) for k, x in batch.items()},
+    )
+    for n in (1, 2)
+  )
+  for devices in (one, two):
+    for found, expected in zip(
+      jax.tree.leaves(devices), jax.tree.leaves(one), strict=True
+    ):
+      for device in found:
+        np.testing.assert_allclose(device, expected[0], 1e-5, 1e-5)
+  assert one[1]["gradient_norm"] > 0.1
+
+
+def train(config, output, epochs):
+  config.train.num_epochs = config.train.eval_every = epochs
+  return program.train_multilabel(config, output)
 
 
 def test_learns_by_heart_resumes_and_describes(
@@ -85,44 +126,32 @@ def test_learns_by_heart_resumes_and_describes(
 ):
   load = program.load_images
   monkeypatch.setattr(program, "load_images", lambda c, split: load(c, "train"))
-  first = program.train_multilabel(config, tmp_path / "parts", 1)
+  first = train(config, tmp_path / "parts", 3)
   assert first["accuracy"] < 0.9
-  monkeypatch.setattr(program, "_SAVE_SECONDS", 0)
-  # Stopped in the third epoch: goes on from the second's end.
-  batches = []
-  make_update = program.make_update
-
-  def make_stopping(*args):
-    update = make_update(*args)
-
-    def stopping(state, images, targets):
-      batches.append(int(state.step))
-      if state.step == 2 and len(batches) == 2:
-        raise KeyboardInterrupt
-      return update(state, images, targets)
-
-    return stopping
-
-  monkeypatch.setattr(program, "make_update", make_stopping)
-  with pytest.raises(KeyboardInterrupt):
-    program.train_multilabel(config, tmp_path / "parts", 60)
-  monkeypatch.setattr(program, "_SAVE_SECONDS", 1000)
-  last = program.train_multilabel(config, tmp_path / "parts", 60)
-  assert batches == [1, 2, *range(2, 60)]
+  last = train(config, tmp_path / "parts", 60)
   assert last["accuracy"] == last["all_right"] == 1.0
   variables, meta = load_model(tmp_path / "parts")
   assert meta["step"] == 60
+  assert meta["vocabulary"] == {"values": list(VALUES)}
   assert meta["metrics"]["all_right"] == 1.0
+  text = (tmp_path / "parts" / "metrics.jsonl").read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  assert [x["step"] for x in lines if "train/loss" in x] == [
+    *(3, 7, 14, 21, 28, 35, 42, 49, 56, 60)
+  ]
+  assert lines[-2]["train/accuracy"] == 1.0
   # The cells' coordinates are left out.
   assert variables["params"]["hidden"]["kernel"].shape == (24, 15)
-  whole = program.train_multilabel(config, tmp_path / "whole", 60)
+  whole = train(config, tmp_path / "whole", 60)
   assert whole == last
   again = load_model(tmp_path / "whole")[0]
   jax.tree.map(np.testing.assert_array_equal, variables, again)
 
-  config.train.seed = 1
-  with pytest.raises(CheckpointError, match="other settings"):
-    program.train_multilabel(config, tmp_path / "parts", 60)
+  for key, value in (("seed", 1), ("train.fraction", 0.5)):
+    other = config.copy_and_resolve_references()
+    other.update_from_flattened_dict({key: value})
+    with pytest.raises(CheckpointError, match=f"{key} from .* to {value}"):
+      train(other, tmp_path / "parts", 60)
 
   path = extract_command(
     tmp_path / "parts",
@@ -131,8 +160,8 @@ def test_learns_by_heart_resumes_and_describes(
   )
   features = load_features(path)
   assert features.label("conv_avg") == "multilabel conv avg"
-  network = program.MultilabelNetwork(config.model)
-  images = load(config, "val")[0]
+  network = MultilabelNetwork(config.model)
+  images = load(config, "val").scenes["image"]
   _, outputs = network.apply(variables, {"image": images})
   cells = np.asarray(outputs["objects"])
   assert cells.shape == (5, 16, 26)

@@ -105,7 +105,7 @@ def test_only_a_fresh_run_reads_the_other_network(
     )
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(train._Run, "fit", save_and_stop)
+  monkeypatch.setattr(train.Run, "fit", save_and_stop)
   write_network(tmp_path / "trained", make_config("ir_sd"))
   given = flatten(load_model(tmp_path / "trained")[0]["params"])
   config = make_config(

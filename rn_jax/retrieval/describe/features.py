@@ -11,6 +11,7 @@ plainly and the metadata as JSON, so reading a file never runs anything.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -88,6 +89,55 @@ class Features:
         f"{self.image_index.min()} to {self.image_index.max()}"
       )
     return np.array([rows[int(i)] for i in image_index], np.int64)
+
+  def rows_of_files(self, filenames, where: str = "features") -> np.ndarray:
+    """Returns the rows of images, given their names, whatever their folders.
+
+    Args:
+      filenames: Names without a folder.
+      where: What errors call these features.
+
+    Raises:
+      FeaturesError: There is no such image, or its name occurs twice.
+    """
+    names = [str(name).rsplit("/", 1)[-1] for name in self.image_filename]
+    rows = {name: row for row, name in enumerate(names)}
+    missing = [name for name in filenames if name not in rows]
+    if missing:
+      raise FeaturesError(
+        f"{where}: no features of {len(missing)} of {len(filenames)} scenes, "
+        f"the first is {missing[0]}. Extract features of all scenes of the "
+        "ground truth, or compute one of those that have features (--subset)"
+      )
+    # Of equal names the last one's row is in `rows`.
+    hidden = {name for row, name in enumerate(names) if rows[name] != row}
+    if twice := hidden.intersection(filenames):
+      raise FeaturesError(
+        f"{where}: several images are named {min(twice)}; extract features of "
+        "one split or folder"
+      )
+    return np.array([rows[name] for name in filenames], np.int64)
+
+
+def choose_descriptors(
+  features: Sequence[Features], wanted: Sequence[str]
+) -> list[tuple[int, str]]:
+  """Lists the descriptors of several files: (number of the file, name).
+
+  Args:
+    features: What the files hold.
+    wanted: Names; empty: all.
+
+  Raises:
+    FeaturesError: No file has a descriptor that is wanted.
+  """
+  there = [(i, name) for i, f in enumerate(features) for name in f.descriptors]
+  known = dict.fromkeys(name for _, name in there)
+  if unknown := [name for name in wanted if name not in known]:
+    raise FeaturesError(
+      f"no descriptor {unknown[0]!r} here; there are: {', '.join(known)}"
+    )
+  return [(i, name) for i, name in there if not wanted or name in wanted]
 
 
 def save_features(path: str | os.PathLike, features: Features) -> None:

@@ -17,8 +17,6 @@ import optax
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.models.conv_encoder import ConvEncoder
-from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs
-from rn_jax.retrieval.scores.baselines import attribute_histogram
 
 # What the targets say is there, in their order.
 VALUES = tuple(value for values in ATTRIBUTES.values() for value in values)
@@ -31,9 +29,11 @@ class MultilabelNetwork(nn.Module):
     config: The `model` part of a checkpoint's config; of the Relation
       Network's keys it has `inputs`, `conv_channels`, `dtype` and
       `scenes_per_block`.
+    axis_name: The pmap axis over which BatchNorm sees the global batch.
   """
 
   config: ml_collections.FrozenConfigDict
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(
@@ -46,9 +46,10 @@ class MultilabelNetwork(nn.Module):
       train: Normalise with this batch's statistics.
     """
     dtype = jnp.dtype(self.config.dtype)
-    cells = ConvEncoder(self.config.conv_channels, dtype, name="conv_encoder")(
-      batch["image"], train=train
+    encoder = ConvEncoder(
+      self.config.conv_channels, dtype, self.axis_name, name="conv_encoder"
     )
+    cells = encoder(batch["image"], train=train)
     # The last two features are a cell's place, the same in every image.
     x = cells[..., :-2].astype(jnp.float32).sum(1)
     x = nn.relu(nn.Dense(len(VALUES), name="hidden")(x))
@@ -61,11 +62,6 @@ def soft_margin_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
     logits, targets.astype(logits.dtype)
   )
   return losses.mean()
-
-
-def contained_values(scenes: SceneGraphs) -> np.ndarray:
-  """Returns which attribute values are in each scene, bool [S, 15]."""
-  return attribute_histogram(scenes) > 0
 
 
 def fewest_values(targets: np.ndarray, fraction: float) -> np.ndarray:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rn_jax.retrieval.describe.features import Features, FeaturesError
-from rn_jax.retrieval.evaluate import rows_of_scenes
-from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
+from rn_jax.retrieval.describe.features import Features, choose_descriptors
+from rn_jax.retrieval.nearest.search import make_index, prepare
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruth
 
 
@@ -76,23 +75,18 @@ def compare(
     FeaturesError: The features lack an image or a descriptor.
     ValueError: A query is none of the ground truth's.
   """
-  names = dict.fromkeys(name for f in features for name in f.descriptors)
-  unknown = [name for name in descriptors if name not in names]
-  if unknown:
-    raise FeaturesError(
-      f"no descriptor {unknown[0]!r} here; there are: {', '.join(names)}"
-    )
-  rows = [_database(f, features[0], truth) for f in features]
+  chosen = choose_descriptors(features, descriptors)
+  if truth is None:
+    at = features[0].rows_of(queries)
+    rows = [f.rows_of(features[0].image_index) for f in features]
+    hits = np.zeros((len(queries), len(features[0])), bool)
+  else:
+    at = truth.scenes.positions(queries)
+    names = truth.scenes.image_filename.tolist()
+    rows = [f.rows_of_files(names) for f in features]
+    truth_rows = _truth_rows(truth, queries)
+    hits, best = _nearest_by(truth.distances[truth_rows], at, k)
   filenames = features[0].image_filename[rows[0]]
-  index = truth.scenes.image_index if truth else features[0].image_index
-  position = {int(number): i for i, number in enumerate(index)}
-  if missing := [q for q in queries if q not in position]:
-    raise FeaturesError(
-      f"no image {missing[0]} here; there are {len(index)} from {index.min()} "
-      f"to {index.max()}"
-    )
-  at = np.array([position[q] for q in queries])
-  hits, best = _truth_rows(truth, queries, at, len(index), k)
 
   def row(label: str, found: np.ndarray, distance: np.ndarray, hits) -> Row:
     tiles = [
@@ -107,22 +101,20 @@ def compare(
     for q, p in zip(queries, at, strict=True)
   ]
   if truth is not None:
+    # Hits all of them, which frames would not make clearer.
+    plain = np.zeros(len(truth.scenes), bool)
+    label = f"Ground truth {truth.name}"
+    for sheet, i, found in zip(sheets, truth_rows, best, strict=True):
+      distance = truth.distances[i, found]
+      sheet.rows.append(row(label, found, distance, plain))
+  for number, name in chosen:
+    f = features[number]
+    metric = f.about(name).get("metric", "euclidean")
+    x = prepare(f.descriptors[name][rows[number]], metric)
+    found, distance = nearest(make_index(x), metric, x[at], k, at[:, None])
     for i, sheet in enumerate(sheets):
-      distance = truth.distances[_truth_row(truth, queries[i]), best[i]]
-      # Hits all of them, which frames would not make clearer.
-      plain = np.zeros(len(index), bool)
-      label = f"Ground truth {truth.name}"
-      sheet.rows.append(row(label, best[i], distance, plain))
-  for f, order in zip(features, rows, strict=True):
-    for name in f.descriptors:
-      if descriptors and name not in descriptors:
-        continue
-      metric = f.about(name).get("metric", "euclidean")
-      x = prepare(f.descriptors[name][order], metric)
-      found, distance = nearest(make_index(x), metric, x[at], k, at[:, None])
-      for i, sheet in enumerate(sheets):
-        label = _label(features, f, name)
-        sheet.rows.append(row(label, found[i], distance[i], hits[i]))
+      label = _label(features, f, name)
+      sheet.rows.append(row(label, found[i], distance[i], hits[i]))
   return sheets
 
 
@@ -135,38 +127,29 @@ def _label(features: Sequence[Features], one: Features, name: str) -> str:
   return f"{label}, {network.get('name', 'imported')}"
 
 
-def _database(
-  features: Features, first: Features, truth: GroundTruth | None
-) -> np.ndarray:
-  """Returns the rows of the images that are searched, in a common order."""
-  if truth is not None:
-    return rows_of_scenes(features, truth.scenes, "features")
-  return features.rows_of(first.image_index)
-
-
-def _truth_row(truth: GroundTruth, query: int) -> int:
-  row = np.flatnonzero(truth.query_index == query)
-  if not len(row):
+def _truth_rows(truth: GroundTruth, queries: Sequence[int]) -> list[int]:
+  """Returns the row of each query in the ground truth's distances."""
+  row_of = {int(q): row for row, q in enumerate(truth.query_index)}
+  if missing := [q for q in queries if q not in row_of]:
     raise ValueError(
-      f"image {query} is no query of the ground truth; its queries are "
+      f"image {missing[0]} is no query of the ground truth; its queries are "
       f"{', '.join(map(str, truth.query_index[:10]))}"
       f"{', ...' if len(truth.query_index) > 10 else ''}"
     )
-  return int(row[0])
+  return [row_of[q] for q in queries]
 
 
-def _truth_rows(
-  truth: GroundTruth | None,
-  queries: Sequence[int],
-  at: np.ndarray,
-  count: int,
-  k: int,
+def _nearest_by(
+  distances: np.ndarray, at: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns which images are hits [Q, N] bool, and the k nearest [Q, <= k]."""
-  if truth is None:
-    return np.zeros((len(queries), count), bool), np.zeros((0, 0), int)
-  rows = [_truth_row(truth, q) for q in queries]
-  distances = truth.distances[rows].copy()
+  """Returns which images are hits [Q, N] bool, and the k nearest [Q, <= k].
+
+  Args:
+    distances: Of the queries to the database, [Q, N].
+    at: Where the queries are in the database, [Q].
+    k: How many images count; those as near as the k-th are hits, too.
+  """
+  distances = distances.copy()
   distances[np.arange(len(at)), at] = np.inf  # not itself
   k = min(k, distances.shape[1] - 1)
   best = np.argsort(distances, axis=1, kind="stable")[:, :k]
