@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rn_jax.retrieval.describe.features import Features, choose_descriptors
-from rn_jax.retrieval.nearest.search import make_index, prepare
+from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruth
 
 
