@@ -8,9 +8,9 @@ r"""Trains the multi-label CNN, a baseline of retrieval.
 The second command writes the descriptor "multilabel conv avg" into
 W/features_val.npz. The recipe is the one published with it: 350 epochs on the
 5 % of images that contain the fewest attribute values, validated on the same
-share. The trainer is the Relation Network's (rn_jax/train.py): a stopped run
-goes on where it was saved last, and CHECKPOINTS/metrics.jsonl tells of it. One
-device is enough.
+share every ten epochs; the best checkpoint counts. The trainer is the Relation
+Network's (rn_jax/train.py): a stopped run goes on where it was saved last, and
+CHECKPOINTS/metrics.jsonl tells of it. One device is enough.
 """
 
 import dataclasses
@@ -79,7 +79,7 @@ def make_config(
         "batch_size": 64,
         "updates_per_call": 0,
         "num_epochs": epochs,
-        "eval_every": epochs,  # before the first update and after the last
+        "eval_every": 10,
         "checkpoint_minutes": 1.0,
         "log_every": 100,
       },
