@@ -135,19 +135,20 @@ class OptionSpace:
       listing = self._related if relates else self._filtered
       self._cache[key] = listing(start, ending, node.exact)
     permitted = _permitted(node.empty)
-    weights, phrases = {}, {}
+    found = {}  # (value, way) → weight, phrases
     for weight, ways in self._cache[key]:
       for (value, word, matching), descriptions in ways.items():
         descriptions &= permitted
         if descriptions:
           key = value, ((word, matching) if node.exact else None)
-          if key not in weights:
-            weights[key], phrases[key] = 0, []
-          weights[key] += weight * descriptions.bit_count()
-          phrases[key].append(Phrases(weight, word, descriptions))
+          entry = found.get(key)
+          if entry is None:
+            entry = found[key] = [0, []]
+          entry[0] += weight * descriptions.bit_count()
+          entry[1].append(Phrases(weight, word, descriptions))
     return [
-      Option(weights[key], key[0], key[1] and Way(*key[1]), phrases[key])
-      for key in weights
+      Option(weight, value, way and Way(*way), phrases)
+      for (value, way), (weight, phrases) in found.items()
     ]
 
   def _filtered(self, start: int, ending: str, exact: bool) -> list[_Group]:
@@ -241,7 +242,6 @@ def _permitted(empty: frozenset[str]) -> int:
   )
 
 
-@functools.cache
 def named(description: Description) -> dict[str, str]:
   """The attributes that a description names, in the order of filters."""
   words = description._asdict().items()
