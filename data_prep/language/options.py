@@ -23,6 +23,10 @@ DESCRIPTIONS = tuple(
   )
 )
 
+# Fillings that are equally likely: the weight of each, their word and the set of
+# their descriptions. A plain tuple, as there are so many.
+Phrases = tuple[float, str | None, int]
+
 # Relations that say nothing ("the cube left of…" where there is one cube): so
 # many are kept for each one that does, as CLEVR keeps them.
 _IDLE_RELATIONS = 1 / 9
@@ -38,14 +42,6 @@ class Filling(NamedTuple):
 
   word: str | None
   description: Description
-
-
-class Phrases(NamedTuple):
-  """Fillings that are equally likely: the weight of each, and their words."""
-
-  weight: float
-  word: str | None
-  descriptions: int
 
 
 class Way(NamedTuple):
@@ -126,9 +122,7 @@ class OptionSpace:
     if name not in SHORT_FORMS:
       values = RELATIONS if name == "relate" else ATTRIBUTES[name[7:]]
       function = functools.partial(FUNCTIONS[name], self.table, start)
-      return [
-        Option(1, function(v), Way(v, None), [Phrases(1, v, 1)]) for v in values
-      ]
+      return [Option(1, function(v), Way(v, None), [(1, v, 1)]) for v in values]
     key = (name, start, node.exact)
     if key not in self._cache:
       relates, ending = SHORT_FORMS[name]
@@ -145,7 +139,7 @@ class OptionSpace:
           if entry is None:
             entry = found[key] = [0, []]
           entry[0] += weight * descriptions.bit_count()
-          entry[1].append(Phrases(weight, word, descriptions))
+          entry[1].append((weight, word, descriptions))
     return [
       Option(weight, value, way and Way(*way), phrases)
       for (value, way), (weight, phrases) in found.items()
