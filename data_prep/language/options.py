@@ -23,8 +23,8 @@ DESCRIPTIONS = tuple(
   )
 )
 
-# Fillings that are equally likely: the weight of each, their word and the set of
-# their descriptions. A plain tuple, as there are so many.
+# Fillings that are equally likely: the weight of each, their word, and the set
+# of their descriptions. Plain tuples, for there are very many.
 Phrases = tuple[float, str | None, int]
 
 # Relations that say nothing ("the cube left of…" where there is one cube): so
