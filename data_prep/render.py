@@ -32,6 +32,7 @@ from data_prep.rendering.lamps import lamps_of
 from data_prep.rendering.picture import SMALL_TILES, WHOLE, picture
 from data_prep.rendering.scene_arrays import objects_of, padded
 from data_prep.rendering.trace import Stage
+from rn_jax.data.images import ImageError, opened
 from rn_jax.host.atomic import replacing
 
 # Pictures drawn at once on an accelerator. The last batch is filled up, so that
@@ -216,10 +217,10 @@ def _is_drawn(path: Path, size: tuple[int, int]) -> bool:
   if not path.exists():
     return False
   try:
-    with Image.open(path) as image:
+    with opened(path) as image:
       found = image.size
-  except OSError as error:
-    raise ValueError(f"{path}: not a readable image; remove it") from error
+  except ImageError as error:
+    raise ImageError(f"{error}; remove it") from error
   if found != size:
     raise ValueError(
       f"{path} has {found[0]}x{found[1]} pixels, not {size[0]}x{size[1]}; "

@@ -13,6 +13,7 @@ from rn_jax.data import records
 from rn_jax.data.array_cache import load_arrays
 from rn_jax.data.array_file import join
 from rn_jax.data.decode import read_streams
+from rn_jax.data.states import state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 
 # To be raised when the arrays made from the same records change.
@@ -96,7 +97,7 @@ def load_dataset(
     values.flags.writeable = False
   scenes = {k: arrays.pop(k) for k in ("image", "objects") if k in arrays}
   if "objects" in scenes:
-    scenes["object_mask"] = scenes["objects"].any(-1)
+    scenes = state_arrays(scenes["objects"])
   return Dataset(
     split=split,
     scenes=scenes,
