@@ -1,10 +1,12 @@
 """Defaults that every experiment starts from; each config file changes some.
 
 Values computed from others are computed in code, never here, so that an
-override on the command line reaches all that depends on it.
+override on the command line reaches all that depends on it. Values that may be
+"auto" or None are of type object; rn_jax/settings.py says what they stand for.
 """
 
 import ml_collections
+from ml_collections.config_dict import FieldReference
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -41,9 +43,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.question_layer = 0
   # "sum", "mean" or "weighted" (one learned scalar per pair position).
   model.aggregation = "sum"
-  # Scenes related at a time: 0 all at once, -1 lets the backend decide (on a
-  # CPU as many as its cache holds; all elsewhere).
-  model.scenes_per_block = -1
+  # Scenes related at a time. None: all at once; "auto": on a CPU as many as its
+  # cache holds, all elsewhere.
+  model.scenes_per_block = FieldReference("auto", field_type=object)
   # Type of the products; parameters and reductions stay in float32.
   model.dtype = "float32"
 
@@ -58,8 +60,8 @@ def get_config() -> ml_collections.ConfigDict:
   data.image_size = 128
   # Rows of a state description. CLEVR has at most 10 objects.
   data.max_objects = 10
-  # Columns of a question array; 0: the longest question of the split.
-  data.max_question_length = 0
+  # Columns of a question array; None: the longest question of the split.
+  data.max_question_length = FieldReference(None, field_type=object)
   # Questions about a scene that share a training batch, and with it the
   # question-free layers' work; 1 draws all questions independently.
   data.questions_per_scene = 1
@@ -99,15 +101,15 @@ def get_config() -> ml_collections.ConfigDict:
   # L2 added to the gradient; with decoupled_weight_decay, AdamW's decay.
   optimizer.weight_decay = 1e-4
   optimizer.decoupled_weight_decay = False
-  # Global norm to which gradients are clipped, before the L2; 0: not.
-  optimizer.clip_norm = 50.0
+  # Global norm to which gradients are clipped, before the L2; None: not.
+  optimizer.clip_norm = FieldReference(50.0, field_type=object)
 
   config.train = train = ml_collections.ConfigDict()
   # Questions per update, over all devices.
   train.batch_size = 640
-  # Updates of one call of the compiled step; 0 lets the backend decide (one
-  # on a CPU, several on accelerators that hold the data).
-  train.updates_per_call = 0
+  # Updates of one call of the compiled step; "auto": one on a CPU, several on
+  # accelerators that hold the data.
+  train.updates_per_call = FieldReference("auto", field_type=object)
   train.num_epochs = 350.0
   # Run or checkpoint whose question-free layers a fresh run begins with.
   train.init_from = ""

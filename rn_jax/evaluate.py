@@ -14,7 +14,9 @@ from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.host.atomic import replacing
+from rn_jax.plots import run_plots
 from rn_jax.run_log import write_json
+from rn_jax.settings import read_config
 from rn_jax.steps import make_model, make_predict_step
 
 
@@ -134,11 +136,7 @@ def load_network(
       f"{path} holds a network that answers no questions; --mode=extract "
       "describes images with it"
     )
-  config = ml_collections.ConfigDict(meta["config"])
-  if "cache" not in config.data:
-    config.data.cache = True  # networks trained before there was one
-  config.update_from_flattened_dict(overrides or {})
-  return variables, config, meta["vocabulary"]
+  return variables, read_config(meta["config"], overrides), meta["vocabulary"]
 
 
 def check_vocabulary(dataset: Dataset, vocabulary: dict, where: str) -> None:
@@ -182,6 +180,23 @@ def predict_split(
   )
   predictor = Predictor(model, dataset, config)
   return dataset, predictor(parallel.replicate(variables))
+
+
+def evaluate_command(
+  path: str | os.PathLike, workdir: Path, split: str, overrides: dict[str, Any]
+) -> list[str | Path]:
+  """Does what `launch.py --mode=evaluate` does, and returns what it prints."""
+  dataset, predictions = predict_split(
+    path, split, overrides, with_answers=True
+  )
+  result = score(dataset, predictions)
+  lines = [
+    metrics.format_report(result),
+    write_evaluation(workdir, result, split),
+  ]
+  if jax.process_index() == 0:
+    lines.append(run_plots.plot_confusion(workdir, result, split))
+  return lines
 
 
 def run_folder(checkpoint: str | os.PathLike) -> Path:

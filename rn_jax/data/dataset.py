@@ -82,7 +82,7 @@ def load_dataset(
   streams = functools.partial(read_streams, config, inputs, split)
   if config.cache:
     size = config.image_size if inputs == "pixels" else config.max_objects
-    settings = [split, inputs, size, config.max_question_length]
+    settings = [split, inputs, size, config.max_question_length or 0]
     key = json.dumps([_CACHE_VERSION, *settings, *shards])
     arrays = load_arrays(
       config.dir,

@@ -188,13 +188,13 @@ def decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
 
 
 def pad_questions(
-  tokens: list[np.ndarray], max_length: int, where: str
+  tokens: list[np.ndarray], max_length: int | None, where: str
 ) -> np.ndarray:
   """Returns token lists as rows padded with zeros, [Q, T] int32.
 
   Args:
     tokens: Q arrays of word indices.
-    max_length: T; 0: the longest question.
+    max_length: T; None: the longest question.
     where: What to name in an error.
 
   Raises:
@@ -206,7 +206,7 @@ def pad_questions(
 
 
 def pad_rows(
-  words: np.ndarray, lengths: np.ndarray, max_length: int, where: str
+  words: np.ndarray, lengths: np.ndarray, max_length: int | None, where: str
 ) -> np.ndarray:
   """As `pad_questions`, for the words of all Q questions in a row."""
   longest = lengths.max(initial=0)
