@@ -229,30 +229,25 @@ def write_predictions(
   Returns:
     The two paths.
   """
-  order = np.argsort(dataset.questions["question_index"], kind="stable")
-  answers = dataset.answers
-  lines, words = [], []
-  for row in order:
-    true = dataset.questions["answer"][row]
+  questions, answers = dataset.questions, dataset.answers
+  lines = []
+  for row in np.argsort(questions["question_index"], kind="stable"):
     line = {
-      "question_index": int(dataset.questions["question_index"][row]),
-      "image_filename": str(
-        dataset.image_filename[dataset.questions["scene"][row]]
-      ),
+      "question_index": int(questions["question_index"][row]),
+      "image_filename": str(dataset.image_filename[questions["scene"][row]]),
       "prediction": answers[predictions["answer"][row]],
       "probability": round(float(predictions["probability"][row]), 6),
     }
-    if true >= 0:
+    if (true := questions["answer"][row]) >= 0:
       line["answer"] = answers[true]
-    lines.append(json.dumps(line))
-    words.append(line["prediction"])
-  paths = [
-    workdir / f"predictions_{dataset.split}.jsonl",
-    workdir / f"submission_{dataset.split}.txt",
-  ]
+    lines.append(line)
+  content = {
+    f"predictions_{dataset.split}.jsonl": map(json.dumps, lines),
+    f"submission_{dataset.split}.txt": (line["prediction"] for line in lines),
+  }
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
-    for path, rows in zip(paths, (lines, words), strict=True):
-      with replacing(path) as temporary:
+    for name, rows in content.items():
+      with replacing(workdir / name) as temporary:
         temporary.write_text("\n".join(rows) + "\n")
-  return paths
+  return [workdir / name for name in content]
