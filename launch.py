@@ -74,118 +74,115 @@ _PROCESS_ID = flags.DEFINE_integer(
 )
 
 
+# JAX is imported by the functions: `--help` need not wait for it.
+
+
 def main(argv: list[str]) -> None:
   """Does what --mode says."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {argv[1:]}")
-
-  # Only now: `--help` need not wait for JAX.
-  import jax
   from flax.errors import FlaxError
 
-  from rn_jax import answer, evaluate, metrics, parallel, run_log, train
-  from rn_jax.checkpoint import CheckpointError
-  from rn_jax.host import compile_cache
-  from rn_jax.plots import run_plots
-  from rn_jax.retrieval import extract
-
-  run_log.quiet_backends()
-  compile_cache.enable(_COMPILATION_CACHE.value)
-  if _DEBUG.value:
-    jax.config.update("jax_debug_nans", True)
-    jax.config.update("jax_log_compiles", True)
-  config = _CONFIG.value
-  overrides = config_flags.get_override_values(flags.FLAGS["config"])
-  checkpoint = _CHECKPOINT.value or _WORKDIR.value
   try:
-    parallel.initialize_distributed(
-      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-    )
-    logging.info(
-      "JAX %s, process %d of %d, devices: %s",
-      jax.__version__,
-      jax.process_index(),
-      jax.process_count(),
-      ", ".join(map(str, jax.devices())),
-    )
+    _start_jax()
     if _MODE.value == "train":
-      workdir = Path(_require("workdir", _WORKDIR.value))
-      if _CHECKPOINT.value:
-        raise app.UsageError(
-          "--mode=train resumes from its --workdir; it reads no --checkpoint"
-        )
-      _prepare_data(config)
-      train.train(config, workdir)
-      return
-    _require("checkpoint or --workdir", checkpoint)
-    # What one only looks at is computed as exactly as the accelerator can.
-    jax.config.update("jax_default_matmul_precision", "highest")
-    if _MODE.value == "ask":
-      image = _require("image", _IMAGE.value)
-      question = _require("question", _QUESTION.value)
-      print(answer.ask_command(checkpoint, image, question))
-      return
-    workdir = Path(_WORKDIR.value or evaluate.run_folder(checkpoint))
-    if _MODE.value == "extract":
-      path = extract.extract_command(
-        checkpoint,
-        workdir,
-        split=_SPLIT.value if flags.FLAGS["split"].present else None,
-        images=_IMAGES.value,
-        descriptors=_DESCRIPTORS.value,
-        overrides=overrides,
-      )
-      print(path)
-      return
-    dataset, predictions = evaluate.predict_split(
-      checkpoint,
-      _SPLIT.value,
-      overrides,
-      with_answers=_MODE.value == "evaluate",
-    )
-    if _MODE.value == "predict":
-      paths = evaluate.write_predictions(workdir, dataset, predictions)
-      print("\n".join(map(str, paths)))
+      _train()
     else:
-      result = evaluate.score(dataset, predictions)
-      print(metrics.format_report(result))
-      print(evaluate.write_evaluation(workdir, result, dataset.split))
-      if jax.process_index() == 0:
-        print(run_plots.plot_confusion(workdir, result, dataset.split))
-  except (
-    CheckpointError,
-    FlaxError,
-    FloatingPointError,
-    OSError,
-    ValueError,
-  ) as error:
+      _use(
+        _require("checkpoint or --workdir", _CHECKPOINT.value or _WORKDIR.value)
+      )
+  except (FlaxError, FloatingPointError, OSError, ValueError) as error:
     if _DEBUG.value:
       raise
     logging.error("%s (--debug shows where)", error)
     sys.exit(1)
 
 
+def _start_jax() -> None:
+  import jax
+
+  from rn_jax import parallel, run_log
+  from rn_jax.host import compile_cache
+
+  run_log.quiet_backends()
+  compile_cache.enable(_COMPILATION_CACHE.value)
+  if _DEBUG.value:
+    jax.config.update("jax_debug_nans", True)
+    jax.config.update("jax_log_compiles", True)
+  if _MODE.value != "train":
+    # What one only looks at is computed as exactly as the accelerator can.
+    jax.config.update("jax_default_matmul_precision", "highest")
+  parallel.initialize_distributed(
+    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  )
+  logging.info(
+    "JAX %s, process %d of %d, devices: %s",
+    jax.__version__,
+    jax.process_index(),
+    jax.process_count(),
+    ", ".join(map(str, jax.devices())),
+  )
+
+
+def _train() -> None:
+  from data_prep.generation import builtin
+  from rn_jax import parallel, train
+
+  config, workdir = _CONFIG.value, Path(_require("workdir", _WORKDIR.value))
+  if _CHECKPOINT.value:
+    raise app.UsageError(
+      "--mode=train resumes from its --workdir; it reads no --checkpoint"
+    )
+  if not config.data.dir:
+    if not config.generate.num_train_scenes:
+      raise app.UsageError(
+        "--config.data.dir=DIR is needed: a folder made by "
+        "`python -m data_prep.convert_clevr`"
+      )
+    # One process makes the built-in data; the others find them made.
+    with parallel.first_process_first("built-in data"):
+      config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
+  train.train(config, workdir)
+
+
+def _use(network: str) -> None:
+  """Prints the answer of a network, or where the results are."""
+  from rn_jax import answer, evaluate
+  from rn_jax.retrieval import extract
+
+  workdir = Path(_WORKDIR.value or evaluate.run_folder(network))
+  overrides = config_flags.get_override_values(flags.FLAGS["config"])
+  match _MODE.value:
+    case "ask":
+      image = _require("image", _IMAGE.value)
+      question = _require("question", _QUESTION.value)
+      lines = [answer.ask_command(network, image, question)]
+    case "extract":
+      split = _SPLIT.value if flags.FLAGS["split"].present else None
+      lines = [
+        extract.extract_command(
+          network,
+          workdir,
+          split=split,
+          images=_IMAGES.value,
+          descriptors=_DESCRIPTORS.value,
+          overrides=overrides,
+        )
+      ]
+    case "evaluate":
+      lines = evaluate.evaluate_command(
+        network, workdir, _SPLIT.value, overrides
+      )
+    case "predict":
+      found = evaluate.predict_split(network, _SPLIT.value, overrides)
+      lines = evaluate.write_predictions(workdir, *found)
+  print(*lines, sep="\n")
+
+
 def _require(name: str, value: str | None) -> str:
   if not value:
     raise app.UsageError(f"--mode={_MODE.value} needs --{name}")
   return value
-
-
-def _prepare_data(config) -> None:
-  """Generates the built-in data of a config that asks for it."""
-  if config.data.dir:
-    return
-  if not config.generate.num_train_scenes:
-    raise app.UsageError(
-      "--config.data.dir=DIR is needed: a folder made by "
-      "`python -m data_prep.convert_clevr`"
-    )
-  from data_prep.generation import builtin
-  from rn_jax import parallel
-
-  # One process makes it; the others find it made.
-  with parallel.first_process_first("built-in data"):
-    config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
 
 
 def run() -> None:

@@ -57,7 +57,7 @@ setup(
     "google-crc32c>=1.5",
     "ijson>=3.2",
     "jax>=0.10",
-    "jaxtyping>=0.2.30",
+    "jaxtyping>=0.2.34",
     "jinja2>=3.1",
     "matplotlib>=3.8",
     "ml-collections>=1.0",

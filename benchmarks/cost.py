@@ -36,7 +36,7 @@ NUM_WORDS, NUM_ANSWERS, QUESTION_LENGTH = 82, 28, 45
 def load_config(name: str) -> ml_collections.ConfigDict:
   """Returns a config that relates all scenes at once."""
   config = importlib.import_module(f"configs.{name}").get_config()
-  config.model.scenes_per_block = 0
+  config.model.scenes_per_block = None
   return config
 
 

@@ -27,7 +27,7 @@ from benchmarks import timing
 from data_prep.convert_clevr import convert
 from data_prep.rendering.engine import render
 from data_prep.rendering.lamps import JITTER, POSITIONS
-from rn_jax.data.images import to_rgb
+from rn_jax.data.images import read_image
 from rn_jax.evaluate import predict_split, score
 from rn_jax.host.atomic import replacing
 from rn_jax.interop.import_torch import import_torch
@@ -122,11 +122,8 @@ def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
 
 def _gold_images(gold_dir: Path, scenes: list[dict]) -> np.ndarray:
   folder = gold_dir / "images" / _SPLIT
-  pictures = []
-  for scene in scenes:
-    with Image.open(folder / scene["image_filename"]) as image:
-      pictures.append(np.asarray(to_rgb(image, _SIZE)))
-  return np.stack(pictures)
+  files = [folder / scene["image_filename"] for scene in scenes]
+  return np.stack([read_image(file, _SIZE) for file in files])
 
 
 def _draw(scenes: list[dict], lamps: list | None, name: str) -> np.ndarray:

@@ -6,20 +6,18 @@ Reads every record, verifies every checksum, prints counts and histograms, and
 draws a contact sheet of a few scenes for each split.
 """
 
-import io
 import os
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from absl import flags
-from PIL import Image
 
 from data_prep.conversion.shards import sha256_of
 from rn_jax.clevr import QUESTION_TYPES
 from rn_jax.data import records
-from rn_jax.data.decode import state_description
+from rn_jax.data.images import read_image
 from rn_jax.data.records import RecordError
+from rn_jax.data.states import state_description
 from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.host import cli
 from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
@@ -107,7 +105,7 @@ def _panel(scene: dict, answers: list[str]) -> Panel:
       scene["objects"], num_objects, scene["image_filename"]
     )
   else:
-    picture = np.asarray(Image.open(io.BytesIO(scene["image"])))
+    picture = read_image(scene["image"], name=scene["image_filename"])
   return Panel(
     title=scene["image_filename"],
     picture=picture,

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.rendering.engine import BATCH, render
 from rn_jax.clevr import HEIGHT, WIDTH
+from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 
@@ -83,10 +84,10 @@ def _is_drawn(path: Path, size: tuple[int, int]) -> bool:
   if not path.exists():
     return False
   try:
-    with Image.open(path) as image:
+    with opened(path) as image:
       found = image.size
-  except OSError as error:
-    raise ValueError(f"{path}: not a readable image; remove it") from error
+  except ImageError as error:
+    raise ImageError(f"{error}; remove it") from error
   if found != size:
     raise ValueError(
       f"{path} has {found[0]}x{found[1]} pixels, not {size[0]}x{size[1]}; "

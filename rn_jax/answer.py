@@ -12,20 +12,18 @@ describe it: a dictionary with "objects", or a JSON file of one.
 
 import dataclasses
 import difflib
-import io
-import json
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import jax
 import ml_collections
 import numpy as np
 from PIL import Image
 
-from rn_jax.clevr import ATTRIBUTES, tokenize
-from rn_jax.data.decode import pad_questions, state_description
-from rn_jax.data.images import to_rgb
+from rn_jax.clevr import tokenize
+from rn_jax.data.decode import pad_questions
+from rn_jax.data.images import read_image, to_rgb
+from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.evaluate import load_network
 from rn_jax.steps import make_model
@@ -77,10 +75,10 @@ class Network:
     """
     tokens = self._tokens(question)
     if self.config.model.inputs == "pixels":
-      batch = {"image": read_image(scene, self.config.data.image_size)}
+      batch = {"image": _pixels(scene, self.config.data.image_size)}
     else:
-      objects = read_objects(scene, self.config.data.max_objects)
-      batch = {"objects": objects, "object_mask": objects.any(-1)}
+      rows = read_objects(scene, self.config.data.max_objects)
+      batch = state_arrays(rows)
     columns = self.config.data.max_question_length or _COLUMNS
     length = -(-(len(tokens) + _PADDING) // columns) * columns
     batch["question"] = pad_questions([tokens], length, repr(question))
@@ -149,69 +147,11 @@ def _with_nearest(word: str, known: Mapping[str, int]) -> str:
   return f"{word!r} (nearest: {', '.join(map(repr, nearest))})"
 
 
-def read_image(scene: str | os.PathLike | Image.Image, size: int) -> np.ndarray:
-  """Reads an image as networks do, see rn_jax/data/images.py.
-
-  Returns:
-    [size, size, 3] uint8; size 0 keeps the image's own.
-
-  Raises:
-    ValueError: It is a scene, or the file is not a readable image.
-    OSError: The file cannot be opened.
-  """
+def _pixels(
+  scene: str | os.PathLike | Image.Image | Mapping, size: int
+) -> np.ndarray:
   if isinstance(scene, Mapping):
     raise ValueError("this network reads pixels: give an image, not a scene")
-  if not isinstance(scene, Image.Image):
-    content = io.BytesIO(Path(scene).read_bytes())
-    try:
-      return read_image(Image.open(content).convert("RGB"), size)
-    except (
-      Image.DecompressionBombError,
-      OSError,
-      SyntaxError,
-      ValueError,
-    ) as error:  # as Pillow raises them
-      raise ValueError(f"{scene}: not a readable image ({error})") from error
-  return np.asarray(to_rgb(scene, size))
-
-
-def read_objects(
-  scene: str | os.PathLike | Mapping, max_objects: int
-) -> np.ndarray:
-  """Reads a scene of CLEVR's scenes file, or a JSON file of one scene.
-
-  Returns:
-    The rows of its state description, [max_objects, 7] float32.
-
-  Raises:
-    ValueError: It is no scene as CLEVR describes it, or too large.
-    OSError: The file cannot be opened.
-  """
-  where = "the scene"
-  if isinstance(scene, str | os.PathLike):
-    where = str(scene)
-    try:
-      scene = json.loads(Path(scene).read_text(encoding="utf-8"))
-    except ValueError as error:
-      raise ValueError(
-        f"{where}: not JSON; this network reads state descriptions: give a "
-        "scene of CLEVR's scenes file"
-      ) from error
-  if not isinstance(scene, Mapping) or "objects" not in scene:
-    raise ValueError(
-      f"{where} has no 'objects'; this network reads state descriptions: give "
-      "one scene of CLEVR's scenes file"
-    )
-  try:
-    arrays = {
-      name: np.array([values.index(o[name]) for o in scene["objects"]], int)
-      for name, values in ATTRIBUTES.items()
-    }
-    arrays["3d_coords"] = np.array(
-      [o["3d_coords"] for o in scene["objects"]], np.float32
-    ).reshape(-1, 3)
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(
-      f"{where}: an object is not as CLEVR describes it ({error!r})"
-    ) from error
-  return state_description(arrays, max_objects, where)
+  if isinstance(scene, Image.Image):
+    return np.asarray(to_rgb(scene, size))
+  return read_image(scene, size)

@@ -4,10 +4,12 @@ Experiments start from it by way of configs/common.py, and so do the configs of
 imported networks.
 
 Values computed from others are computed in code, never here, so that an
-override on the command line reaches all that depends on it.
+override on the command line reaches all that depends on it. Values that may be
+"auto" or None are of type object; settings.py says what they stand for.
 """
 
 import ml_collections
+from ml_collections.config_dict import FieldReference
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -44,9 +46,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.question_layer = 0
   # "sum", "mean" or "weighted" (one learned scalar per pair position).
   model.aggregation = "sum"
-  # Scenes related at a time: 0 all at once, -1 lets the backend decide (on a
-  # CPU as many as its cache holds; all elsewhere).
-  model.scenes_per_block = -1
+  # Scenes related at a time. None: all at once; "auto": on a CPU as many as its
+  # cache holds, all elsewhere.
+  model.scenes_per_block = FieldReference("auto", field_type=object)
   # Type of the products; parameters and reductions stay in float32.
   model.dtype = "float32"
 
@@ -61,8 +63,8 @@ def get_config() -> ml_collections.ConfigDict:
   data.image_size = 128
   # Rows of a state description. CLEVR has at most 10 objects.
   data.max_objects = 10
-  # Columns of a question array; 0: the longest question of the split.
-  data.max_question_length = 0
+  # Columns of a question array; None: the longest question of the split.
+  data.max_question_length = FieldReference(None, field_type=object)
   # Questions about a scene that share a training batch, and with it the
   # question-free layers' work; 1 draws all questions independently.
   data.questions_per_scene = 1
@@ -102,15 +104,15 @@ def get_config() -> ml_collections.ConfigDict:
   # L2 added to the gradient; with decoupled_weight_decay, AdamW's decay.
   optimizer.weight_decay = 1e-4
   optimizer.decoupled_weight_decay = False
-  # Global norm to which gradients are clipped, before the L2; 0: not.
-  optimizer.clip_norm = 50.0
+  # Global norm to which gradients are clipped, before the L2; None: not.
+  optimizer.clip_norm = FieldReference(50.0, field_type=object)
 
   config.train = train = ml_collections.ConfigDict()
   # Questions per update, over all devices.
   train.batch_size = 640
-  # Updates of one call of the compiled step; 0 lets the backend decide (one
-  # on a CPU, several on accelerators that hold the data).
-  train.updates_per_call = 0
+  # Updates of one call of the compiled step; "auto": one on a CPU, several on
+  # accelerators that hold the data.
+  train.updates_per_call = FieldReference("auto", field_type=object)
   train.num_epochs = 350.0
   # Run or checkpoint whose question-free layers a fresh run begins with.
   train.init_from = ""

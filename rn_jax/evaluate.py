@@ -14,7 +14,9 @@ from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.host.atomic import replacing
+from rn_jax.plots import run_plots
 from rn_jax.run_log import write_json
+from rn_jax.settings import read_config
 from rn_jax.steps import make_model, make_predict_step
 
 
@@ -134,11 +136,7 @@ def load_network(
       f"{path} holds a network that answers no questions; --mode=extract "
       "describes images with it"
     )
-  config = ml_collections.ConfigDict(meta["config"])
-  if "cache" not in config.data:
-    config.data.cache = True  # networks trained before there was one
-  config.update_from_flattened_dict(overrides or {})
-  return variables, config, meta["vocabulary"]
+  return variables, read_config(meta["config"], overrides), meta["vocabulary"]
 
 
 def check_vocabulary(dataset: Dataset, vocabulary: dict, where: str) -> None:
@@ -184,6 +182,23 @@ def predict_split(
   return dataset, predictor(parallel.replicate(variables))
 
 
+def evaluate_command(
+  path: str | os.PathLike, workdir: Path, split: str, overrides: dict[str, Any]
+) -> list[str | Path]:
+  """Does what `launch.py --mode=evaluate` does, and returns what it prints."""
+  dataset, predictions = predict_split(
+    path, split, overrides, with_answers=True
+  )
+  result = score(dataset, predictions)
+  lines = [
+    metrics.format_report(result),
+    write_evaluation(workdir, result, split),
+  ]
+  if jax.process_index() == 0:
+    lines.append(run_plots.plot_confusion(workdir, result, split))
+  return lines
+
+
 def run_folder(checkpoint: str | os.PathLike) -> Path:
   """Returns the folder of the run that a checkpoint's path belongs to."""
   path = Path(checkpoint)
@@ -214,30 +229,25 @@ def write_predictions(
   Returns:
     The two paths.
   """
-  order = np.argsort(dataset.questions["question_index"], kind="stable")
-  answers = dataset.answers
-  lines, words = [], []
-  for row in order:
-    true = dataset.questions["answer"][row]
+  questions, answers = dataset.questions, dataset.answers
+  lines = []
+  for row in np.argsort(questions["question_index"], kind="stable"):
     line = {
-      "question_index": int(dataset.questions["question_index"][row]),
-      "image_filename": str(
-        dataset.image_filename[dataset.questions["scene"][row]]
-      ),
+      "question_index": int(questions["question_index"][row]),
+      "image_filename": str(dataset.image_filename[questions["scene"][row]]),
       "prediction": answers[predictions["answer"][row]],
       "probability": round(float(predictions["probability"][row]), 6),
     }
-    if true >= 0:
+    if (true := questions["answer"][row]) >= 0:
       line["answer"] = answers[true]
-    lines.append(json.dumps(line))
-    words.append(line["prediction"])
-  paths = [
-    workdir / f"predictions_{dataset.split}.jsonl",
-    workdir / f"submission_{dataset.split}.txt",
-  ]
+    lines.append(line)
+  content = {
+    f"predictions_{dataset.split}.jsonl": map(json.dumps, lines),
+    f"submission_{dataset.split}.txt": (line["prediction"] for line in lines),
+  }
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
-    for path, rows in zip(paths, (lines, words), strict=True):
-      with replacing(path) as temporary:
+    for name, rows in content.items():
+      with replacing(workdir / name) as temporary:
         temporary.write_text("\n".join(rows) + "\n")
-  return paths
+  return [workdir / name for name in content]

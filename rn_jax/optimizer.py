@@ -92,7 +92,7 @@ def make_optimizer(
   """
   decay = optax.add_decayed_weights(config.weight_decay)
   steps = []
-  if config.clip_norm > 0:
+  if config.clip_norm:
     steps.append(optax.clip_by_global_norm(config.clip_norm))
   if config.decoupled_weight_decay:
     steps += [optax.scale_by_adam(), decay]

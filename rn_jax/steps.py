@@ -1,18 +1,22 @@
 """The two compiled steps: one update, and the answers to one batch."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from jaxtyping import Array, Float, Int, Key
 
 from rn_jax import parallel
 from rn_jax.data.augmentation import augment
 from rn_jax.data.input_pipeline import complete
 from rn_jax.models import RelationNetwork
 from rn_jax.models.blocks import sum_over_blocks
+from rn_jax.models.relation_network import object_mask
 from rn_jax.rng import stream
+from rn_jax.settings import resolve
 from rn_jax.train_state import TrainState
 
 
@@ -20,23 +24,12 @@ def make_model(
   config: ml_collections.ConfigDict, num_words: int, num_answers: int
 ) -> RelationNetwork:
   """Makes the network of a config, for a vocabulary of the given size."""
-  model_config = config.model.copy_and_resolve_references()
-  if model_config.scenes_per_block < 0:
-    with model_config.unlocked():
-      model_config.scenes_per_block = _default_block(config.model.inputs)
   return RelationNetwork(
-    ml_collections.FrozenConfigDict(model_config),
+    ml_collections.FrozenConfigDict(resolve(config).model),
     num_words,
     num_answers,
     axis_name=parallel.AXIS,
   )
-
-
-def _default_block(inputs: str) -> int:
-  """A block that stays in a CPU's cache; see benchmarks/relation_core.py."""
-  if jax.default_backend() != "cpu":
-    return 0
-  return 1 if inputs == "pixels" else 16
 
 
 def init_state(
@@ -46,6 +39,7 @@ def init_state(
   seed: int,
 ) -> TrainState:
   """Returns a fresh state; `batch` [S, K, ...] gives shapes only."""
+  batch = jax.tree.map(jnp.asarray, batch)
   variables = model.init(stream(seed, "params"), batch)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
@@ -55,8 +49,10 @@ def init_state(
   )
 
 
-def _cross_entropy(logits: jax.Array, batch: dict) -> jax.Array:
-  """Returns the loss of each question, [S, K]; 0 where there is none."""
+def _cross_entropy(
+  logits: Float[Array, "S K A"], batch: dict
+) -> Float[Array, "S K"]:
+  """Returns the loss of each question; 0 where there is none."""
   answer = jnp.maximum(batch["answer"], 0)
   loss = optax.softmax_cross_entropy_with_integer_labels(logits, answer)
   return jnp.where(batch["mask"] & (batch["answer"] >= 0), loss, 0.0)
@@ -80,57 +76,21 @@ def make_train_step(
 
   def step(state: TrainState, tables: dict, batch: dict):
     batch = complete(tables, batch)
-    size = batch["mask"].shape[0]
 
     def keys(root):
-      return parallel.example_keys(jax.random.fold_in(root, state.step), size)
+      root = jax.random.fold_in(root, state.step)
+      return parallel.example_keys(root, len(batch["mask"]))
 
     if config.data.augment:
       batch["image"] = augment(batch["image"], keys(augment_stream))
-    mask = batch["mask"]
-    total = jax.lax.psum(mask.sum().astype(jnp.float32), parallel.AXIS)
-
-    def loss_fn(params):
-      (objects, code), updated = model.apply(
-        {"params": params, "batch_stats": state.batch_stats},
-        batch,
-        train=True,
-        method="encode",
-        mutable=["batch_stats"],
-      )
-
-      def block_loss(params, inputs, rest, rows):
-        logits, _ = model.apply(
-          {"params": params},
-          inputs["objects"],
-          rest.get("object_mask"),
-          inputs["question"],
-          train=True,
-          keys=rest["keys"],
-          rows=rows,
-          method="relate",
-        )
-        right = (logits.argmax(-1) == rest["answer"]) & rest["mask"]
-        return _cross_entropy(logits, rest).sum(), right.sum(-1)
-
-      rest = {"answer": batch["answer"], "mask": mask}
-      rest["keys"] = keys(dropout_stream)
-      object_mask = model.apply({}, batch, method="mask")
-      if object_mask is not None:
-        rest["object_mask"] = object_mask
-      loss, right = sum_over_blocks(
-        block_loss,
-        {name: params[name] for name in ("relation_core", "answer_network")},
-        {"objects": objects, "question": code},
-        rest,
-        object_mask,
-        objects.shape[1],
-        model.config.scenes_per_block,
-      )
-      batch_stats = updated.get("batch_stats", {})
-      return loss / total, (right.sum() / total, batch_stats)
-
-    return update(state, loss_fn, optimizer, schedule)
+    return update(
+      state,
+      lambda params: _loss(
+        params, model, state.batch_stats, batch, keys(dropout_stream)
+      ),
+      optimizer,
+      schedule,
+    )
 
   return step
 
@@ -170,6 +130,63 @@ def update(
     "update_norm": optax.tree.norm(updates),
   }
   return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+
+def _loss(
+  params: dict,
+  model: RelationNetwork,
+  batch_stats: dict,
+  batch: dict,
+  keys: Key[Array, " S"],
+) -> tuple[Float[Array, ""], tuple[Float[Array, ""], dict]]:
+  """Returns this device's part of the global batch's mean loss.
+
+  And its part of the accuracy, and the new statistics of BatchNorm. The keys
+  are dropout's.
+  """
+  mask = batch["mask"]
+  total = jax.lax.psum(mask.sum().astype(jnp.float32), parallel.AXIS)
+  (objects, code), updated = model.apply(
+    {"params": params, "batch_stats": batch_stats},
+    batch,
+    train=True,
+    method="encode",
+    mutable=["batch_stats"],
+  )
+  objects_there = object_mask(model.config, batch)
+  loss, right = sum_over_blocks(
+    functools.partial(_block_loss, model),
+    {name: params[name] for name in ("relation_core", "answer_network")},
+    {"objects": objects, "question": code},
+    {
+      "answer": batch["answer"],
+      "mask": mask,
+      "keys": keys,
+      "object_mask": objects_there,
+    },
+    objects_there,
+    objects.shape[1],
+    model.config.scenes_per_block,
+  )
+  batch_stats = updated.get("batch_stats", {})
+  return loss / total, (right.sum() / total, batch_stats)
+
+
+def _block_loss(
+  model: RelationNetwork, params: dict, encoded: dict, rest: dict, rows: int
+) -> tuple[Float[Array, ""], Int[Array, " S"]]:
+  """Returns a block's summed loss, and how many answers are right."""
+  logits, _ = model.apply(
+    {"params": params},
+    encoded["objects"],
+    rest["object_mask"],
+    encoded["question"],
+    keys=rest["keys"],
+    rows=rows,
+    method="relate",
+  )
+  right = (logits.argmax(-1) == rest["answer"]) & rest["mask"]
+  return _cross_entropy(logits, rest).sum(), right.sum(-1)
 
 
 def make_predict_step(model: RelationNetwork) -> Callable:

@@ -21,6 +21,7 @@ from rn_jax.data.input_pipeline import TrainOrder
 from rn_jax.host.signals import StopSignals
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.plots import first_batch, run_plots
+from rn_jax.settings import read_config, resolve
 from rn_jax.steps import init_state, make_model, make_train_step
 from rn_jax.train_state import TrainState
 from rn_jax.warm_start import warm_start
@@ -52,6 +53,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
     ValueError, RecordError, CheckpointError: The config, the data or the
       checkpoints do not fit together.
   """
+  resolve(config)  # a mistake in it is found before anything is written
   workdir.mkdir(parents=True, exist_ok=True)
   data = config.data
   per_step = config.train.batch_size // data.questions_per_scene
@@ -146,8 +148,10 @@ def restore(
       f"{workdir} holds a run on other records; name those, or start anew in "
       "another folder"
     )
-  old = flatten_dict(meta["config"], sep=".")
-  new = flatten_dict(json.loads(json.dumps(config.to_dict())), sep=".")
+  old, new = (
+    flatten_dict(json.loads(read_config(c).to_json()), sep=".")
+    for c in (meta["config"], config.to_dict())
+  )
   changed = {
     key: f"{key} from {old.get(key)} to {value}"
     for key, value in new.items()
@@ -253,15 +257,9 @@ class Run:
     return self.score(parallel.replicate(variables))
 
   def _calls(self, start: int) -> Iterator[range]:
-    size = self.config.train.updates_per_call
-    if not size:
-      # Calls cost little on a CPU; batches sent from the host are large.
-      on_cpu = jax.default_backend() == "cpu"
-      one = on_cpu or not self.config.data.on_device
-      size = 1 if one else min(10, self.config.train.log_every)
     return input_pipeline.plan_calls(
       range(start, self.num_steps),
-      size,
+      resolve(self.config).train.updates_per_call,
       lambda done: self._log_due(done) or self._evaluation_due(done),
     )
 

@@ -12,13 +12,9 @@ from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_source import Question, Source
-from rn_jax.clevr import ATTRIBUTES, RELATIONS
-from rn_jax.data.images import to_rgb
-
-_ATTRIBUTE_IDS = {
-  name: {value: i for i, value in enumerate(values)}
-  for name, values in ATTRIBUTES.items()
-}
+from rn_jax.clevr import RELATIONS
+from rn_jax.data.images import ImageError, opened, to_rgb, upright
+from rn_jax.data.states import object_arrays
 
 
 def encode_image(image: Image.Image, image_size: int) -> bytes:
@@ -31,20 +27,18 @@ def encode_image(image: Image.Image, image_size: int) -> bytes:
 def _read_image(path: str, image_size: int) -> bytes:
   content = Path(path).read_bytes()
   try:
-    with Image.open(io.BytesIO(content)) as image:
-      image.load()  # decodes: a cut-off file fails here
-      keep = image.format == "PNG" and image.mode == "RGB"
+    with opened(content, path) as image:
+      turned = upright(image)  # decodes: a cut-off file fails here
+      size = (image_size or image.width, image_size or image.height)
       if (
-        keep
-        and image_size in (0, image.width)
-        and (image_size in (0, image.height))
+        turned is image
+        and (image.format, image.mode, image.size) == ("PNG", "RGB", size)
+        and content[24] == 8  # bits per color
       ):
         return content
-      return encode_image(image, image_size)
-  except (OSError, SyntaxError, ValueError) as error:  # as Pillow raises them
-    raise SourceError(
-      f"{path}: not a readable image ({error}); copy or make it again"
-    ) from error
+      return encode_image(turned, image_size)
+  except ImageError as error:
+    raise SourceError(f"{error}; copy or make it again") from error
 
 
 class Drawing(NamedTuple):
@@ -117,11 +111,8 @@ def _check_relationships(relationships: dict, num_objects: int) -> None:
 
 
 def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
-  arrays = {
-    name: np.array([o[name] for o in objects], np.float32).reshape(-1, 3)
-    for name in ("3d_coords", "pixel_coords")
-  }
+  arrays = object_arrays(objects)
+  pixels = np.array([o["pixel_coords"] for o in objects], np.float32)
+  arrays["pixel_coords"] = pixels.reshape(-1, 3)
   arrays["rotation"] = np.array([o["rotation"] for o in objects], np.float32)
-  for name, ids in _ATTRIBUTE_IDS.items():
-    arrays[name] = np.array([ids[o[name]] for o in objects], np.int64)
   return arrays

@@ -8,7 +8,6 @@ that questions stand there in the order of the image files.
 """
 
 import hashlib
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import encode_image
 from data_prep.generation.scenes import relationships
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
+from rn_jax.data.images import read_image
 
 SPLITS = ("train", "val", "test")
 # The class names of `clevr` 3.1.0, in the order of their numbers there.
@@ -130,11 +130,8 @@ def _scene_of(
   """Returns the record content of an example."""
   filename = _text(example["file_name"])
   image = example["image"]
-  image = (
-    Image.open(io.BytesIO(image))
-    if isinstance(image, bytes)
-    else Image.fromarray(image)
-  )
+  if isinstance(image, bytes):
+    image = read_image(image, name=filename)
   objects = {
     key: np.asarray(example["objects"][key], np.float32)
     for key in ("3d_coords", "pixel_coords", "rotation")
@@ -143,7 +140,7 @@ def _scene_of(
     objects[key] = to_ours[np.asarray(example["objects"][key], np.int64)]
   sides = relationships(objects["3d_coords"].tolist())
   return {
-    "image": encode_image(image, image_size),
+    "image": encode_image(Image.fromarray(image), image_size),
     "image_filename": filename,
     "image_index": int(_FILE.fullmatch(filename)[1]),
     "objects": objects,

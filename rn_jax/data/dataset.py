@@ -13,6 +13,7 @@ from rn_jax.data import records
 from rn_jax.data.array_cache import load_arrays
 from rn_jax.data.array_file import join
 from rn_jax.data.decode import read_streams
+from rn_jax.data.states import state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 
 # To be raised when the arrays made from the same records change.
@@ -82,7 +83,7 @@ def load_dataset(
   streams = functools.partial(read_streams, config, inputs, split)
   if config.cache:
     size = config.image_size if inputs == "pixels" else config.max_objects
-    settings = [split, inputs, size, config.max_question_length]
+    settings = [split, inputs, size, config.max_question_length or 0]
     key = json.dumps([_CACHE_VERSION, *settings, *shards])
     arrays = load_arrays(
       config.dir,
@@ -97,7 +98,7 @@ def load_dataset(
     values.flags.writeable = False
   scenes = {k: arrays.pop(k) for k in ("image", "objects") if k in arrays}
   if "objects" in scenes:
-    scenes["object_mask"] = scenes["objects"].any(-1)
+    scenes = state_arrays(scenes["objects"])
   return Dataset(
     split=split,
     scenes=scenes,

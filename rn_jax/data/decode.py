@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -11,11 +10,12 @@ from concurrent import futures
 import ml_collections
 import numpy as np
 import tqdm
-from PIL import Image
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.data.array_file import ArrayStream
+from rn_jax.data.images import ImageError, read_image
+from rn_jax.data.states import state_description
 from rn_jax.data.tfrecord import decode_example
 
 _SCENES_PER_PART = 128
@@ -174,11 +174,9 @@ def decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
       "Train with a *_sd config, or convert data with images"
     )
   try:
-    image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-  except OSError as error:
-    raise records.RecordError(
-      f"{where}: its image cannot be decoded ({error}); convert it again"
-    ) from None
+    image = read_image(png, name=where)
+  except ImageError as error:
+    raise records.RecordError(f"{error}; convert it again") from error
   size = len(out)
   if image.shape != out.shape:
     raise records.RecordError(
@@ -189,35 +187,14 @@ def decode_image(png: bytes | None, out: np.ndarray, where: str) -> None:
   out[:] = image
 
 
-def state_description(
-  objects: dict[str, np.ndarray], max_objects: int, where: str
-) -> np.ndarray:
-  """Returns the rows [max_objects, 7] of a scene's objects; see Dataset.
-
-  Raises:
-    RecordError: There are no objects, or too many.
-  """
-  coordinates = objects["3d_coords"]
-  if not 0 < len(coordinates) <= max_objects:
-    raise records.RecordError(
-      f"{where} has {len(coordinates)} objects; a network on state "
-      f"descriptions reads 1 to {max_objects} (--config.data.max_objects)"
-    )
-  rows = np.zeros((max_objects, 3 + len(ATTRIBUTES)), np.float32)
-  rows[: len(coordinates), :3] = coordinates
-  for column, name in enumerate(ATTRIBUTES, start=3):
-    rows[: len(coordinates), column] = objects[name] + 1
-  return rows
-
-
 def pad_questions(
-  tokens: list[np.ndarray], max_length: int, where: str
+  tokens: list[np.ndarray], max_length: int | None, where: str
 ) -> np.ndarray:
   """Returns token lists as rows padded with zeros, [Q, T] int32.
 
   Args:
     tokens: Q arrays of word indices.
-    max_length: T; 0: the longest question.
+    max_length: T; None: the longest question.
     where: What to name in an error.
 
   Raises:
@@ -229,7 +206,7 @@ def pad_questions(
 
 
 def pad_rows(
-  words: np.ndarray, lengths: np.ndarray, max_length: int, where: str
+  words: np.ndarray, lengths: np.ndarray, max_length: int | None, where: str
 ) -> np.ndarray:
   """As `pad_questions`, for the words of all Q questions in a row."""
   longest = lengths.max(initial=0)

@@ -5,13 +5,15 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
 
 
 class Weights(NamedTuple):
-  """kernel [inputs, units] in the compute type, bias [units] in float32."""
+  """The kernel in the compute type, the bias in float32."""
 
-  kernel: jax.Array
-  bias: jax.Array
+  kernel: Float[Array, "inputs units"]
+  bias: Float[Array, " units"]
 
 
 class Affine(nn.Module):
@@ -25,7 +27,7 @@ class Affine(nn.Module):
 
   inputs: int
   units: int
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
   def __call__(self) -> Weights:
@@ -36,7 +38,9 @@ class Affine(nn.Module):
     return Weights(kernel.astype(self.dtype), bias)
 
 
-def add_rows(x: jax.Array, *rows: jax.Array) -> jax.Array:
+def add_rows(
+  x: Float[Array, "..."], *rows: Float[Array, "..."]
+) -> Float[Array, "..."]:
   """Returns x plus rows that many entries share, in x's type.
 
   The sum is taken in float32, and with it the rows' gradients, which are sums
@@ -49,14 +53,14 @@ def add_rows(x: jax.Array, *rows: jax.Array) -> jax.Array:
 
 
 def dropout(
-  x: jax.Array, key: jax.Array | None, rate: float, train: bool
-) -> jax.Array:
-  """Drops entries of one example, [...], with one key for that example.
+  x: Float[Array, "*D"], key: Key[Array, ""], rate: float
+) -> Float[Array, "*D"]:
+  """Drops entries of one example, with one key for that example.
 
   A key per example, not per batch, makes the masks independent of how the
   batch is spread over devices.
   """
-  if not train or rate == 0.0:
+  if rate == 0.0:
     return x
   keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
   return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)

@@ -11,12 +11,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 
 def map_blocks(
   function: Callable[[Any, int], tuple[Any, Any]],
   scenes: Any,
-  mask: jax.Array | None,
+  mask: Bool[Array, "S N"] | None,
   num_objects: int,
   block: int,
 ) -> tuple[Any, Any]:
@@ -30,7 +31,7 @@ def map_blocks(
     function: (scenes [block, ...], rows) -> (a tree that is summed over
       blocks, a tree of arrays [block, ...]).
     scenes: Tree of arrays [S, ...].
-    mask: [S, N] bool, False for rows that are no objects; None: all are.
+    mask: False for rows that are no objects; None: all are.
     num_objects: N.
     block: Scenes of a block.
 
@@ -90,14 +91,14 @@ def _in_order(function: Callable, scenes: Any, block: int) -> tuple[Any, Any]:
 
 
 def sum_over_blocks(
-  loss: Callable[..., tuple[jax.Array, Any]],
+  loss: Callable[..., tuple[Float[Array, ""], Any]],
   params: Any,
   inputs: Any,
   rest: Any,
-  mask: jax.Array | None,
+  mask: Bool[Array, "S N"] | None,
   num_objects: int,
-  block: int,
-) -> tuple[jax.Array, Any]:
+  block: int | None,
+) -> tuple[Float[Array, ""], Any]:
   """Sums a loss over scenes, with its gradient ready when the sum is.
 
   Each block's gradient is computed right after its loss, while what it needs
@@ -111,12 +112,12 @@ def sum_over_blocks(
     rest: Tree of arrays [S, ...]; not differentiable.
     mask: See map_blocks.
     num_objects: N.
-    block: Scenes of a block; 0: all at once.
+    block: Scenes of a block; None: all at once.
 
   Returns:
     The sum of the losses, and the tree, of which there is no gradient.
   """
-  if block == 0:
+  if not block:
     return loss(params, inputs, rest, num_objects)
 
   def run(function, inputs, rest):

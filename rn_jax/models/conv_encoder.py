@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, UInt8
 
 
 class ConvEncoder(nn.Module):
@@ -18,21 +20,26 @@ class ConvEncoder(nn.Module):
   """
 
   channels: Sequence[int]
-  dtype: jnp.dtype
+  dtype: DTypeLike
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self,
+    image: UInt8[Array | np.ndarray, "S H W C"] | Float[Array, "S H W C"],
+    *,
+    train: bool,
+  ) -> Float[Array, "S cells F"]:
     """Encodes images.
 
     Args:
-      image: [S, H, W, C], uint8 or float in [0, 1].
+      image: uint8, or float in [0, 1].
       train: Normalise with the statistics of this (global) batch and update
         the running ones; otherwise use the running ones.
 
     Returns:
-      [S, h * w, channels[-1] + 2]: cells in row-major order, each followed by
-      its x (column) and y (row), both from -4 to 4.
+      Cells in row-major order, each of channels[-1] features followed by its x
+      (column) and y (row), both from -4 to 4.
     """
     x = image
     if x.dtype == jnp.uint8:
@@ -63,8 +70,10 @@ class ConvEncoder(nn.Module):
     return cells.reshape(s, h * w, c + 2)
 
 
-def cell_coordinates(height: int, width: int, dtype: jnp.dtype) -> jax.Array:
-  """Returns [height, width, 2]: x by column and y by row, each in [-4, 4]."""
+def cell_coordinates(
+  height: int, width: int, dtype: DTypeLike
+) -> Float[Array, "height width 2"]:
+  """Returns x by column and y by row, each in [-4, 4]."""
   x = jnp.linspace(-4.0, 4.0, width)
   y = jnp.linspace(-4.0, 4.0, height)
   grid = jnp.stack(jnp.meshgrid(x, y), -1)  # [height, width, 2]

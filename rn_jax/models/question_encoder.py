@@ -1,8 +1,9 @@
 """Questions to vectors: word embedding and LSTM."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
 from rn_jax.models.affine import add_rows
 from rn_jax.models.recurrence import run_lstm
@@ -16,21 +17,21 @@ class LSTM(nn.Module):
   """
 
   units: int
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
   def __call__(
-    self, embedding: jax.Array, question: jax.Array, lengths: jax.Array
-  ) -> jax.Array:
+    self,
+    embedding: Float[Array, "words E"],
+    question: Int[Array, "B T"],
+    lengths: Int[Array, " B"],
+  ) -> Float[Array, "B units"]:
     """Reads sequences of words and returns the last hidden states.
 
     Args:
-      embedding: [words, E].
-      question: [B, T] rows of the embedding.
-      lengths: [B]; steps from there on leave the state as it is.
-
-    Returns:
-      [B, units].
+      embedding: A row for each word.
+      question: Rows of the embedding.
+      lengths: Steps from there on leave the state as it is.
     """
     width = 4 * self.units
     kernel_init = nn.initializers.lecun_normal()
@@ -63,18 +64,20 @@ class QuestionEncoder(nn.Module):
   bidirectional: bool
   reverse: bool
   exact_lengths: bool
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, question: jax.Array, length: jax.Array) -> jax.Array:
+  def __call__(
+    self, question: Int[Array, "B T"], length: Int[Array, " B"]
+  ) -> Float[Array, "B Q"]:
     """Encodes questions.
 
     Args:
-      question: [B, T] word indices from 1, padded with 0 on the right.
-      length: [B] number of words.
+      question: Word indices from 1, padded with 0 on the right.
+      length: Number of words.
 
     Returns:
-      [B, lstm_units], or twice that (forward then backward state) when
+      lstm_units numbers, or twice as many (forward then backward state) when
       bidirectional. With exact_lengths, padding changes nothing. Without,
       the whole padded row is read as the reference does: reversed, the
       padding comes first, and its embedding is a trained vector like others.
@@ -100,8 +103,10 @@ class QuestionEncoder(nn.Module):
     return jnp.concatenate(states, -1)
 
 
-def reverse_sequences(question: jax.Array, length: jax.Array) -> jax.Array:
-  """Reverses the first length[b] entries of every row of [B, T]."""
+def reverse_sequences(
+  question: Int[Array, "B T"], length: Int[Array, " B"]
+) -> Int[Array, "B T"]:
+  """Reverses the first length[b] entries of every row."""
   steps = jnp.arange(question.shape[1])[None]
   index = jnp.where(steps < length[:, None], length[:, None] - 1 - steps, steps)
   return jnp.take_along_axis(question, index, axis=1)

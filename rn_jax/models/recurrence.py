@@ -7,6 +7,7 @@ kernel's gradient is taken from the tokens of several steps at once.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 # Questions read at a time on a CPU, sorted by length; see run_lstm.
 _QUESTIONS_PER_GROUP = 64
@@ -16,23 +17,22 @@ _STEPS_PER_PRODUCT = 8
 
 
 def run_lstm(
-  words: jax.Array, kernel: jax.Array, question: jax.Array, lengths: jax.Array
-) -> jax.Array:
-  """Reads questions from a zero state.
+  words: Float[Array, "words gates"],
+  kernel: Float[Array, "U gates"],
+  question: Int[Array, "B T"],
+  lengths: Int[Array, " B"],
+) -> Float[Array, "B U"]:
+  """Reads questions from a zero state; returns the last hidden states.
 
   On a CPU they are read in groups of about the same length, so that few steps
   are idle and a group's states stay in the cache.
 
   Args:
-    words: [W, 4 * U], each word's part of the gates i, f, g, o.
-    kernel: [U, 4 * U], the hidden state's part.
-    question: [B, T] rows of `words`.
-    lengths: [B]; steps from there on leave the state as it is.
-
-  Returns:
-    [B, U], the last hidden states.
+    words: Each word's part of the gates i, f, g, o.
+    kernel: The hidden state's part.
+    question: Rows of `words`.
+    lengths: Steps from there on leave the state as it is.
   """
-  question, lengths = jnp.asarray(question), jnp.asarray(lengths)
   b = len(question)
   size = _QUESTIONS_PER_GROUP
   if b <= size or jax.default_backend() != "cpu":
@@ -50,12 +50,19 @@ def run_lstm(
 
 
 @jax.custom_vjp
-def _run(words, kernel, question, lengths):
-  """Reads groups: question [G, R, T], lengths [G, R] -> [G, R, U]."""
+def _run(
+  words: Float[Array, "words gates"],
+  kernel: Float[Array, "U gates"],
+  question: Int[Array, "G R T"],
+  lengths: Int[Array, "G R"],
+) -> Float[Array, "G R U"]:
+  """Reads groups, one after another."""
   return _read(words, kernel, question, lengths, keep=False)[0]
 
 
-def _num_steps(question: jax.Array, lengths: jax.Array) -> jax.Array | int:
+def _num_steps(
+  question: Int[Array, "G R T"], lengths: Int[Array, " R"]
+) -> Int[Array, ""] | int:
   """Returns how many steps a group takes.
 
   A CPU stops at the longest question. An accelerator would have to ask the

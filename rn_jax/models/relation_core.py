@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Key
 
 from rn_jax.models.affine import Affine, Weights, add_rows, dropout
 from rn_jax.models.blocks import map_blocks
@@ -36,8 +38,8 @@ class RelationCore(nn.Module):
       2 the two-stage RN. None: g_theta sees no question (AVF-RN).
     aggregation: "sum" (RN), "mean", or "weighted" (AVF-RN: one learned scalar
       per pair position, for all channels alike).
-    scenes_per_block: Scenes related at a time, see blocks.py; 0: all at once.
-      Small blocks stay in a CPU's cache; accelerators want 0.
+    scenes_per_block: Scenes related at a time, see blocks.py; None: all at
+      once. Small blocks stay in a CPU's cache; accelerators want None.
     dtype: Type of the products; sums over pairs are in float32.
   """
 
@@ -45,35 +47,33 @@ class RelationCore(nn.Module):
   dropout_rates: Sequence[float]
   question_layer: int | None
   aggregation: str
-  scenes_per_block: int
-  dtype: jnp.dtype
+  scenes_per_block: int | None
+  dtype: DTypeLike
 
   @nn.compact
   def __call__(
     self,
-    objects: jax.Array,
-    object_mask: jax.Array | None,
-    question: jax.Array,
+    objects: Float[Array, "S N F"],
+    object_mask: Bool[Array, "S N"] | None,
+    question: Float[Array, "S K Q"] | None,
     *,
-    train: bool = False,
-    keys: jax.Array | None = None,
+    keys: Key[Array, " S"] | None = None,
     rows: int | None = None,
-  ) -> jax.Array:
+  ) -> Float[Array, "S K_or_1 D"]:
     """Relates objects.
 
     Args:
-      objects: [S, N, F].
-      object_mask: [S, N] bool; pairs with a False member count nothing.
-        None: all pairs count.
-      question: [S, K, Q], K questions about each scene.
-      train: Whether dropout is on.
-      keys: [S] PRNG keys, needed where dropout is on.
+      objects: From an encoder.
+      object_mask: Pairs with a False member count nothing; None: all count.
+      question: K questions about each scene; None will do where question_layer
+        is None.
+      keys: For dropout; None: no dropout.
       rows: These scenes are one block already, and no scene of it has an
         object beyond its first `rows`. None: divide into blocks.
 
     Returns:
-      [S, K, units[-1]] float32; [S, 1, units[-1]] when question_layer is
-      None, which is the AVF-RN's descriptor.
+      float32, for each question; [S, 1, D] when question_layer is None, which
+      is the AVF-RN's descriptor.
     """
     if self.aggregation not in AGGREGATIONS:
       raise ValueError(
@@ -97,30 +97,31 @@ class RelationCore(nn.Module):
       ).reshape(num_objects, num_objects)
 
     # In blocks, questions whose pairs fill a cache go one by one.
-    one_by_one = self.scenes_per_block and 2 * num_objects**2 > _PAIRS_IN_CACHE
+    many_pairs = 2 * num_objects**2 > _PAIRS_IN_CACHE
+    one_by_one = bool(self.scenes_per_block) and many_pairs
 
     def relate_block(scenes, rows):
       weights = self._pair_weights(
-        position_weights, scenes.get("mask"), num_objects
+        position_weights, scenes["mask"], num_objects
       )
       return (), relate(
         layers,
         scenes["objects"][:, :rows].astype(self.dtype),
-        scenes["question"].astype(self.dtype),
+        scenes["question"],
         None if weights is None else weights[..., :rows, :rows],
         question_layer=self.question_layer,
         dropout_rates=self.dropout_rates,
-        train=train,
-        keys=scenes.get("key"),
+        keys=scenes["keys"],
         one_by_one=one_by_one,
       )
 
-    scenes = {"objects": objects, "question": question}
-    if object_mask is not None:
-      scenes["mask"] = object_mask
-    if train and any(self.dropout_rates):
-      scenes["key"] = keys
-    if rows is not None or self.scenes_per_block == 0:
+    scenes = {
+      "objects": objects,
+      "mask": object_mask,
+      "question": question,
+      "keys": keys if any(self.dropout_rates) else None,
+    }
+    if rows is not None or not self.scenes_per_block:
       return relate_block(scenes, num_objects if rows is None else rows)[1]
     return map_blocks(
       jax.checkpoint(relate_block, static_argnums=1),
@@ -149,67 +150,42 @@ class RelationCore(nn.Module):
 
 def relate(
   layers: Sequence[Weights],
-  objects: jax.Array,
-  question: jax.Array,
-  pair_weights: jax.Array | None,
+  objects: Float[Array, "S N F"],
+  question: Float[Array, "S K Q"] | None,
+  pair_weights: Float[Array, "N N"] | Float[Array, "S N N"] | None,
   *,
   question_layer: int | None,
   dropout_rates: Sequence[float],
-  train: bool = False,
-  keys: jax.Array | None = None,
+  keys: Key[Array, " S"] | None = None,
   one_by_one: bool = False,
-) -> jax.Array:
+) -> Float[Array, "S K_or_1 D"]:
   """Sums g_theta over the pairs of each scene for each of its questions.
 
   Args:
     layers: g_theta's layers.
-    objects: [S, N, F].
-    question: [S, K, Q].
-    pair_weights: [N, N] or [S, N, N], entry [p, q] for the pair [o_q ; o_p];
-      None: ones.
+    objects: From an encoder.
+    question: None will do where question_layer is None.
+    pair_weights: Entry [p, q] for the pair [o_q ; o_p], of all scenes or of
+      each; None: ones.
     question_layer: See RelationCore.
     dropout_rates: See RelationCore.
-    train: Whether dropout is on.
-    keys: [S] keys for dropout.
+    keys: For dropout; None: no dropout.
     one_by_one: Answer the first question of each scene, then the second...
 
   Returns:
-    [S, K, D] float32, or [S, 1, D] when question_layer is None.
+    float32, for each question; [S, 1, D] when question_layer is None.
   """
-  n, features = objects.shape[1:]
-  pair_keys = None
-  if train and any(dropout_rates):
-    # By position, so that rows that nobody looks at change nothing.
-    fold = jax.vmap(jax.random.fold_in, (None, 0))
-    of_scene = jax.vmap(fold, (0, None))(keys, jnp.arange(n))  # [S, N]
-    pair_keys = jax.vmap(jax.vmap(fold, (0, None)), (0, None))(
-      of_scene, jnp.arange(n)
-    )
-
-  # One pair, from before the activation of layer `first` to before that of
-  # `last`; behind the last layer there is none. [D] -> [D].
-  def g_theta(x, key, first, last):
-    for index in range(first, last):
-      if key is not None:
-        layer_key = jax.random.fold_in(key, index)
-        x = dropout(x, layer_key, dropout_rates[index], train)
-      x = nn.relu(x)
-      if index + 1 < len(layers):
-        layer = layers[index + 1]
-        x = add_rows(x @ layer.kernel[: x.shape[-1]], layer.bias)
-    return x
+  pair_keys = None if keys is None else _pair_keys(keys, objects.shape[1])
 
   # All pairs, as the rows of one matrix: with more axes XLA copies them.
   def over_pairs(x, first, last):
-    rows = x.reshape(-1, x.shape[-1])
-    if pair_keys is None:
-      y = jax.vmap(lambda row: g_theta(row, None, first, last))(rows)
-    else:
+    rows, row_keys = x.reshape(-1, x.shape[-1]), None
+    if pair_keys is not None:
       row_keys = pair_keys if x.ndim == 4 else pair_keys[:, None]
       row_keys = jnp.broadcast_to(row_keys, x.shape[:-1]).reshape(-1)
-      y = jax.vmap(lambda row, key: g_theta(row, key, first, last))(
-        rows, row_keys
-      )
+    y = jax.vmap(
+      lambda row, key: g_theta(layers, row, first, last, dropout_rates, key)
+    )(rows, row_keys)
     return y.reshape(*x.shape[:-1], -1)
 
   def total(pairs):  # [S, ..., N, N, D] -> [S, ..., D]
@@ -221,18 +197,13 @@ def relate(
       pairs = pairs * weights
     return pairs.sum((-3, -2))
 
-  first = layers[0]
-  # Rows that pairs share are kept in float32, see add_rows.
-  of_q = (objects @ first.kernel[:features]).astype(jnp.float32)  # [S, N, D]
-  of_p = objects @ first.kernel[features : 2 * features]
-  of_p = of_p.astype(jnp.float32)
-  pairs = of_q[:, None] + of_p[:, :, None] + first.bias  # [S, N, N, D]
-  pairs = pairs.astype(objects.dtype)
+  pairs = first_layer(layers[0], objects)
   if question_layer is None:
     return total(over_pairs(pairs, 0, len(layers)))[:, None]
   pairs = over_pairs(pairs, 0, question_layer)
   joined = layers[question_layer].kernel[-question.shape[-1] :]
-  of_question = (question @ joined).astype(jnp.float32)  # [S, K, D]
+  of_question = question.astype(objects.dtype) @ joined  # [S, K, D]
+  of_question = of_question.astype(jnp.float32)
 
   def answer(of_questions):  # [S, K, D]
     x = add_rows(pairs[:, None], of_questions[:, :, None, None])
@@ -243,3 +214,65 @@ def relate(
       lambda one: answer(one[:, None])[:, 0], of_question.swapaxes(0, 1)
     ).swapaxes(0, 1)
   return answer(of_question)
+
+
+def first_layer(
+  layer: Weights, objects: Float[Array, "*S N F"]
+) -> Float[Array, "*S N N D"]:
+  """Applies g_theta's first layer to all pairs, without the question.
+
+  Args:
+    layer: Its weights; rows of the kernel for a question are not used.
+    objects: Of any number of scenes.
+
+  Returns:
+    What comes before the activation; entry [p, q] belongs to [o_q ; o_p].
+  """
+  features = objects.shape[-1]
+  # Rows that pairs share are kept in float32, see add_rows.
+  of_q = (objects @ layer.kernel[:features]).astype(jnp.float32)
+  of_p = objects @ layer.kernel[features : 2 * features]
+  of_p = of_p.astype(jnp.float32)
+  pairs = of_q[..., None, :, :] + of_p[..., :, None, :] + layer.bias
+  return pairs.astype(objects.dtype)
+
+
+def g_theta(
+  layers: Sequence[Weights],
+  x: Float[Array, "*P D"],
+  first: int,
+  last: int,
+  dropout_rates: Sequence[float] = (),
+  key: Key[Array, ""] | None = None,
+) -> Float[Array, "*P E"]:
+  """Takes a pair through some layers, without the question.
+
+  Args:
+    layers: All of g_theta's.
+    x: The result of layer `first` before its activation.
+    first: See above.
+    last: The layer before whose activation to stop; behind the last layer
+      there is none.
+    dropout_rates: See RelationCore.
+    key: For dropout; None: no dropout.
+  """
+  for index in range(first, last):
+    if key is not None:
+      layer_key = jax.random.fold_in(key, index)
+      x = dropout(x, layer_key, dropout_rates[index])
+    x = nn.relu(x)
+    if index + 1 < len(layers):
+      layer = layers[index + 1]
+      x = add_rows(x @ layer.kernel[: x.shape[-1]], layer.bias)
+  return x
+
+
+def _pair_keys(keys: Key[Array, " S"], num_objects: int) -> Key[Array, "S N N"]:
+  """Returns a key for each pair, from one for each scene.
+
+  By position, so that rows that nobody looks at change nothing.
+  """
+  fold = jax.vmap(jax.random.fold_in, (None, 0))
+  positions = jnp.arange(num_objects)
+  of_scene = jax.vmap(fold, (0, None))(keys, positions)  # [S, N]
+  return jax.vmap(jax.vmap(fold, (0, None)), (0, None))(of_scene, positions)

@@ -1,12 +1,13 @@
 """Relation Networks: encoders, relation core and answer network, wired."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Key
 
 from rn_jax.models.affine import Affine, add_rows, dropout
 from rn_jax.models.conv_encoder import ConvEncoder
@@ -31,18 +32,16 @@ class AnswerNetwork(nn.Module):
   dropout_rates: Sequence[float]
   question_layer: int | None
   num_answers: int
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
   def __call__(
     self,
-    relations: jax.Array,
-    question: jax.Array,
-    *,
-    train: bool = False,
-    keys: jax.Array | None = None,
-  ) -> jax.Array:
-    """Maps [S, K or 1, D] and question [S, K, Q] to logits [S, K, A]."""
+    relations: Float[Array, "S K_or_1 D"],
+    question: Float[Array, "S K Q"],
+    keys: Key[Array, "S K"] | None = None,
+  ) -> Float[Array, "S K A"]:
+    """Returns the logits; relations may be the same for all K questions."""
     x = relations.astype(self.dtype)
     for index, units in enumerate(self.units):
       if index == self.question_layer:
@@ -51,12 +50,12 @@ class AnswerNetwork(nn.Module):
       layer = Affine(x.shape[-1], units, self.dtype, name=f"f_{index}")()
       x = add_rows(x @ layer.kernel, layer.bias)
       rate = self.dropout_rates[index]
-      if train and rate > 0.0:
+      if keys is not None and rate > 0.0:
         x = jnp.broadcast_to(x, (*question.shape[:2], units))
         x = jax.vmap(
           jax.vmap(
             lambda row, key, i=index, rate=rate: dropout(
-              row, jax.random.fold_in(key, i), rate, train
+              row, jax.random.fold_in(key, i), rate
             )
           )
         )(x, keys)
@@ -126,82 +125,90 @@ class RelationNetwork(nn.Module):
 
   def __call__(
     self,
-    batch: Mapping[str, jax.Array],
+    batch: Mapping[str, Array],
     *,
     train: bool = False,
-    keys: jax.Array | None = None,
-  ) -> tuple[jax.Array, dict[str, Any]]:
+    keys: Key[Array, " S"] | None = None,
+  ) -> tuple[Float[Array, "S K A"], dict[str, Array]]:
     """Answers K questions about each of S scenes.
 
     Args:
       batch: `question` [S, K, T] and `question_length` [S, K]; from pixels
         `image` [S, H, W, 3]; from states `objects` [S, N, 7] and
         `object_mask` [S, N].
-      train: Batch statistics and dropout on.
-      keys: [S] PRNG keys, one per scene of the batch, for dropout.
+      train: Normalise images with this batch's statistics.
+      keys: One per scene of the batch, for dropout; None: no dropout.
 
     Returns:
-      Logits [S, K, A], float32, and the intermediates by name: `objects`
+      Logits, float32, and the intermediates by name: `objects`
       [S, N, F], `question` [S, K, Q], `relations` [S, K, D] (the sums over
       pairs; [S, 1, D] for an AVF-RN).
     """
     objects, code = self.encode(batch, train=train)
-    logits, relations = self.relate(
-      objects, self.mask(batch), code, train=train, keys=keys
-    )
+    mask = object_mask(self.config, batch)
+    logits, relations = self.relate(objects, mask, code, keys=keys)
     outputs = {"objects": objects, "question": code, "relations": relations}
     return logits, outputs
 
   def encode(
-    self, batch: Mapping[str, jax.Array], *, train: bool = False
-  ) -> tuple[jax.Array, jax.Array]:
-    """Returns objects [S, N, F] and questions [S, K, Q] as vectors."""
+    self, batch: Mapping[str, Array], *, train: bool = False
+  ) -> tuple[Float[Array, "S N F"], Float[Array, "S K Q"]]:
+    """Returns objects and questions as vectors."""
     question = batch["question"]
     s, k, t = question.shape
     code = self.question_encoder(
       question.reshape(s * k, t), batch["question_length"].reshape(s * k)
     ).reshape(s, k, -1)
-    if self.config.inputs == "pixels":
-      return self.conv_encoder(batch["image"], train=train), code
-    return encode_states(batch["objects"], self.config.one_hot_objects), code
+    return self._encode_objects(batch, train), code
 
-  def mask(self, batch: Mapping[str, jax.Array]) -> jax.Array | None:
-    """Returns which rows are objects, [S, N] bool, or None: all count."""
-    if self.config.inputs == "states" and self.config.mask_objects:
-      return batch["object_mask"]
-    return None
+  def _encode_objects(self, batch, train=False):
+    if self.config.inputs == "pixels":
+      return self.conv_encoder(batch["image"], train=train)
+    return encode_states(batch["objects"], self.config.one_hot_objects)
+
+  def describe(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns what the network knows of scenes before it is asked.
+
+    Args:
+      batch: As for a call, without questions.
+
+    Returns:
+      `objects` [S, N, F], and of an AVF-RN `relations` [S, D].
+    """
+    found = {"objects": self._encode_objects(batch)}
+    if self.relation_core.question_layer is None:
+      mask = object_mask(self.config, batch)
+      relations = self.relation_core(found["objects"], mask, None)
+      found["relations"] = relations[:, 0]
+    return found
 
   def relate(
     self,
-    objects: jax.Array,
-    mask: jax.Array | None,
-    question: jax.Array,
+    objects: Float[Array, "S N F"],
+    mask: Bool[Array, "S N"] | None,
+    question: Float[Array, "S K Q"],
     *,
-    train: bool = False,
-    keys: jax.Array | None = None,
+    keys: Key[Array, " S"] | None = None,
     rows: int | None = None,
-  ) -> tuple[jax.Array, jax.Array]:
-    """From encoded scenes to logits [S, K, A] and relations [S, K or 1, D].
-
-    Args:
-      objects: [S, N, F].
-      mask: [S, N] or None.
-      question: [S, K, Q].
-      train: Dropout on.
-      keys: [S] PRNG keys for it.
-      rows: See RelationCore; None: divide into blocks.
-    """
+  ) -> tuple[Float[Array, "S K A"], Float[Array, "S K_or_1 D"]]:
+    """From encoded scenes to logits and relations; see RelationCore."""
     core_keys = answer_keys = None
-    if train and keys is not None:
+    if keys is not None:
       k = question.shape[1]
       core_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
       answer_keys = jax.vmap(
         lambda key: jax.random.split(jax.random.fold_in(key, 1), k)
       )(keys)
     relations = self.relation_core(
-      objects, mask, question, train=train, keys=core_keys, rows=rows
+      objects, mask, question, keys=core_keys, rows=rows
     )
-    logits = self.answer_network(
-      relations, question, train=train, keys=answer_keys
-    )
-    return logits, relations
+    return self.answer_network(relations, question, answer_keys), relations
+
+
+def object_mask(
+  config: ml_collections.FrozenConfigDict, batch: Mapping[str, Array]
+) -> Bool[Array, "S N"] | None:
+  """Returns which rows are objects; None: all count."""
+  if config.inputs == "states" and config.mask_objects:
+    return batch["object_mask"]
+  return None

@@ -2,22 +2,24 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from rn_jax.clevr import ATTRIBUTES
 
 
-def encode_states(objects: jax.Array, one_hot: bool) -> jax.Array:
+def encode_states(
+  objects: Float[Array, "*S 7"], one_hot: bool
+) -> Float[Array, "*S F"]:
   """Encodes state descriptions.
 
   Args:
-    objects: [..., 7], rows of x, y, z and the one-based indices of colour,
-      material, shape and size (the reference's rows); zeros where there is
-      no object.
+    objects: Rows of x, y, z and the one-based indices of colour, material,
+      shape and size (the reference's rows); zeros where there is no object.
     one_hot: One-hot attributes in place of the reference's raw indices, which
       put an order on colours that they do not have.
 
   Returns:
-    [..., 18] with one_hot, the rows themselves [..., 7] without.
+    18 features with one_hot, the rows themselves without.
   """
   if not one_hot:
     return objects

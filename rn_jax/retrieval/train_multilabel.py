@@ -64,12 +64,12 @@ def make_config(
       "inputs": "pixels",
       "conv_channels": (24, 24, 24, 24),
       "dtype": "float32",
-      "scenes_per_block": 0,
+      "scenes_per_block": None,
     }
   )
   config.data.update(dir=os.path.abspath(records_dir), image_size=image_size)
   config.optimizer.update(
-    schedule="constant", learning_rate=2.5e-4, weight_decay=1e-4, clip_norm=0.0
+    schedule="constant", learning_rate=2.5e-4, weight_decay=1e-4, clip_norm=None
   )
   config.train.update(
     fraction=fraction,
@@ -217,7 +217,7 @@ def _format(scores: dict) -> str:
   rows = [*scores["values"].items()]
   for label, name in (("all values", "accuracy"), ("all right", "all_right")):
     rows.append((label, (scores[name], scores[f"commoner_{name}"])))
-  lines = [f"{'accuracy in %':<14}{'network':>9}{'commoner':>10}"]
+  lines = [f"{'accuracy in %':<14}{'network':>9}{'majority':>10}"]
   lines += [f"{n:<14}{100 * a:>9.1f}{100 * b:>10.1f}" for n, (a, b) in rows]
   return "\n".join(lines)
 

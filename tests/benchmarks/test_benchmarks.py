@@ -83,7 +83,7 @@ def test_train_step_runs():
 def test_flop_by_hand_are_those_that_xla_counts():
   for name in ("tiny:original_fp", "tiny:ir_sd"):
     config = workload.load_config(name)
-    config.model.scenes_per_block = 0
+    config.model.scenes_per_block = None
     # XLA counts the LSTM's loop once, so it has nothing to do here.
     config.model.lstm_units = 1
     model = make_model(config, workload.NUM_WORDS, workload.NUM_ANSWERS)

@@ -32,7 +32,7 @@ def test_blocks_keep_the_order_and_look_at_every_object(block, masked):
     return each.sum(0), each
 
   total, each = map_blocks(
-    function, (objects, weights), MASK if masked else None, 8, block
+    function, (objects, weights), jnp.array(MASK) if masked else None, 8, block
   )
   expected = (objects * weights[..., None]).sum(1)
   np.testing.assert_allclose(each, expected, rtol=1e-5)
@@ -46,7 +46,7 @@ def test_a_block_is_told_the_least_of_four_sizes_that_holds_its_objects():
   def function(scenes, rows):
     return (), jnp.full(len(scenes), rows)
 
-  _, rows = map_blocks(function, objects, MASK, 8, 1)
+  _, rows = map_blocks(function, objects, jnp.array(MASK), 8, 1)
   np.testing.assert_array_equal(rows, [8, 2, 6, 4, 4, 2, 6])
 
 
@@ -62,14 +62,14 @@ def test_the_gradient_that_comes_with_the_loss_is_the_gradient(block):
 
   def total(params, x, block):
     value, right = sum_over_blocks(
-      loss, params, jnp.sin(x), (MASK, target), MASK, 8, block
+      loss, params, jnp.sin(x), (MASK, target), jnp.array(MASK), 8, block
     )
     return 3 * value + (params["kernel"] ** 2).sum(), right
 
   params = {"kernel": jnp.asarray(objects[0, :3])}
   (expected, right), gradients = jax.value_and_grad(
     total, (0, 1), has_aux=True
-  )(params, objects, 0)
+  )(params, objects, None)
   (value, found), others = jax.jit(
     jax.value_and_grad(total, (0, 1), has_aux=True), static_argnums=2
   )(params, objects, block)

@@ -37,9 +37,7 @@ PARAMETERS = {
 
 
 def make_model(config, **changes):
-  config = config.model.copy_and_resolve_references()
-  config.scenes_per_block = 0
-  config.update(changes)
+  config = config.model.to_dict() | {"scenes_per_block": None} | changes
   return RelationNetwork(
     ml_collections.FrozenConfigDict(config), NUM_WORDS, NUM_ANSWERS
   )
@@ -108,15 +106,15 @@ def test_relation_core_is_a_double_loop_over_pairs(
 ):
   rng = np.random.default_rng(1)
   s, n, f, k, q = 2, 4, 5, 3, 6
-  objects = rng.normal(size=(s, n, f)).astype(np.float32)
-  question = rng.normal(size=(s, k, q)).astype(np.float32)
-  mask = np.arange(n) < np.array([[3], [4]]) if masked else None
+  objects = jnp.asarray(rng.normal(size=(s, n, f)), jnp.float32)
+  question = jnp.asarray(rng.normal(size=(s, k, q)), jnp.float32)
+  mask = jnp.arange(n) < jnp.array([[3], [4]]) if masked else None
   core = RelationCore(
     units=(8, 7, 6),
     dropout_rates=(0.0, 0.0, 0.0),
     question_layer=question_layer,
     aggregation=aggregation,
-    scenes_per_block=0,
+    scenes_per_block=None,
     dtype=jnp.float32,
   )
   variables = core.init(jax.random.key(0), objects, mask, question)
@@ -173,7 +171,7 @@ def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
     jax.jit(jax.value_and_grad(loss), static_argnums=1)(
       variables["params"], blocks
     )
-    for blocks in (0, 2)  # at once; two and the one left
+    for blocks in (None, 2)  # at once; two and the one left
   ]
   flat = [np.asarray(ravel_pytree(result)[0]) for result in results]
   for other in flat[1:]:
@@ -263,6 +261,7 @@ def test_exact_lengths_ignore_padding_and_the_reference_reads_it():
     encoder = QuestionEncoder(
       NUM_WORDS, 8, 16, bidirectional, True, exact, jnp.float32
     )
+    question = jnp.asarray(question)
     params = encoder.init(jax.random.key(0), question, length)
     return encoder.apply(params, question, length)
 
@@ -309,7 +308,7 @@ def test_cells_are_row_major_with_x_by_column_and_y_by_row():
   np.testing.assert_allclose(grid[0, 7], [4, -4])
   np.testing.assert_allclose(grid[7, 0], [-4, 4])
   encoder = ConvEncoder((4, 24), jnp.float32)
-  image = np.zeros((1, 32, 32, 3), np.uint8)
+  image = jnp.zeros((1, 32, 32, 3), jnp.uint8)
   variables = encoder.init(jax.random.key(0), image, train=False)
   cells = encoder.apply(variables, image, train=False)
   assert cells.shape == (1, 64, 26)

@@ -34,8 +34,8 @@ def test_states_and_gradients_are_those_of_a_loop(
   words = jnp.asarray(rng.normal(size=(NUM_WORDS, 4 * UNITS)), jnp.float32)
   kernel = jnp.asarray(rng.normal(size=(UNITS, 4 * UNITS)), jnp.float32)
   # The longest has as many words as there are columns, the fourth none.
-  lengths = np.array([3, 9, 1, 0, 10])
-  question = rng.integers(0, NUM_WORDS, (5, 10))
+  lengths = jnp.array([3, 9, 1, 0, 10])
+  question = jnp.asarray(rng.integers(0, NUM_WORDS, (5, 10)))
   weights = rng.normal(size=(5, UNITS))
 
   def differentiate(read):

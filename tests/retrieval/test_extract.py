@@ -3,6 +3,7 @@
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,7 +49,7 @@ def scene_batch(config, count, questions=1):
   rng = np.random.default_rng(questions)
   batch["question"] = rng.integers(1, 9, (count, questions, 6)).astype(np.int32)
   batch["question_length"] = np.full((count, questions), 6, np.int32)
-  return batch
+  return jax.tree.map(jnp.asarray, batch)
 
 
 def loop_over_pairs(params, objects, layer):
@@ -67,12 +68,12 @@ def loop_over_pairs(params, objects, layer):
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_pairs_are_those_of_a_double_loop(layer):
   rng = np.random.default_rng(0)
-  objects = rng.normal(size=(4, 3)).astype(np.float32)
+  objects = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
   params = {
     "g_0": {"kernel": rng.normal(size=(6, 5)), "bias": rng.normal(size=5)},
     "g_1": {"kernel": rng.normal(size=(5, 7)), "bias": rng.normal(size=7)},
   }
-  params = jax.tree.map(lambda x: x.astype(np.float32), params)
+  params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
   found = np.asarray(pair_layers(params, objects, [layer])[layer])
   flat = found.reshape(16, -1)
   expected = loop_over_pairs(params, objects, layer)
@@ -86,6 +87,7 @@ def test_pairs_are_those_of_a_double_loop(layer):
 def test_pairs_lead_to_the_sums_of_the_network(make_network, name):
   _, config, model, variables = make_network(name)
   batch = scene_batch(config, 2)
+  variables = jax.tree.map(jnp.asarray, variables)
   _, outputs = model.apply(variables, batch)
   params = variables["params"]["relation_core"]
   for row in range(2):

@@ -227,7 +227,7 @@ def test_processes_save_and_stop_at_one_update(records_dir, tmp_path):
 @pytest.mark.parametrize("name", ["original_fp", "avf_sd"])
 def test_the_steps_lower_for_accelerators(platform, name, make_config):
   config = make_config(
-    name, **{"model.scenes_per_block": 0, "model.dtype": "bfloat16"}
+    name, **{"model.scenes_per_block": None, "model.dtype": "bfloat16"}
   )
   dataset = load_dataset(config.data, config.model.inputs, "val")
   per_scene = config.data.questions_per_scene

@@ -81,7 +81,7 @@ def test_steps_compile_once_and_update_in_place(compilations):
 
 def test_an_update_in_blocks_is_the_update():
   results = []
-  for blocks in (0, 2):
+  for blocks in (None, 2):
     state, train, _, batch = make_run(
       "ir_sd", 8 * jax.device_count(), scenes_per_block=blocks
     )

@@ -16,10 +16,12 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from jaxtyping import Float
 
 import rn_jax
 from rn_jax import checkpoint, parallel
 from rn_jax.models import RelationNetwork
+from rn_jax.models.relation_network import object_mask
 from rn_jax.retrieval.describe.descriptors import (
   Descriptor,
   default_descriptors,
@@ -28,6 +30,7 @@ from rn_jax.retrieval.describe.descriptors import (
 )
 from rn_jax.retrieval.describe.multilabel import MultilabelNetwork
 from rn_jax.retrieval.describe.pooling import describe_scene
+from rn_jax.settings import read_config
 from rn_jax.steps import make_model
 
 
@@ -44,26 +47,26 @@ def make_extract_step(
   config = model.config
 
   def step(variables: dict, scenes: dict, batch: dict):
-    _, outputs = model.apply(variables, {**scenes, **batch})
-    described = {"objects": outputs["objects"]}
-    if "relations" in outputs:
-      described["relations"] = outputs["relations"][:, 0]
-    if config.inputs == "states" and config.mask_objects:
-      described["mask"] = batch["object_mask"]
+    if isinstance(model, MultilabelNetwork):
+      _, described = model.apply(variables, batch)
+    else:
+      described = model.apply(variables, batch, method="describe")
+    mask = object_mask(config, batch)
 
     def describe(scene):
+      described, mask = scene
       return describe_scene(
         descriptors,
         variables["params"].get("relation_core", {}),
-        scene["objects"],
-        scene.get("mask"),
-        scene.get("relations"),
+        described["objects"],
+        mask,
+        described.get("relations"),
       )
 
     # As the relation core does it: few scenes at a time stay in the cache.
     block = config.scenes_per_block or len(described["objects"])
     block = min(block, len(described["objects"]))
-    found = jax.lax.map(describe, described, batch_size=block)
+    found = jax.lax.map(describe, (described, mask), batch_size=block)
     return parallel.gather_over_devices(found)
 
   return step
@@ -89,7 +92,7 @@ class Extractor:
 
   def __call__(
     self, scenes: Mapping[str, np.ndarray], batch_size: int | None = None
-  ) -> dict[str, np.ndarray]:
+  ) -> dict[str, Float[np.ndarray, "S _"]]:
     """Describes scenes.
 
     Args:
@@ -99,7 +102,7 @@ class Extractor:
         last step is filled up, and the filling dropped.
 
     Returns:
-      float32 [S, D] by the name of the descriptor.
+      float32 by the name of the descriptor.
     """
     count = len(next(iter(scenes.values())))
     if not count:  # the shapes of the result are wanted all the same
@@ -115,9 +118,6 @@ class Extractor:
       rows = np.arange(start, start + size)
       rows[rows >= count] = start  # dropped below
       batch = {name: x[rows] for name, x in scenes.items()}
-      # The network wants to be asked something.
-      batch["question"] = np.zeros((size, 1, 1), np.int32)
-      batch["question_length"] = np.ones((size, 1), np.int32)
       batch = parallel.split_over_devices(batch)
       found.append(self.step(self.variables, {}, batch))
     parts = jax.device_get(found)
@@ -144,8 +144,7 @@ def load_extractor(
     ValueError: The network cannot give such a descriptor.
   """
   variables, meta = checkpoint.load_model(path)
-  config = ml_collections.ConfigDict(meta["config"])
-  config.update_from_flattened_dict(dict(overrides or {}))
+  config = read_config(meta["config"], overrides)
   if network_name(config.model) == "multilabel":
     model = MultilabelNetwork(ml_collections.FrozenConfigDict(config.model))
   else:

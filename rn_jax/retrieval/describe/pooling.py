@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from rn_jax.models.affine import Weights
+from rn_jax.models.relation_core import first_layer, g_theta
 from rn_jax.retrieval.describe.descriptors import Descriptor
 from rn_jax.retrieval.describe.rmac import rmac
 
@@ -17,55 +20,47 @@ _SMALLEST_NORM = 1e-12
 
 
 def pair_layers(
-  params: Mapping, objects: jax.Array, layers: Sequence[int]
-) -> dict[int, jax.Array]:
+  params: Mapping, objects: Float[Array, "N F"], layers: Sequence[int]
+) -> dict[int, Float[Array, "N N _"]]:
   """Computes the inputs of g_theta's layers, without the question.
 
   Args:
     params: Parameters of the relation core: "g_0", "g_1", ...
-    objects: [N, F].
+    objects: Of one scene.
     layers: Which, none behind the layer at which the question joins.
 
   Returns:
-    [N, N, D] float32 by layer; entry [p, q] belongs to the pair [o_q ; o_p].
+    float32 by layer; entry [p, q] belongs to the pair [o_q ; o_p].
   """
   objects = objects.astype(jnp.float32)
-  num_objects, features = objects.shape
   found = {}
   if 0 in layers:
-    shape = (num_objects, num_objects, features)
+    shape = (len(objects), *objects.shape)
     of_q = jnp.broadcast_to(objects[None, :], shape)
     of_p = jnp.broadcast_to(objects[:, None], shape)
     found[0] = jnp.concatenate([of_q, of_p], -1)
-  for layer in range(1, max(layers) + 1):
-    kernel = params[f"g_{layer - 1}"]["kernel"]
-    bias = params[f"g_{layer - 1}"]["bias"]
-    if layer == 1:
-      # [o_q ; o_p] times a kernel is a sum of two products per object.
-      of_q = objects @ kernel[:features]
-      of_p = objects @ kernel[features : 2 * features]
-      x = of_q[None, :] + of_p[:, None]  # [N, N, D]
-    else:
-      x = x @ kernel
-    x = jax.nn.relu(x + bias)
-    if layer in layers:
-      found[layer] = x
-  return found
+  weights = [Weights(**params[f"g_{index}"]) for index in range(max(layers))]
+  if weights:
+    x = first_layer(weights[0], objects)
+  for layer in range(1, len(weights) + 1):
+    found[layer] = jax.nn.relu(x)
+    x = g_theta(weights, x, layer - 1, layer)
+  return {layer: found[layer] for layer in layers}
 
 
 def pool_pairs(
-  pairs: jax.Array, mask: jax.Array | None, pooling: str, unit_pairs: bool
-) -> jax.Array:
+  pairs: Float[Array, "N N D"],
+  mask: Bool[Array, " N"] | None,
+  pooling: str,
+  unit_pairs: bool,
+) -> Float[Array, " D"]:
   """Pools pairs.
 
   Args:
-    pairs: [N, N, D].
-    mask: [N] bool, which objects there are; None: all.
+    pairs: Their features.
+    mask: Which objects there are; None: all.
     pooling: "avg", "max" or "sum".
     unit_pairs: Scale each pair to unit length first.
-
-  Returns:
-    [D].
   """
   counts = jnp.ones(pairs.shape[:2])
   if mask is not None:
@@ -84,23 +79,22 @@ def pool_pairs(
 def describe_scene(
   descriptors: Sequence[Descriptor],
   params: Mapping,
-  objects: jax.Array,
-  mask: jax.Array | None,
-  relations: jax.Array | None,
-) -> dict[str, jax.Array]:
+  objects: Float[Array, "N F"],
+  mask: Bool[Array, " N"] | None,
+  relations: Float[Array, " D"] | None,
+) -> dict[str, Float[Array, " _"]]:
   """Computes the descriptors of one scene.
 
   Args:
     descriptors: Which.
     params: Parameters of the relation core.
-    objects: [N, F]; from pixels the cells in row-major order, the last two
-      features being coordinates.
-    mask: [N] bool, or None where all rows count.
-    relations: [D], the network's own sum over pairs, for "aggregate", or
-      None.
+    objects: From pixels the cells in row-major order, the last two features
+      being coordinates.
+    mask: Which objects there are; None: all.
+    relations: The network's own sum over pairs, for "aggregate".
 
   Returns:
-    [D] float32 by name.
+    float32 by name.
   """
   layers = {d.layer for d in descriptors if isinstance(d.layer, int)}
   pairs = pair_layers(params, objects, sorted(layers)) if layers else {}
@@ -116,8 +110,7 @@ def describe_scene(
   return found
 
 
-def _pool_cells(cells: jax.Array, pooling: str) -> jax.Array:
-  """Pools [N, C] to [C]."""
+def _pool_cells(cells: Float[Array, "N C"], pooling: str) -> Float[Array, " C"]:
   if pooling == "avg":
     return cells.mean(0)
   if pooling == "max":

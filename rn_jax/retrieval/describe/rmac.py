@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 _LEVELS = 3
 _OVERLAP = 0.4  # of neighbouring regions along the longer side
@@ -47,20 +49,20 @@ def _spread(room: int, count: int) -> list[int]:
 
 
 def rmac(
-  feature_map: jax.Array,
-  transform: Callable[[jax.Array], jax.Array] | None = None,
-) -> jax.Array:
+  feature_map: Float[Array | np.ndarray, "H W C"],
+  transform: Callable[[Float[Array, " C"]], Float[Array, " E"]] | None = None,
+) -> Float[Array, " E"]:
   """Pools a feature map.
 
   Args:
-    feature_map: [H, W, C], after a ReLU.
+    feature_map: After a ReLU.
     transform: Applied to the unit vector of each region, as PCA-whitening is;
       what it returns is scaled to unit length again. The whole map counts as a
       region here, too.
 
   Returns:
-    [C] float32 of unit length (or as long as what `transform` returns); zeros
-    if the map is all zeros.
+    float32 of unit length, with as many numbers as the map has channels, or as
+    what `transform` returns has; zeros if the map is all zeros.
   """
   feature_map = jnp.asarray(feature_map, jnp.float32)
   height, width = feature_map.shape[:2]
@@ -74,7 +76,7 @@ def rmac(
   return unit(vectors.sum(0))
 
 
-def unit(x: jax.Array) -> jax.Array:
-  """Scales vectors [..., D] to unit length; zeros stay zeros."""
+def unit(x: Float[Array, "*S D"]) -> Float[Array, "*S D"]:
+  """Scales vectors to unit length; zeros stay zeros."""
   norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
   return x / jnp.maximum(norm, 1e-12)

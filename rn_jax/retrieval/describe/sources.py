@@ -13,9 +13,10 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from rn_jax.answer import read_image
 from rn_jax.data import records
-from rn_jax.data.decode import decode_image, state_description
+from rn_jax.data.decode import decode_image
+from rn_jax.data.images import read_image
+from rn_jax.data.states import state_arrays, state_description
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +114,6 @@ def split_source(
     hashlib.sha256(hashes.encode()).hexdigest(),
     read,
   )
-
-
-def state_arrays(objects: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns the arrays of state descriptions [S, N, 7]."""
-  return {"objects": objects, "object_mask": objects.any(-1)}
 
 
 def image_source(arguments: Sequence[str], image_size: int) -> Source:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rn_jax.answer import read_image, read_objects
+from rn_jax.data.images import read_image
+from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
-from rn_jax.retrieval.describe.sources import state_arrays
 from rn_jax.retrieval.nearest.index_files import (
   ImageIndex,
   ImageIndexError,

@@ -1,6 +1,5 @@
 """The pictures of described images: from their files, or from records."""
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rn_jax.data import records
-from rn_jax.data.decode import state_description
+from rn_jax.data.images import opened, to_rgb
+from rn_jax.data.states import state_description
 from rn_jax.plots.contact_sheet import draw_from_above
 from rn_jax.retrieval.describe.features import Features
 
@@ -54,13 +54,14 @@ def load_pictures(
   rows_of = {name: row for row, name in names.items()}
   found = {}
   for scene in records.read_scenes(source["records"], source["split"]):
-    row = rows_of.get(scene["image_filename"])
+    name = scene["image_filename"]
+    row = rows_of.get(name)
     if row is None:
       continue
     if scene["image"] is None:
       found[row] = _draw(scene)
     else:
-      found[row] = _open(io.BytesIO(scene["image"]))
+      found[row] = _open(scene["image"], f"{source['records']}: {name}")
     if len(found) == len(names):
       return found
   missing = next(name for row, name in names.items() if row not in found)
@@ -75,11 +76,9 @@ def _find(folder: Path, name: str) -> Path:
   return path if path.exists() else folder / Path(name).name
 
 
-def _open(file) -> Image.Image:
-  try:
-    return Image.open(file).convert("RGB")
-  except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-    raise ValueError(f"{file}: not a readable image ({error})") from error
+def _open(file: Path | bytes, name: str | None = None) -> Image.Image:
+  with opened(file, name) as image:
+    return to_rgb(image, 0)
 
 
 def _draw(scene: dict) -> Image.Image:
@@ -94,4 +93,4 @@ def _draw(scene: dict) -> Image.Image:
   axes.set(ylim=(-5.1, 5.1))
   axes.set_axis_off()
   canvas.draw()
-  return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+  return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

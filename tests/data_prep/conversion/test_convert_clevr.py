@@ -180,6 +180,27 @@ def test_images(tmp_path, mode):
   )
 
 
+def test_an_image_to_be_turned_is_stored_as_it_is_seen(tmp_path):
+  random = np.random.default_rng(0)
+  pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
+  image = Image.fromarray(pixels)
+  root = write_clevr(
+    tmp_path, "train", [make_scene(0)], make_questions(1), image
+  )
+  path = root / "images/train/CLEVR_train_000000.png"
+  for orientation, seen in ((1, pixels), (8, np.rot90(pixels))):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
+    out = tmp_path / str(orientation)
+    convert(root, out, image_size=16)
+    (scene,) = records.read_scenes(out, "train")
+    assert (scene["image"] == path.read_bytes()) == (orientation == 1)
+    stored = Image.open(io.BytesIO(scene["image"]))
+    np.testing.assert_array_equal(np.asarray(stored), seen)
+    assert stored.getexif().get(0x0112, 1) == 1
+
+
 def test_images_of_several_sizes_are_recorded_as_such(tmp_path):
   root = write_clevr(
     tmp_path,

@@ -1,0 +1,67 @@
+"""Config values that stand for something: "auto", None, and older numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+from ml_collections.config_dict import FieldReference
+
+# Values that may be None, some of them "auto", and what numbers of each meant
+# before they could; files and command lines may still have those.
+_NUMBERS = {
+  ("model", "scenes_per_block"): {-1: "auto", 0: None},
+  ("data", "max_question_length"): {0: None},
+  ("optimizer", "clip_norm"): {0: None},
+  ("train", "updates_per_call"): {0: "auto"},
+}
+
+
+def read_config(
+  saved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> ml_collections.ConfigDict:
+  """Returns a config of a checkpoint as configs/common.py would have it.
+
+  Args:
+    saved: The whole config, by whatever version.
+    overrides: Values to put into it, by dotted key ("data.dir").
+
+  Raises:
+    ValueError: A value is neither a number nor a word that it may be.
+  """
+  config = ml_collections.ConfigDict(saved)
+  if "cache" not in config.data:
+    config.data.cache = True  # networks trained before there was one
+  known = [key for key in _NUMBERS if key[1] in config.get(key[0], {})]
+  for part, name in known:
+    # Of type object, so that words may replace numbers.
+    value = config[part][name]
+    del config[part][name]
+    config[part][name] = FieldReference(value, field_type=object)
+  config.update_from_flattened_dict(dict(overrides or {}))
+  for part, name in known:
+    value, meanings = config[part][name], _NUMBERS[part, name]
+    value = config[part][name] = meanings.get(value, value)
+    number = isinstance(value, int | float) and value > 0
+    if not (number or value is None or value in meanings.values()):
+      auto = "'auto', " * ("auto" in meanings.values())
+      raise ValueError(
+        f"config.{part}.{name} is {value!r}, not {auto}None or a number from 1"
+      )
+  return config
+
+
+def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Returns a copy of a config in which "auto" is what suits this machine."""
+  config = read_config(config.to_dict())
+  on_cpu = jax.default_backend() == "cpu"
+  model, train = config.model, config.train
+  if model.scenes_per_block == "auto":
+    # A block that stays in a CPU's cache; see benchmarks/relation_core.py.
+    in_cache = 1 if model.inputs == "pixels" else 16
+    model.scenes_per_block = in_cache if on_cpu else None
+  if train.get("updates_per_call") == "auto":
+    # Calls cost little on a CPU; batches sent from the host are large.
+    one = on_cpu or not config.data.on_device
+    train.updates_per_call = 1 if one else min(10, train.log_every)
+  return config

@@ -1,0 +1,93 @@
+"""Config values that stand for something, on command lines and in old files."""
+
+import jax
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from configs import common, original_fp
+from rn_jax.settings import read_config, resolve
+
+
+def parse(*arguments):
+  """Returns the config and the overrides of a command line."""
+  holder = flags.FlagValues()
+  line = ["launch.py", *arguments]
+  config_flags.DEFINE_config_dict(
+    "config", common.get_config(), flag_values=holder, sys_argv=line
+  )
+  holder(line)
+  return holder.config, config_flags.get_override_values(holder["config"])
+
+
+@pytest.mark.parametrize(
+  ("argument", "expected"),
+  [
+    ("model.scenes_per_block=16", 16),
+    ("model.scenes_per_block=auto", "auto"),
+    ("model.scenes_per_block=None", None),
+    ("model.scenes_per_block=0", None),
+    ("model.scenes_per_block=-1", "auto"),
+    ("data.max_question_length=50", 50),
+    ("data.max_question_length=0", None),
+    ("data.max_question_length=None", None),
+    ("optimizer.clip_norm=0.5", 0.5),
+    ("optimizer.clip_norm=0", None),
+    ("optimizer.clip_norm=None", None),
+    ("train.updates_per_call=4", 4),
+    ("train.updates_per_call=0", "auto"),
+    ("train.updates_per_call=auto", "auto"),
+  ],
+)
+def test_command_lines_may_have_words_and_numbers(argument, expected):
+  part, name = argument.split("=")[0].split(".")
+  config, overrides = parse(f"--config.{argument}")
+  assert read_config(config.to_dict())[part][name] == expected
+  # Into the config of a checkpoint, whose values had the type of numbers.
+  saved = common.get_config().to_dict()
+  saved["model"]["scenes_per_block"] = -1
+  saved["data"]["max_question_length"] = 0
+  saved["train"]["updates_per_call"] = 0
+  assert read_config(saved, overrides)[part][name] == expected
+
+
+def test_an_older_config_means_what_it_meant():
+  saved = common.get_config().to_dict()
+  saved["model"]["scenes_per_block"] = -1
+  saved["data"]["max_question_length"] = 0
+  saved["optimizer"]["clip_norm"] = 0.0
+  saved["train"]["updates_per_call"] = 0
+  del saved["data"]["cache"]
+  config = common.get_config()
+  config.optimizer.clip_norm = None
+  assert read_config(saved) == read_config(config.to_dict())
+  assert read_config(saved).to_dict() == config.to_dict()
+
+
+def test_auto_is_what_suits_the_machine(monkeypatch):
+  pixels, states = original_fp.get_config(), common.get_config()
+  assert resolve(pixels).model.scenes_per_block == 1
+  assert resolve(states).model.scenes_per_block == 16
+  assert resolve(states).train.updates_per_call == 1
+  assert states.model.scenes_per_block == "auto"  # a copy is resolved
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert resolve(states).model.scenes_per_block is None
+  assert resolve(states).train.updates_per_call == 10
+  states.data.on_device = False
+  states.model.scenes_per_block = 4
+  assert resolve(states).train.updates_per_call == 1
+  assert resolve(states).model.scenes_per_block == 4
+
+
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("model.scenes_per_block=many", "'many', not 'auto', None or a number"),
+    ("model.scenes_per_block=-2", "-2, not 'auto'"),
+    ("data.max_question_length=auto", "'auto', not None or a number"),
+  ],
+)
+def test_other_words_are_refused(argument, message):
+  config, _ = parse(f"--config.{argument}")
+  with pytest.raises(ValueError, match=message):
+    resolve(config)
