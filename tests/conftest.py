@@ -19,8 +19,11 @@ from rn_jax.clevr import tokenize
 
 # Compiling is most of the suite's time. Its numbers hold without LLVM's
 # optimisations too, and what one test or command has compiled, others reuse.
-_CACHE = tempfile.mkdtemp(prefix="rn_jax_tests_")
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+_CACHE = os.environ.get("RN_JAX_TESTS_CACHE")
+if _CACHE is None:  # in the process that starts the others
+  _CACHE = tempfile.mkdtemp(prefix="rn_jax_tests_")
+  os.environ["RN_JAX_TESTS_CACHE"] = _CACHE
+  atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 for _name, _value in {
   "jax_disable_most_optimizations": True,
   "jax_compilation_cache_dir": _CACHE,
@@ -106,6 +109,7 @@ def make_config(records_dir):
   def make(name="original_sd", **changes):
     config = tiny.get_config(name)
     config.data.dir = str(records_dir)
+    config.train.updates_per_call = 1  # one program to compile
     config.update_from_flattened_dict(changes)
     return config
 
