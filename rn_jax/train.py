@@ -156,8 +156,8 @@ def restore(
   for key in _ORDER_KEYS:
     if key in changed:
       raise CheckpointError(
-        f"{workdir} holds a run whose {key} was another: {changed[key]}. Set "
-        "it back, or start anew in another folder"
+        f"{workdir} holds a run that reads its data in another order: "
+        f"{changed[key]}. Set it back, or start anew in another folder"
       )
   logging.info("Resuming after update %d", int(state.step))
   if changed:

@@ -23,6 +23,10 @@ DESCRIPTIONS = tuple(
   )
 )
 
+# Fillings that are equally likely: the weight of each, their word, and the set
+# of their descriptions. Plain tuples, for there are very many.
+Phrases = tuple[float, str | None, int]
+
 # Relations that say nothing ("the cube left of…" where there is one cube): so
 # many are kept for each one that does, as CLEVR keeps them.
 _IDLE_RELATIONS = 1 / 9
@@ -38,14 +42,6 @@ class Filling(NamedTuple):
 
   word: str | None
   description: Description
-
-
-class Phrases(NamedTuple):
-  """Fillings that are equally likely: the weight of each, and their words."""
-
-  weight: float
-  word: str | None
-  descriptions: int
 
 
 class Way(NamedTuple):
@@ -126,28 +122,27 @@ class OptionSpace:
     if name not in SHORT_FORMS:
       values = RELATIONS if name == "relate" else ATTRIBUTES[name[7:]]
       function = functools.partial(FUNCTIONS[name], self.table, start)
-      return [
-        Option(1, function(v), Way(v, None), [Phrases(1, v, 1)]) for v in values
-      ]
+      return [Option(1, function(v), Way(v, None), [(1, v, 1)]) for v in values]
     key = (name, start, node.exact)
     if key not in self._cache:
       relates, ending = SHORT_FORMS[name]
       listing = self._related if relates else self._filtered
       self._cache[key] = listing(start, ending, node.exact)
     permitted = _permitted(node.empty)
-    weights, phrases = {}, {}
+    found = {}  # (value, way) → weight, phrases
     for weight, ways in self._cache[key]:
       for (value, word, matching), descriptions in ways.items():
         descriptions &= permitted
         if descriptions:
           key = value, ((word, matching) if node.exact else None)
-          if key not in weights:
-            weights[key], phrases[key] = 0, []
-          weights[key] += weight * descriptions.bit_count()
-          phrases[key].append(Phrases(weight, word, descriptions))
+          entry = found.get(key)
+          if entry is None:
+            entry = found[key] = [0, []]
+          entry[0] += weight * descriptions.bit_count()
+          entry[1].append((weight, word, descriptions))
     return [
-      Option(weights[key], key[0], key[1] and Way(*key[1]), phrases[key])
-      for key in weights
+      Option(weight, value, way and Way(*way), phrases)
+      for (value, way), (weight, phrases) in found.items()
     ]
 
   def _filtered(self, start: int, ending: str, exact: bool) -> list[_Group]:
@@ -241,7 +236,6 @@ def _permitted(empty: frozenset[str]) -> int:
   )
 
 
-@functools.cache
 def named(description: Description) -> dict[str, str]:
   """The attributes that a description names, in the order of filters."""
   words = description._asdict().items()

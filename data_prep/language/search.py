@@ -9,6 +9,7 @@ words to words: a partly filled template is known by the values that later
 nodes look at, and a state that failed once is not tried again.
 """
 
+import functools
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -176,17 +177,7 @@ def build_program(
   position = []  # of each template node in the program
   for node, filling in zip(template.nodes, fillings, strict=True):
     inputs = [position[i] for i in node.inputs]
-    if node.function in SHORT_FORMS:
-      relates, ending = SHORT_FORMS[node.function]
-      steps = [("relate", filling.word)] if relates else []
-      steps += [
-        (f"filter_{a}", v) for a, v in named(filling.description).items()
-      ]
-      if ending:
-        steps.append((ending, None))
-    else:
-      steps = [(node.function, filling and filling.word)]
-    for function, word in steps:
+    for function, word in _steps(node.function, filling):
       side = [] if word is None else [word]
       program.append(
         {"function": function, "inputs": inputs, "value_inputs": side}
@@ -194,6 +185,17 @@ def build_program(
       inputs = [len(program) - 1]
     position.append(inputs[0])
   return program
+
+
+@functools.cache
+def _steps(function: str, filling: Filling | None) -> list:
+  """The functions that a filled node stands for, each with its word or None."""
+  if function not in SHORT_FORMS:
+    return [(function, filling and filling.word)]
+  relates, ending = SHORT_FORMS[function]
+  steps = [("relate", filling.word)] if relates else []
+  steps += [(f"filter_{a}", v) for a, v in named(filling.description).items()]
+  return [*steps, (ending, None)] if ending else steps
 
 
 def _draw(options: list[Option], rng: random.Random) -> Iterator[Option]:

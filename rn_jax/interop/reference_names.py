@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import ml_collections
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rn_jax.steps import make_model
 
@@ -120,11 +121,11 @@ def shapes(
     "question_length": np.full((1, 1), 4, np.int32),
   }
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
-  result = {}
-  for name, path, axes in entries(config.model):
-    ours = _get(variables, path).shape
-    result[name] = tuple(ours[axes.index(i)] for i in range(len(axes)))
-  return result
+  flat = flatten_dict(variables)
+  return {
+    name: tuple(flat[path].shape[axis] for axis in np.argsort(axes))
+    for name, path, axes in entries(config.model)
+  }
 
 
 def to_variables(
@@ -177,11 +178,13 @@ def to_variables(
       + "".join(f"\n  {line}" for line in wrong[:8])
       + (f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else "")
     )
-  variables = {"params": {}, "batch_stats": {}}
-  for name, path, axes in entries(config.model):
-    array = np.ascontiguousarray(found[name].transpose(axes), np.float32)
-    _set(variables, path, array)
-  return variables
+  variables = unflatten_dict(
+    {
+      path: np.ascontiguousarray(found[name].transpose(axes), np.float32)
+      for name, path, axes in entries(config.model)
+    }
+  )
+  return {"batch_stats": {}, **variables}
 
 
 def to_tensors(
@@ -196,21 +199,11 @@ def to_tensors(
   Raises:
     ValueError: The network is an AVF-RN.
   """
+  rows = entries(config)
+  flat = flatten_dict(variables)
   return {
     name: np.ascontiguousarray(
-      np.asarray(_get(variables, path)).transpose(np.argsort(axes))
+      np.asarray(flat[path]).transpose(np.argsort(axes))
     )
-    for name, path, axes in entries(config)
+    for name, path, axes in rows
   }
-
-
-def _get(tree: Mapping, path: tuple[str, ...]):
-  for key in path:
-    tree = tree[key]
-  return tree
-
-
-def _set(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
-  for key in path[:-1]:
-    tree = tree.setdefault(key, {})
-  tree[path[-1]] = value

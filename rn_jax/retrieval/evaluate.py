@@ -110,19 +110,9 @@ def _descriptors(
   return candidates
 
 
-def _main(
-  features: list[str],
-  ground_truth: list[str],
-  output_dir: str,
-  descriptors: list[str],
-  oracles: bool,
-) -> None:
+def _main(ground_truth: list[str], output_dir: str, **settings) -> None:
   for table in evaluate(
-    features,
-    ground_truth,
-    output_dir,
-    descriptors=descriptors,
-    oracles=oracles,
+    ground_truths=ground_truth, output_dir=output_dir, **settings
   ):
     print(report.markdown(table))
   print(f"Written to {output_dir}")

@@ -72,10 +72,8 @@ def _main(
   records_dir: str | None,
   split: str,
   ground_truth: str | None,
-  method: str,
-  match: str,
-  quirk: bool,
   output: str | None,
+  **rule,
 ) -> None:
   if len(images) != 2 or not all(image.isdigit() for image in images):
     raise SceneError("--images wants two image indices, such as 0,7")
@@ -83,7 +81,7 @@ def _main(
     graphs = load_ground_truth(ground_truth).scenes
   else:
     graphs = load_scenes(scenes, records_dir, split)
-  explained = explain(graphs, *map(int, images), method, match, quirk)
+  explained = explain(graphs, *map(int, images), **rule)
   if output:
     with replacing(output) as temporary:
       temporary.write_text(json.dumps(explained, indent=1) + "\n")

@@ -77,13 +77,11 @@ def _main(
   scenes: str | None,
   records_dir: str | None,
   split: str,
-  method: str,
-  match: str | None,
-  subset: int | None,
   output: str,
+  **settings,
 ) -> None:
   graphs = load_scenes(scenes, records_dir, split)
-  truth = import_cache(cache_dir, graphs, method, match, subset)
+  truth = import_cache(cache_dir, graphs, **settings)
   save_ground_truth(output, truth)
   print(
     f"{output}: {truth.name}, {len(truth.query_index)} queries, "

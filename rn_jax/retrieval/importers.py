@@ -15,11 +15,10 @@ the order of the file (needs h5py: pip install 'rn_jax[retrieval]').
 import hashlib
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.interop.feature_h5 import read_vectors
@@ -29,25 +28,42 @@ from rn_jax.retrieval.describe.features import METRICS, Features, save_features
 _NUMBER = re.compile(r"(\d+)\.\w+")
 
 
-def import_vectors(
+def import_features(
   path: str | os.PathLike,
-  vectors: np.ndarray,
-  filenames: Sequence[str],
   name: str,
-  label: str | None,
-  metric: str,
+  *,
+  label: str | None = None,
+  metric: str | None = None,
+  split: str = "val",
+  names: str | os.PathLike | None = None,
+  dataset: str = "rmac",
 ) -> Features:
   """Makes features of one imported descriptor.
 
+  The numbers in the images' names become the image indices if there is one in
+  each and they differ; else the rows do.
+
   Args:
-    path: File that the vectors are from.
-    vectors: float32 [N, D].
-    filenames: Names of the N images. The numbers in them become the image
-      indices if there is one in each and they differ; else the rows do.
+    path: An HDF5 file (.h5, .hdf5), or else a pickled feature list.
     name: Name to give to the descriptor.
     label: Its name in tables and pictures; None: `name`.
-    metric: "euclidean" or "cosine".
+    metric: "euclidean" or "cosine"; None: cosine for HDF5, else euclidean.
+    split: Of CLEVR; says which images these are.
+    names: For HDF5: text file with the name of an image in each line.
+    dataset: For HDF5: name of the data set.
+
+  Raises:
+    ValueError, OSError: As read_vectors and read_feature_list do.
   """
+  is_h5 = Path(path).suffix in (".h5", ".hdf5")
+  if is_h5 and names is None:
+    raise ValueError(f"{path}: HDF5 files need --names")
+  if is_h5:
+    vectors, filenames = read_vectors(path, names, dataset, split)
+  else:
+    vectors = read_feature_list(path)
+    filenames = [f"CLEVR_{split}_{i:06d}.png" for i in range(len(vectors))]
+  metric = metric or ("cosine" if is_h5 else "euclidean")
   index = np.arange(len(filenames), dtype=np.int64)
   numbers = [_NUMBER.search(filename) for filename in filenames]
   if all(numbers):
@@ -68,60 +84,8 @@ def import_vectors(
   )
 
 
-def import_pickle(
-  path: str | os.PathLike,
-  name: str,
-  *,
-  label: str | None = None,
-  metric: str = "euclidean",
-  split: str = "val",
-) -> Features:
-  """Imports a pickled list of (batch index, array [B, D]) of a split of CLEVR.
-
-  Arguments and errors are those of import_vectors and read_feature_list.
-  """
-  vectors = read_feature_list(path)
-  filenames = [f"CLEVR_{split}_{i:06d}.png" for i in range(len(vectors))]
-  return import_vectors(path, vectors, filenames, name, label, metric)
-
-
-def import_h5(
-  path: str | os.PathLike,
-  names: str | os.PathLike,
-  name: str,
-  *,
-  label: str | None = None,
-  metric: str = "cosine",
-  split: str = "val",
-  dataset: str = "rmac",
-) -> Features:
-  """Imports the vectors of an HDF5 file whose image's name contains the split.
-
-  Arguments and errors are those of import_vectors and read_vectors.
-  """
-  vectors, filenames = read_vectors(path, names, dataset, split)
-  return import_vectors(path, vectors, filenames, name, label, metric)
-
-
-def _main(
-  input: str,
-  output: str,
-  name: str,
-  label: str | None,
-  metric: str | None,
-  split: str,
-  names: str | None,
-  dataset: str,
-) -> None:
-  options = {"label": label, "split": split}
-  if metric:
-    options["metric"] = metric
-  if Path(input).suffix not in (".h5", ".hdf5"):
-    features = import_pickle(input, name, **options)
-  elif names:
-    features = import_h5(input, names, name, dataset=dataset, **options)
-  else:
-    raise app.UsageError("HDF5 files need --names")
+def _main(input: str, output: str, name: str, **settings) -> None:
+  features = import_features(input, name, **settings)
   save_features(output, features)
   count, size = features.descriptors[name].shape
   print(f"{output}: {name}, {count:,} images, {size} numbers each")

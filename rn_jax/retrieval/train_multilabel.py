@@ -8,9 +8,9 @@ r"""Trains the multi-label CNN, a baseline of retrieval.
 The second command writes the descriptor "multilabel conv avg" into
 W/features_val.npz. The recipe is the one published with it: 350 epochs on the
 5 % of images that contain the fewest attribute values, validated on the same
-share. The trainer is the Relation Network's (rn_jax/train.py): a stopped run
-goes on where it was saved last, and CHECKPOINTS/metrics.jsonl tells of it. One
-device is enough.
+share every ten epochs; the best checkpoint counts. The trainer is the Relation
+Network's (rn_jax/train.py): a stopped run goes on where it was saved last, and
+CHECKPOINTS/metrics.jsonl tells of it. One device is enough.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ from rn_jax import parallel, run_log
 from rn_jax.checkpoint import Checkpointer
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.input_pipeline import TrainOrder, complete, make_batch
+from rn_jax.default_config import get_config
 from rn_jax.host import cli
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.retrieval.describe.multilabel import (
@@ -51,48 +52,33 @@ def make_config(
   seed: int = 0,
   epochs: int = 350,
 ) -> ml_collections.ConfigDict:
-  """Returns what a checkpoint says of the network and its training.
+  """Returns the config: the recipe that was published with the network.
 
-  Its keys are those of default_config.py, and train.fraction: the share of the
-  images that is trained on.
+  It has the keys of default_config.py but for those of the model, and
+  train.fraction: the share of the images that is used.
   """
-  return ml_collections.ConfigDict(
+  config = get_config()
+  config.seed = seed
+  config.model = ml_collections.ConfigDict(
     {
-      "seed": seed,
-      "model": {
-        "inputs": "pixels",
-        "conv_channels": (24, 24, 24, 24),
-        "dtype": "float32",
-        "scenes_per_block": 0,
-      },
-      "data": {
-        "dir": os.path.abspath(records_dir),
-        "train_split": "train",
-        "eval_split": "val",
-        "image_size": image_size,
-        "max_question_length": 0,
-        "on_device": True,
-        "cache": True,
-      },
-      "train": {
-        "fraction": fraction,
-        "batch_size": 64,
-        "updates_per_call": 0,
-        "num_epochs": epochs,
-        "eval_every": epochs,  # before the first update and after the last
-        "checkpoint_minutes": 1.0,
-        "log_every": 100,
-      },
-      "optimizer": {
-        "schedule": "constant",
-        "learning_rate": 2.5e-4,
-        "weight_decay": 1e-4,
-        "decoupled_weight_decay": False,
-        "clip_norm": 0.0,
-      },
-      "eval": {"batch_size": 64},
+      "inputs": "pixels",
+      "conv_channels": (24, 24, 24, 24),
+      "dtype": "float32",
+      "scenes_per_block": 0,
     }
   )
+  config.data.update(dir=os.path.abspath(records_dir), image_size=image_size)
+  config.optimizer.update(
+    schedule="constant", learning_rate=2.5e-4, weight_decay=1e-4, clip_norm=0.0
+  )
+  config.train.update(
+    fraction=fraction,
+    batch_size=64,
+    num_epochs=epochs,
+    eval_every=10,
+    checkpoint_minutes=1,
+  )
+  return config
 
 
 def train_multilabel(
@@ -256,13 +242,8 @@ if __name__ == "__main__":
     flags.DEFINE_float(
       "fraction",
       0.05,
-      "Share of the images of each split to use, those of the fewest attribute "
-      "values; more than 0, at most 1.",
+      "Share of each split's images to use, those of fewest values first.",
     ),
-    flags.DEFINE_integer(
-      "seed", 0, "Root of the random weights and the order of the images."
-    ),
-    flags.DEFINE_integer(
-      "image_size", 128, "Side of the records' images, in pixels."
-    ),
+    flags.DEFINE_integer("seed", 0, "Root of the weights and the order."),
+    flags.DEFINE_integer("image_size", 128, "Side of the images, in pixels."),
   )

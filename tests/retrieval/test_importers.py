@@ -10,7 +10,7 @@ import pytest
 
 from rn_jax.interop.tensor_pickle import TorchFileError
 from rn_jax.retrieval.describe.features import load_features
-from rn_jax.retrieval.importers import import_h5, import_pickle
+from rn_jax.retrieval.importers import import_features
 
 VECTORS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 BATCHES = [(0, VECTORS[:2]), (1, VECTORS[2:4]), (2, VECTORS[4:])]
@@ -25,7 +25,7 @@ def test_reads_numpy_of_all_protocols(tmp_path, protocol):
     [(i, x.astype(">f8")) for i, x in BATCHES],
   ):
     path.write_bytes(pickle.dumps(content, protocol))
-    features = import_pickle(path, "avf", label="AVF-RN")
+    features = import_features(path, "avf", label="AVF-RN")
     np.testing.assert_array_equal(features.descriptors["avf"], VECTORS)
   assert features.image_index.tolist() == [0, 1, 2, 3, 4]
   assert features.image_filename[3] == "CLEVR_val_000003.png"
@@ -39,7 +39,7 @@ def test_reads_numpy_1_and_python_2(tmp_path):
   old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
   assert old != content
   path.write_bytes(old)
-  found = import_pickle(path, "a").descriptors["a"]
+  found = import_features(path, "a").descriptors["a"]
   np.testing.assert_array_equal(found, VECTORS)
   # Python 2 wrote the numbers as a string.
   x = np.array([[1.5, -2.0]], "<f4")
@@ -53,7 +53,7 @@ def test_reads_numpy_1_and_python_2(tmp_path):
     + (b"(K\x01K\x01K\x02\x86" + dtype + b"\x89U\x08" + x.tobytes() + b"tb")
     + b"\x86a."
   )
-  found = import_pickle(path, "a").descriptors["a"]
+  found = import_features(path, "a").descriptors["a"]
   np.testing.assert_array_equal(found, x)
 
 
@@ -66,11 +66,11 @@ def test_reads_torch(tmp_path):
   path = tmp_path / "x.pickle"
   for protocol in (2, 3, 4, 5):
     path.write_bytes(pickle.dumps(batches, protocol))
-    found = import_pickle(path, "a").descriptors["a"]
+    found = import_features(path, "a").descriptors["a"]
     np.testing.assert_array_equal(found, VECTORS)
   for zipped in (True, False):
     torch.save(batches, path, _use_new_zipfile_serialization=zipped)
-    found = import_pickle(path, "a").descriptors["a"]
+    found = import_features(path, "a").descriptors["a"]
     np.testing.assert_array_equal(found, VECTORS)
 
 
@@ -102,13 +102,13 @@ def test_runs_nothing(tmp_path, protocol):
       with pytest.raises(
         TorchFileError, match=r"x\.pickle: its pickle|it asks"
       ):
-        import_pickle(path, "a")
+        import_features(path, "a")
       assert not list(tmp_path.glob("victim*"))
   # numpy's own door: an array of objects.
   objects = np.array([[_Call(os.mkdir, (str(victim),))]], object)
   path.write_bytes(pickle.dumps([(0, objects)], protocol))
   with pytest.raises(TorchFileError):
-    import_pickle(path, "a")
+    import_features(path, "a")
   assert not victim.exists()
 
 
@@ -131,7 +131,7 @@ def test_refuses_what_is_no_feature_list(tmp_path, content, message):
   path = tmp_path / "x.pickle"
   path.write_bytes(pickle.dumps(content, 4))
   with pytest.raises(TorchFileError, match=message):
-    import_pickle(path, "a")
+    import_features(path, "a")
 
 
 def test_damaged_pickles_are_named(tmp_path):
@@ -141,13 +141,13 @@ def test_damaged_pickles_are_named(tmp_path):
   for content in (b"", b"PK", whole[:-20], whole[:40], rng.bytes(300)):
     path.write_bytes(content)
     with pytest.raises(TorchFileError, match=r"x\.pickle: "):
-      import_pickle(path, "a")
+      import_features(path, "a")
   for _ in range(300):  # whatever it is, it is no other error
     damaged = bytearray(whole)
     damaged[rng.integers(len(whole))] = rng.integers(256)
     path.write_bytes(damaged)
     try:
-      import_pickle(path, "a")
+      import_features(path, "a")
     except TorchFileError:
       continue
 
@@ -161,7 +161,9 @@ def test_reads_h5(tmp_path):
   lines = ["train/CLEVR_train_000000.png", "val/CLEVR_val_000007.png"]
   lines += [f"val/CLEVR_val_{i:06d}.png" for i in (3, 4, 5)]
   names.write_text("\n".join(lines) + "\n")
-  features = import_h5(path, names, "rmac", label="R-MAC")
+  with pytest.raises(ValueError, match="need --names"):
+    import_features(path, "rmac")
+  features = import_features(path, "rmac", names=names, label="R-MAC")
   np.testing.assert_array_equal(features.descriptors["rmac"], VECTORS[1:])
   assert features.image_index.tolist() == [7, 3, 4, 5]
   assert features.image_filename[0] == "CLEVR_val_000007.png"
@@ -172,13 +174,13 @@ def test_reads_h5(tmp_path):
     ({"dataset": "counts"}, r"int64 \[5\]"),
   ):
     with pytest.raises(ValueError, match=message):
-      import_h5(path, names, "rmac", **arguments)
+      import_features(path, "rmac", names=names, **arguments)
   names.write_text("\n".join(lines[:4]))
   with pytest.raises(ValueError, match=r"5 vectors, but .* has 4 names"):
-    import_h5(path, names, "rmac")
+    import_features(path, "rmac", names=names)
   path.write_bytes(b"no hdf5")
   with pytest.raises(ValueError, match="not a readable HDF5 file"):
-    import_h5(path, names, "rmac")
+    import_features(path, "rmac", names=names)
 
 
 def test_command(tmp_path):

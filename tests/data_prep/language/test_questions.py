@@ -153,10 +153,10 @@ def test_relations_matter_where_they_are_checked(scenes, asked):
 
 
 def _fillings(option):
-  for phrases in option.phrases:
+  for _, word, descriptions in option.phrases:
     for i, description in enumerate(options.DESCRIPTIONS):
-      if phrases.descriptions >> i & 1:
-        yield options.Filling(phrases.word, description)
+      if descriptions >> i & 1:
+        yield options.Filling(word, description)
 
 
 def _value(space, template, filled):
@@ -243,7 +243,7 @@ def test_options_lead_to_the_values_they_say(scenes, language):
         continue
       for option in space.options(node, space.table.everything):
         assert option.weight == pytest.approx(
-          sum(p.weight * p.descriptions.bit_count() for p in option.phrases)
+          sum(w * d.bit_count() for w, _, d in option.phrases)
         )
         for filling in _fillings(option):
           program = search.build_program(
@@ -269,18 +269,18 @@ def test_a_tenth_of_the_relations_says_nothing(scenes, language):
     for anchor in range(len(scene["objects"])):
       for option in space.options(node, anchor):
         for phrases in option.phrases:
-          side = space.table.related[phrases.word][anchor]
+          weight, relation, _ = phrases
+          side = space.table.related[relation][anchor]
           alone = option._replace(phrases=[phrases])
           for filling in _fillings(alone):
             fitting = _fitting(space.table, filling.description)
             assert fitting & side == 1 << option.value
-            weights[fitting & side == fitting] += phrases.weight
+            weights[fitting & side == fitting] += weight
   assert weights[True] / weights.total() == pytest.approx(0.1, abs=0.01)
 
 
 def test_fillings_are_drawn_by_their_weights():
-  alike = [(1.0, "left", 0b1001), (2.0, "right", 0b110)]
-  phrases = [options.Phrases(*a) for a in alike]
+  phrases = [(1.0, "left", 0b1001), (2.0, "right", 0b110)]
   option = options.Option(6.0, 1, None, phrases)
   rng = random.Random(0)
   drawn = collections.Counter(
