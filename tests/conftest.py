@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from importlib import metadata
 
 import jax
 import pytest
@@ -19,8 +20,16 @@ from rn_jax.clevr import tokenize
 
 # Compiling is most of the suite's time. Its numbers hold without LLVM's
 # optimisations too, and what one test or command has compiled, others reuse.
-_CACHE = tempfile.mkdtemp(prefix="rn_jax_tests_")
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+_CACHE = os.environ.get("RN_JAX_TESTS_CACHE")
+if _CACHE is None:  # in the process that starts the others
+  _CACHE = tempfile.mkdtemp(prefix="rn_jax_tests_")
+  os.environ["RN_JAX_TESTS_CACHE"] = _CACHE
+  atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# XLA's older way to emit loops compiles in two thirds of the time; a newer XLA
+# no longer has it, and stops at a flag that it does not know.
+if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+  _FLAGS = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = f"{_FLAGS} --xla_cpu_use_fusion_emitters=false"
 for _name, _value in {
   "jax_disable_most_optimizations": True,
   "jax_compilation_cache_dir": _CACHE,
@@ -106,6 +115,7 @@ def make_config(records_dir):
   def make(name="original_sd", **changes):
     config = tiny.get_config(name)
     config.data.dir = str(records_dir)
+    config.train.updates_per_call = 1  # one program to compile
     config.update_from_flattened_dict(changes)
     return config
 

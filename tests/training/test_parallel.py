@@ -36,7 +36,8 @@ def start(workdir, records_dir, *flags, devices):
   environment = dict(
     os.environ,
     JAX_PLATFORMS="cpu",
-    XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
+    XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} "
+    f"--xla_force_host_platform_device_count={devices}",
   )
   command = [
     sys.executable,

@@ -1,0 +1,90 @@
+"""A run that was stopped goes on as if nothing had happened, or is refused."""
+
+import numpy as np
+import pytest
+from training_runs import flatten, read_lines
+
+from rn_jax import parallel, train
+from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.host import signals
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+  make_config, tmp_path, monkeypatch
+):
+  # Augmentation, dropout, batch statistics, a moving learning rate, and a
+  # stop that is no evaluation: all must go on as if nothing had happened.
+  config = make_config(
+    "original_fp",
+    **{
+      "optimizer.schedule": "cosine",
+      "train.batch_size": 8,
+      "train.num_epochs": 2.0,
+      "train.updates_per_call": 2,
+    },
+  )
+  traces = []
+  make_steps = parallel.several_updates
+
+  def make_counted(step):
+    steps = make_steps(step)
+    return lambda *args: traces.append(1) or steps(*args)
+
+  with monkeypatch.context() as context:
+    context.setattr(parallel, "several_updates", make_counted)
+    train.train(config, tmp_path / "whole")
+  # Calls of two updates, or of one where an epoch of five ends.
+  assert len(traces) == 2
+
+  exit_code = signals.StopSignals.exit_code
+  monkeypatch.setattr(
+    signals.StopSignals,
+    "exit_code",
+    lambda self, step: 143 if step == 4 else exit_code(self, step),
+  )
+  with pytest.raises(SystemExit) as stop:
+    train.train(config, tmp_path / "parts")
+  assert stop.value.code == 143
+  monkeypatch.undo()
+  assert read_lines(tmp_path / "parts")[-1]["step"] == 4
+  train.train(config, tmp_path / "parts")
+
+  whole, parts = (
+    flatten(load_model(tmp_path / name, "latest")[0])
+    for name in ("whole", "parts")
+  )
+  assert whole.keys() == parts.keys()
+  for name, values in whole.items():
+    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  last = [
+    {k: v for k, v in read_lines(tmp_path / name)[-1].items() if k != "time"}
+    for name in ("whole", "parts")
+  ]
+  assert last[0] == last[1]
+
+
+def test_other_records_or_another_network_do_not_resume(make_config, tmp_path):
+  train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
+  wider = make_config(**{"train.num_epochs": 2.0, "model.lstm_units": 24})
+  with pytest.raises(CheckpointError, match="lstm"):
+    train.train(wider, tmp_path)
+  swapped = make_config(**{"data.train_split": "val"})
+  with pytest.raises(CheckpointError, match="other records"):
+    train.train(swapped, tmp_path)
+
+
+def test_a_resumed_run_must_read_the_same_questions(
+  make_config, tmp_path, caplog
+):
+  train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
+  longer = {"train.num_epochs": 2.0}
+  for key, value in (
+    ("seed", 1),
+    ("train.batch_size", 20),
+    ("data.questions_per_scene", 4),
+  ):
+    with pytest.raises(CheckpointError, match=f"{key} from .* to {value}"):
+      train.train(make_config(**longer, **{key: value}), tmp_path)
+  # What may change is said.
+  train.train(make_config(**longer), tmp_path)
+  assert "train.num_epochs from 1.0 to 2.0" in caplog.text
