@@ -24,7 +24,7 @@ def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
   model.f_units = (32,) * len(model.f_units)
   config.data.image_size = 32
   # So few pairs need no blocks, which take longer to compile.
-  config.model.scenes_per_block = 0
+  config.model.scenes_per_block = None
   config.optimizer.schedule = "constant"
   config.optimizer.learning_rate = 3e-3
   config.train.batch_size = 40

@@ -216,7 +216,7 @@ def make_predict(
 def _format(scores: dict) -> str:
   rows = [*scores["values"].items()]
   for label, name in (("all values", "accuracy"), ("all right", "all_right")):
-    rows.append((label, (scores[name], scores[f"commoner_{name}"])))
+    rows.append((label, (scores[name], scores[f"majority_{name}"])))
   lines = [f"{'accuracy in %':<14}{'network':>9}{'majority':>10}"]
   lines += [f"{n:<14}{100 * a:>9.1f}{100 * b:>10.1f}" for n, (a, b) in rows]
   return "\n".join(lines)

@@ -72,7 +72,7 @@ def test_scores_by_hand():
   scores = score(logits, targets, np.zeros((4, 15), bool))
   assert scores["accuracy"] == 29 / 30
   assert scores["all_right"] == 0.5
-  assert scores["commoner_accuracy"] == 29 / 30
+  assert scores["majority_accuracy"] == 29 / 30
   assert scores["values"]["cyan"] == (1.0, 0.5)
   assert scores["values"]["purple"] == (0.5, 1.0)
 

@@ -91,19 +91,19 @@ def score(
 
   Returns:
     `accuracy` over all values and `all_right`, the share of images with no
-    value wrong; `commoner_accuracy` and `commoner_all_right`, where every value
+    value wrong; `majority_accuracy` and `majority_all_right`, where every value
     is said to be there or not as most training images have it; `values`: the
     two accuracies by value.
   """
   right = (logits > 0) == targets
-  commoner = (train_targets.mean(0) > 0.5) == targets
+  majority = (train_targets.mean(0) > 0.5) == targets
   return {
     "accuracy": float(right.mean()),
     "all_right": float(right.all(1).mean()),
-    "commoner_accuracy": float(commoner.mean()),
-    "commoner_all_right": float(commoner.all(1).mean()),
+    "majority_accuracy": float(majority.mean()),
+    "majority_all_right": float(majority.all(1).mean()),
     "values": {
-      value: (float(right[:, i].mean()), float(commoner[:, i].mean()))
+      value: (float(right[:, i].mean()), float(majority[:, i].mean()))
       for i, value in enumerate(VALUES)
     },
   }
