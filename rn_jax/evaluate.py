@@ -59,7 +59,6 @@ class Predictor:
       `answer` (zero-based id), its `probability` and the `loss` (nats) of the
       true one, each [Q], in the order of the dataset's questions.
     """
-
     results = {}
     seen = np.zeros(self._dataset.num_questions, np.int32)
     batches = input_pipeline.prefetch(self._feed.batch, self._groups)
@@ -190,10 +189,8 @@ def evaluate_command(
     path, split, overrides, with_answers=True
   )
   result = score(dataset, predictions)
-  lines = [
-    metrics.format_report(result),
-    write_evaluation(workdir, result, split),
-  ]
+  path = write_evaluation(workdir, result, split)
+  lines = [metrics.format_report(result), path]
   if jax.process_index() == 0:
     lines.append(run_plots.plot_confusion(workdir, result, split))
   return lines
@@ -238,8 +235,8 @@ def write_predictions(
       "prediction": answers[predictions["answer"][row]],
       "probability": round(float(predictions["probability"][row]), 6),
     }
-    if (true := questions["answer"][row]) >= 0:
-      line["answer"] = answers[true]
+    if questions["answer"][row] >= 0:
+      line["answer"] = answers[questions["answer"][row]]
     lines.append(line)
   content = {
     f"predictions_{dataset.split}.jsonl": map(json.dumps, lines),

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rn_jax.models.affine import Weights
-from rn_jax.models.relation_core import first_layer, g_theta
+from rn_jax.models.pairs import first_layer, g_theta
 from rn_jax.retrieval.describe.descriptors import Descriptor
 from rn_jax.retrieval.describe.rmac import rmac
 
