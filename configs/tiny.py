@@ -19,8 +19,7 @@ def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
   model.conv_channels = (8, 8, 8)
   model.embedding_size = 8
   model.lstm_units = 16
-  model.g_units = (32,) * len(model.g_units[:3])
-  model.g_dropout = model.g_dropout[:3]
+  model.g_units = (32,) * len(model.g_units)
   model.f_units = (32,) * len(model.f_units)
   config.data.image_size = 32
   # So few pairs need no blocks, which take longer to compile.
