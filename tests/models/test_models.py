@@ -15,6 +15,7 @@ from rn_jax.models import RelationNetwork, relation_core
 from rn_jax.models.conv_encoder import ConvEncoder, cell_coordinates
 from rn_jax.models.question_encoder import QuestionEncoder, reverse_sequences
 from rn_jax.models.relation_core import RelationCore
+from rn_jax.models.relation_network import object_mask
 from rn_jax.models.state_encoder import encode_states
 
 NUM_WORDS, NUM_ANSWERS = 82, 28
@@ -153,23 +154,28 @@ def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
   monkeypatch.setattr(relation_core, "_PAIRS_IN_CACHE", 1)
   config = tiny.get_config(name)
   batch = make_batch(np.random.default_rng(2), s=3)
-  variables = init(make_model(config), batch)
+  model = make_model(config)
+  variables = init(model, batch)
+  # What comes before is no part of any block.
+  encoded = model.apply(variables, batch, method="encode")
+  mask = object_mask(model.config, batch)
   keys = jax.random.split(jax.random.key(1), 3)
 
-  def loss(params, blocks):
-    model = make_model(config, scenes_per_block=blocks)
-    (logits, _), _ = model.apply(
+  def loss(params, encoded, blocks):
+    objects, question = encoded
+    logits, _ = make_model(config, scenes_per_block=blocks).apply(
       {**variables, "params": params},
-      batch,
-      train=True,
+      objects,
+      mask,
+      question,
       keys=keys,
-      mutable=["batch_stats"],
+      method="relate",
     )
     return jnp.square(logits).mean()
 
   results = [
-    jax.jit(jax.value_and_grad(loss), static_argnums=1)(
-      variables["params"], blocks
+    jax.jit(jax.value_and_grad(loss, (0, 1)), static_argnums=2)(
+      variables["params"], encoded, blocks
     )
     for blocks in (None, 2)  # at once; two and the one left
   ]
@@ -185,13 +191,14 @@ def test_questions_of_a_scene_do_not_see_each_other(name):
   batch = make_batch(np.random.default_rng(3))
   model = make_model(config)
   variables = init(model, batch)
-  logits, _ = model.apply(variables, batch)
+  apply = jax.jit(model.apply)
+  logits, _ = apply(variables, batch)
   for number in range(3):
     alone = dict(batch)
     for field in ("question", "question_length"):
       alone[field] = batch[field][:, number : number + 1]
     np.testing.assert_allclose(
-      model.apply(variables, alone)[0][:, 0],
+      apply(variables, alone)[0][:, 0],
       logits[:, number],
       rtol=1e-4,
       atol=1e-5,

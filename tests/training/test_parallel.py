@@ -50,6 +50,11 @@ def start(workdir, records_dir, *flags, devices):
     "--config.train.num_epochs=2",
     "--config.train.log_every=1",
     "--config.optimizer.clip_norm=0.5",
+    # Few layers, which compile sooner.
+    "--config.model.g_units=(32, 32)",
+    "--config.model.g_dropout=(0.1, 0.0)",
+    "--config.model.f_units=(32,)",
+    "--config.model.f_dropout=(0.5,)",
     *flags,
   ]
   return subprocess.Popen(
