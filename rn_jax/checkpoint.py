@@ -5,11 +5,11 @@ import pathlib
 import shutil
 from typing import Any
 
-import flax
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from flax.core import unfreeze
 
 from rn_jax import checkpoint_format as fmt
 from rn_jax.checkpoint_format import CheckpointError
@@ -284,4 +284,4 @@ def _to_host(tree: Any) -> Any:
 
 def _host_model(params: Any, batch_stats: Any) -> dict:
   model = {"params": params, "batch_stats": batch_stats}
-  return _to_host(flax.core.unfreeze(model))
+  return _to_host(unfreeze(model))

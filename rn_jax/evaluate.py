@@ -85,6 +85,7 @@ class Predictor:
       if waiting is not None:
         collect(*waiting)
       waiting = groups, predictions
+    assert waiting is not None  # a split has questions
     collect(*waiting)
     if not (seen == 1).all():
       raise AssertionError("a question was left out or answered twice")

@@ -27,7 +27,7 @@ def evaluate_predictions(
   answers: Sequence[str],
   question_type: np.ndarray,
   function: np.ndarray,
-  family: Sequence[str],
+  family: Sequence[str] | np.ndarray,
 ) -> dict:
   """Scores the answers to a split.
 
@@ -137,11 +137,11 @@ def question_only_accuracy(
   tokens: np.ndarray,
   function: np.ndarray,
   answer: np.ndarray,
-  family: Sequence[str],
+  family: Sequence[str] | np.ndarray,
   val_tokens: np.ndarray,
   val_function: np.ndarray,
   val_answer: np.ndarray,
-  val_family: Sequence[str],
+  val_family: Sequence[str] | np.ndarray,
 ) -> float:
   """What counting reaches without looking at the scenes: the level to beat.
 

@@ -7,12 +7,12 @@ import logging
 import platform
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import flax
 import jax
-import jaxlib
 import ml_collections
 import numpy as np
 import optax
@@ -68,7 +68,7 @@ def write_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
         "rn_jax": rn_jax.__version__,
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": metadata.version("jaxlib"),
         "flax": flax.__version__,
         "optax": optax.__version__,
         "orbax-checkpoint": ocp.__version__,
@@ -103,13 +103,13 @@ class MetricsLog:
     return self
 
   def __exit__(self, *_) -> None:
-    if self._file is not None:
+    if self._file is not None and self._events is not None:
       self._file.close()
       self._events.close()
 
   def write(self, step: int, epoch: float, metrics: dict[str, Any]) -> None:
     """Writes one line: `step`, `epoch`, `time` (s) and the metrics."""
-    if self._file is None:
+    if self._file is None or self._events is None:
       return
     line = {"step": step, "epoch": round(epoch, 4), "time": time.time()}
     self._file.write(json.dumps(line | metrics) + "\n")

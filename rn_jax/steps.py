@@ -1,8 +1,9 @@
 """The two compiled steps: one update, and the answers to one batch."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -33,7 +34,7 @@ def make_model(
 
 
 def init_state(
-  model: RelationNetwork,
+  model: nn.Module,
   optimizer: optax.GradientTransformation,
   batch: dict,
   seed: int,
@@ -135,10 +136,10 @@ def update(
 def _loss(
   params: dict,
   model: RelationNetwork,
-  batch_stats: dict,
+  batch_stats: Mapping,
   batch: dict,
   keys: Key[Array, " S"],
-) -> tuple[Float[Array, ""], tuple[Float[Array, ""], dict]]:
+) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Mapping]]:
   """Returns this device's part of the global batch's mean loss.
 
   And its part of the accuracy, and the new statistics of BatchNorm. The keys
@@ -168,7 +169,7 @@ def _loss(
     objects.shape[1],
     model.config.scenes_per_block,
   )
-  batch_stats = updated.get("batch_stats", {})
+  batch_stats = updated.get("batch_stats") or {}
   return loss / total, (right.sum() / total, batch_stats)
 
 

@@ -335,10 +335,8 @@ class Run:
 
 
 def _question_only(dataset: Dataset, validation: Dataset) -> float:
-  names = ("question", "function", "answer")
-  return metrics.question_only_accuracy(
-    *(dataset.questions[name] for name in names),
-    dataset.family,
-    *(validation.questions[name] for name in names),
-    validation.family,
-  )
+  def asked(of: Dataset) -> tuple[np.ndarray, ...]:
+    q = of.questions
+    return q["question"], q["function"], q["answer"], of.family
+
+  return metrics.question_only_accuracy(*asked(dataset), *asked(validation))

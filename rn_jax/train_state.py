@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import flax
 import jax
+from flax import struct
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class TrainState:
   """Everything a run needs to go on, and all that a checkpoint stores of it.
 

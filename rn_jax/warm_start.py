@@ -5,6 +5,7 @@ convolutions and g_theta's first two layers; the rest is fresh, and all of it
 is trained.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping
 
@@ -82,7 +83,9 @@ def warm_start(
     meta["step"],
     ", ".join(taken),
   )
-  return state.replace(params=new_params, batch_stats=new_statistics)
+  return dataclasses.replace(
+    state, params=new_params, batch_stats=new_statistics
+  )
 
 
 def _question_free(model: ml_collections.ConfigDict) -> int:

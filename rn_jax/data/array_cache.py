@@ -66,7 +66,8 @@ def load_arrays(
         if arrays is None:
           _write(path, key, make, num_bytes)
           arrays = read_array_file(path, key)
-      return arrays
+      if arrays is not None:
+        return arrays
     except (OSError, ArrayFileError) as error:
       # Where the records cannot be read, they raise again below.
       logging.warning("Cannot keep decoded arrays in %s: %s", folder, error)

@@ -19,6 +19,7 @@ from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 _BLOCK = 1 << 24
 _ALIGNMENT = 4096
@@ -42,7 +43,7 @@ class ArrayStream(NamedTuple):
   """
 
   name: str
-  dtype: np.dtype
+  dtype: DTypeLike
   shape: tuple[int, ...]
   parts: Iterable[np.ndarray]
 
@@ -103,7 +104,7 @@ def write_array_file(
       }
       for part in stream.parts:
         part = np.ascontiguousarray(part, dtype)
-        write(memoryview(part.reshape(-1).view(np.uint8)))
+        write(part.reshape(-1).view(np.uint8).data)
         rows += len(part)
       _check_rows(stream, rows)
     index = {
@@ -136,12 +137,12 @@ def read_array_file(
   if os.path.getsize(path) < _FOOTER.size:
     raise ArrayFileError(f"{path} is cut off")
   data = np.asarray(np.memmap(path, np.uint8, "r"))
-  index_size, checksum, magic = _FOOTER.unpack(data[-_FOOTER.size :])
+  index_size, checksum, magic = _FOOTER.unpack(data[-_FOOTER.size :].data)
   size = len(data) - _FOOTER.size - index_size
   if magic != _MAGIC or size < 0:
     raise ArrayFileError(f"{path} is cut off or no file of arrays")
   encoded = data[size : -_FOOTER.size]
-  if zlib.crc32(encoded) != checksum:
+  if zlib.crc32(encoded.data) != checksum:
     raise ArrayFileError(f"{path}: its index is damaged")
   index = json.loads(encoded.tobytes())
   if index["key"] != key:

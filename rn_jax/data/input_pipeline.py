@@ -6,7 +6,7 @@ or on the device.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
@@ -219,7 +219,9 @@ def plan_calls(
     start = call.stop
 
 
-def prefetch(make: Callable[[Any], Any], steps: Iterable) -> Iterator[Any]:
+def prefetch(
+  make: Callable[[Any], Any], steps: Iterable
+) -> Generator[Any, None, None]:
   """Yields make(step) for each step, made two steps ahead in a thread."""
   with futures.ThreadPoolExecutor(1) as pool:
     pending = collections.deque()

@@ -168,7 +168,7 @@ def decode_scene(payload: bytes) -> dict:
   objects["rotation"] = array("objects/rotation", np.float32)
   for name in ("3d_coords", "pixel_coords"):
     objects[name] = array(f"objects/{name}", np.float32).reshape(-1, 3)
-  questions = {
+  questions: dict[str, list | np.ndarray] = {
     name: [text.decode() for text in get(f"questions/{name}")]
     for name in _QUESTION_TEXTS
   }

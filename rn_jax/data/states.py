@@ -58,10 +58,12 @@ def state_description(
   return rows
 
 
-def read_objects(
-  scene: str | os.PathLike | Mapping, max_objects: int
-) -> np.ndarray:
+def read_objects(scene: object, max_objects: int) -> np.ndarray:
   """Reads a scene of CLEVR's scenes file, or a JSON file of one scene.
+
+  Args:
+    scene: A mapping, or the path of a file; anything else is refused.
+    max_objects: Rows of the result.
 
   Returns:
     The rows of its state description, [max_objects, 7] float32.
@@ -96,4 +98,4 @@ def read_objects(
 
 def state_arrays(objects: np.ndarray) -> dict[str, np.ndarray]:
   """Returns what networks read of state descriptions [S, N, 7]."""
-  return {"objects": objects, "object_mask": objects.any(-1)}
+  return {"objects": objects, "object_mask": np.any(objects, -1)}

@@ -12,7 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing import parent_process
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import logging
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -123,7 +123,7 @@ def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
       offset += _HEADER.size + length + _FOOTER.size
 
 
-def _example_class():
+def _example_class() -> Any:
   """Builds the tf.train.Example message class from its wire format."""
   field = descriptor_pb2.FieldDescriptorProto
   file = descriptor_pb2.FileDescriptorProto(

@@ -51,4 +51,4 @@ def answers_by_id(answers: Mapping[str, int]) -> list[str]:
   Args:
     answers: {answer: index}, the vocabulary's "answers".
   """
-  return sorted(answers, key=answers.get)
+  return sorted(answers, key=answers.__getitem__)

@@ -21,11 +21,12 @@ def enable(folder: str | None) -> None:
       or `xla/` in the user's cache folder; "": nowhere.
   """
   if folder is None:
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
       return
-    folder = user_cache_dir() / "xla" / _cpu()
+    of_user = user_cache_dir() / "xla" / _cpu()
+    folder = str(of_user)
     try:
-      folder.mkdir(parents=True, exist_ok=True)
+      of_user.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       logging.warning("Compiled programs are not kept: %s", error)
       folder = ""

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -69,7 +70,8 @@ class Parts:
   def write_arrays(self, part: int, **arrays: np.ndarray) -> None:
     """Keeps a part that is arrays."""
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    named: dict[str, Any] = arrays
+    np.savez(content, **named)
     self.write(part, content.getvalue())
 
   def remove(self) -> None:

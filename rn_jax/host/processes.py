@@ -93,7 +93,9 @@ def _start_worker(function: Callable, shared: tuple) -> None:
 
 
 def _exit_with_parent() -> None:
-  multiprocessing.parent_process().join()
+  parent = multiprocessing.parent_process()
+  assert parent is not None  # this is a worker
+  parent.join()
   os._exit(1)
 
 

@@ -1,6 +1,7 @@
 """Stopping in an orderly way when the machine is taken away."""
 
 import signal
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -16,7 +17,7 @@ class StopSignals:
   def __init__(self):
     self._received: int | None = None
     self._calls = 0
-    self._previous: dict[int, object] = {}
+    self._previous: dict[int, Any] = {}
 
   def __enter__(self) -> "StopSignals":
     if jax.process_count() > 1:

@@ -8,7 +8,7 @@ place of the question's columns are the same.
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -121,7 +121,7 @@ def shapes(
     "question_length": np.full((1, 1), 4, np.int32),
   }
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
-  flat = flatten_dict(variables)
+  flat: dict[tuple, Any] = flatten_dict(variables)
   return {
     name: tuple(flat[path].shape[axis] for axis in np.argsort(axes))
     for name, path, axes in entries(config.model)

@@ -10,7 +10,7 @@ import pickle
 import pickletools
 from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -87,14 +87,15 @@ def load(
   try:
     for opcode, argument, _ in pickletools.genops(stream):
       if opcode.name == "GLOBAL":
-        _stand_in(known, *argument.split(" ", 1))
+        _stand_in(known, *str(argument).split(" ", 1))
       if opcode.name not in _OPCODES and opcode.name not in opcodes:
         raise TorchFileError(
           f"its pickle uses the instruction {opcode.name}, which a state dict "
           "does not need; nothing was run"
         )
       # The memo is an array as long as its largest index.
-      if opcode.name in ("LONG_BINPUT", "PUT") and argument > stream.tell():
+      puts = opcode.name in ("LONG_BINPUT", "PUT")
+      if puts and int(argument or 0) > stream.tell():
         raise TorchFileError("its pickle is damaged (memo index too large)")
     end = stream.tell()
     stream.seek(start)
@@ -172,7 +173,7 @@ class _Unpickler(pickle.Unpickler):
   def find_class(self, module: str, name: str) -> object:
     return _stand_in(self._functions, module, name)
 
-  def persistent_load(self, pid: object) -> Storage:
+  def persistent_load(self, pid: Any) -> Storage:
     kind, storage_type, key, _, size, *view = pid
     if (
       kind != "storage"

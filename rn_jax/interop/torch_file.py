@@ -261,6 +261,7 @@ def write_state_dict(
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
   """Adds a record, padded so that its data can be mapped into memory."""
   info = zipfile.ZipInfo(f"archive/{name}")
+  assert archive.fp is not None  # it is open
   header = archive.fp.tell() + 30 + len(info.filename) + 4
   padding = -header % _ALIGNMENT
   info.extra = struct.pack("<2sH", b"FB", padding) + bytes(padding)

@@ -73,6 +73,7 @@ def relate(
   pairs = first_layer(layers[0], objects)
   if question_layer is None:
     return total(over_pairs(pairs, 0, len(layers)))[:, None]
+  assert question is not None
   pairs = over_pairs(pairs, 0, question_layer)
   joined = layers[question_layer].kernel[-question.shape[-1] :]
   of_question = question.astype(objects.dtype) @ joined  # [S, K, D]

@@ -73,7 +73,10 @@ class RelationCore(nn.Module):
     layers = []
     inputs = 2 * features
     for index, units in enumerate(self.units):
-      joined = question.shape[-1] if index == self.question_layer else 0
+      joined = 0
+      if index == self.question_layer:
+        assert question is not None
+        joined = question.shape[-1]
       layers.append(
         Affine(inputs + joined, units, self.dtype, name=f"g_{index}")()
       )

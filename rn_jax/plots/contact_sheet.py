@@ -93,7 +93,7 @@ def draw_from_above(axes, rows: np.ndarray) -> None:
       values[int(index) - 1]
       for values, index in zip(ATTRIBUTES.values(), rows[i, 3:], strict=True)
     )
-    center, radius = (across[i], depth[i]), RADIUS[size]
+    center, radius = (float(across[i]), float(depth[i])), RADIUS[size]
     style = {
       "facecolor": np.array(RGB[color]) / 255,
       "edgecolor": "black" if material == "metal" else "none",

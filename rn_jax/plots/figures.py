@@ -106,7 +106,7 @@ def draw_confusion(evaluation: dict, split: str) -> Figure:
       fontsize=7,
       color="white" if value > 40 else _INK,
     )
-  for row in np.flatnonzero(totals == 0):
+  for row in np.flatnonzero(totals == 0).tolist():
     axes.axhspan(row - 0.5, row + 0.5, facecolor="#eeeeee", zorder=1)
     axes.text(
       (size - 1) / 2,
@@ -133,7 +133,8 @@ def draw_confusion(evaluation: dict, split: str) -> Figure:
   axes.tick_params(length=0)
   for name in dict.fromkeys(classes):
     rows = [i for i, c in enumerate(classes) if c == name]
-    axes.text(np.mean(rows), -0.8, name, ha="center", fontsize=9, color=_SOFT)
+    middle = float(np.mean(rows))
+    axes.text(middle, -0.8, name, ha="center", fontsize=9, color=_SOFT)
   axes.set_xlabel("predicted answer")
   axes.set_ylabel("true answer (number of questions)")
   axes.set_title(

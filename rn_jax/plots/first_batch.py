@@ -36,7 +36,7 @@ def draw(
   """
   groups = groups[:_NUM_SCENES]
   batch = make_batch(dataset, groups)
-  pictures = batch.get("image", batch.get("objects"))
+  pictures = batch["image" if "image" in batch else "objects"]
   if config.data.augment:
     keys = jax.random.split(stream(config.seed, "first_batch"), len(groups))
     pictures = np.asarray(jax.jit(augment)(jnp.asarray(pictures), keys))

@@ -81,7 +81,8 @@ def _main(
     graphs = load_ground_truth(ground_truth).scenes
   else:
     graphs = load_scenes(scenes, records_dir, split)
-  explained = explain(graphs, *map(int, images), **rule)
+  image, other = map(int, images)
+  explained = explain(graphs, image, other, **rule)
   if output:
     with replacing(output) as temporary:
       temporary.write_text(json.dumps(explained, indent=1) + "\n")

@@ -98,8 +98,12 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
   parts = Parts(path.with_name(f"{path.stem}.parts"), job)
   rows = range(source.size)
   rows_of = [rows[i : i + IMAGES_PER_PART] for i in rows[::IMAGES_PER_PART]]
-  found = [parts.read_arrays(part) for part in range(len(rows_of))]
-  missing = [part for part, arrays in enumerate(found) if arrays is None]
+  found = {}
+  for part in range(len(rows_of)):
+    arrays = parts.read_arrays(part)
+    if arrays is not None:
+      found[part] = arrays
+  missing = [part for part in range(len(rows_of)) if part not in found]
   done = source.size - sum(len(rows_of[part]) for part in missing)
   if done:
     logging.info("Going on after %d of %d images", done, source.size)
@@ -119,15 +123,15 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
         extractor(scenes.arrays), scenes.image_index, scenes.image_filename, {}
       )
       check(described, f"part {part}")  # now, not after hours
-      found[part] = {
+      found[part] = arrays = {
         **described.descriptors,
         "image_index": described.image_index,
         "image_filename": described.image_filename,
         "skipped": np.array(scenes.skipped, np.str_),
       }
-      parts.write_arrays(part, **found[part])
+      parts.write_arrays(part, **arrays)
       progress.update(len(rows_of[part]))
-  features = _join(found, extractor, source)
+  features = _join([found[i] for i in range(len(rows_of))], extractor, source)
   save_features(path, features)
   parts.remove()
   return features

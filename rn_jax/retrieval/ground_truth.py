@@ -49,7 +49,7 @@ def compute(
   *,
   quirk: bool = False,
   tie_break: bool = False,
-  queries: Sequence[int] | None = None,
+  queries: Sequence[int] | np.ndarray | None = None,
   workers: int | None = None,
 ) -> GroundTruth:
   """Computes a ground truth and writes it; a finished one is reused.
@@ -87,8 +87,12 @@ def compute(
   queries_of = np.split(positions, range(size, len(positions), size))
   job = {"description": description, "queries": query_index.tolist()}
   parts = Parts(output.with_name(f"{output.name}.parts"), job)
-  done = [parts.read_arrays(part) for part in range(len(queries_of))]
-  missing = [part for part, found in enumerate(done) if found is None]
+  done = {}
+  for part in range(len(queries_of)):
+    arrays = parts.read_arrays(part)
+    if arrays is not None:
+      done[part] = arrays["distances"]
+  missing = [part for part in range(len(queries_of)) if part not in done]
   todo = [queries_of[part] for part in missing]
   total = len(positions) * len(scenes)
   left = sum(map(len, todo)) * len(scenes)
@@ -110,11 +114,11 @@ def compute(
     for i, distances in in_processes(
       compare, todo, workers, shared=(rule, scenes)
     ):
-      done[missing[i]] = {"distances": distances}
+      done[missing[i]] = distances
       parts.write_arrays(missing[i], distances=distances)
       bar.update(distances.size)
   truth = GroundTruth(
-    np.concatenate([part["distances"] for part in done]),
+    np.concatenate([done[part] for part in range(len(queries_of))]),
     query_index,
     scenes,
     description,

@@ -56,9 +56,9 @@ def import_features(
     ValueError, OSError: As read_vectors and read_feature_list do.
   """
   is_h5 = Path(path).suffix in (".h5", ".hdf5")
-  if is_h5 and names is None:
-    raise ValueError(f"{path}: HDF5 files need --names")
   if is_h5:
+    if names is None:
+      raise ValueError(f"{path}: HDF5 files need --names")
     vectors, filenames = read_vectors(path, names, dataset, split)
   else:
     vectors = read_feature_list(path)
@@ -67,7 +67,7 @@ def import_features(
   index = np.arange(len(filenames), dtype=np.int64)
   numbers = [_NUMBER.search(filename) for filename in filenames]
   if all(numbers):
-    found = np.array([int(number[1]) for number in numbers], np.int64)
+    found = np.array([int(number[1]) for number in numbers if number], np.int64)
     if len(np.unique(found)) == len(found):
       index = found
   return Features(

@@ -9,6 +9,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,10 @@ def write_archive(
 ) -> None:
   """Writes an archive, whole or not at all; `header` becomes JSON."""
   metadata = np.array(json.dumps(header, allow_nan=False))
+  named: dict[str, Any] = {"metadata": metadata, **arrays}
   # Through a file: savez would append .npz to a temporary name.
   with replacing(path) as temporary, open(temporary, "wb") as file:
-    np.savez(file, metadata=metadata, **arrays)
+    np.savez(file, **named)
 
 
 def read_archive(

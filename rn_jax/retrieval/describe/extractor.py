@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import ml_collections
@@ -50,7 +50,8 @@ def make_extract_step(
     if isinstance(model, MultilabelNetwork):
       _, described = model.apply(variables, batch)
     else:
-      described = model.apply(variables, batch, method="describe")
+      found = model.apply(variables, batch, method="describe")
+      described = cast(dict[str, jax.Array], found)
     mask = object_mask(config, batch)
 
     def describe(scene):
@@ -152,8 +153,8 @@ def load_extractor(
     model = make_model(
       config, len(vocabulary["questions"]), len(vocabulary["answers"])
     )
-  names = dict.fromkeys(names or default_descriptors(config.model))
-  descriptors = tuple(parse_descriptor(n, config.model) for n in names)
+  chosen = dict.fromkeys(names or default_descriptors(config.model))
+  descriptors = tuple(parse_descriptor(n, config.model) for n in chosen)
   metadata = {
     "network": {
       "name": network_name(config.model),

@@ -100,12 +100,13 @@ def describe_scene(
   pairs = pair_layers(params, objects, sorted(layers)) if layers else {}
   found = {}
   for d in descriptors:
-    if d.layer == "aggregate":
-      x = relations
+    if isinstance(d.layer, int):
+      x = pool_pairs(pairs[d.layer], mask, d.pooling, d.unit_pairs)
     elif d.layer == "conv":
       x = _pool_cells(objects[:, :-2].astype(jnp.float32), d.pooling)
     else:
-      x = pool_pairs(pairs[d.layer], mask, d.pooling, d.unit_pairs)
+      assert relations is not None  # parse_descriptor saw to it
+      x = relations
     found[d.name] = x.astype(jnp.float32)
   return found
 

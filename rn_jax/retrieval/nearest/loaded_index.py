@@ -81,7 +81,7 @@ class LoadedIndex:
     self,
     vectors: np.ndarray,
     k: int = 10,
-    excluded: Sequence[Sequence[int]] | None = None,
+    excluded: Sequence[Sequence[int] | np.ndarray] | None = None,
   ) -> list[list[Hit]]:
     """Finds the images nearest to each of some vectors.
 

@@ -97,7 +97,7 @@ def nearest(
   metric: str,
   queries: np.ndarray,
   k: int,
-  excluded: Sequence[Sequence[int]] | None = None,
+  excluded: Sequence[Sequence[int] | np.ndarray] | np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Finds the nearest vectors of each query.
 

@@ -78,7 +78,7 @@ class SceneGraphs:
     kinds = right & ~both, front & ~both, both
     return np.stack([k.sum(axis=-1, dtype=np.int8) for k in kinds], axis=1)
 
-  def positions(self, image_indices: Sequence[int]) -> np.ndarray:
+  def positions(self, image_indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Finds scenes by their image indices.
 
     Raises:
@@ -115,11 +115,11 @@ def load_scenes(
     RecordError: The records are unusable.
     SceneError: The file or a scene is unusable, or not just one is named.
   """
-  if (scenes is None) == (records_dir is None):
-    raise SceneError("name a scenes file or a records folder (one of the two)")
-  if scenes is not None:
+  if scenes is not None and records_dir is None:
     return read_scene_graphs(scenes)
-  return read_records(records_dir, split)
+  if records_dir is not None and scenes is None:
+    return read_records(records_dir, split)
+  raise SceneError("name a scenes file or a records folder (one of the two)")
 
 
 def read_scene_graphs(path: str | os.PathLike) -> SceneGraphs:

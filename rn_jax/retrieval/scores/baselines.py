@@ -36,9 +36,8 @@ def attribute_histogram(scenes: SceneGraphs) -> np.ndarray:
 
 def type_histogram(scenes: SceneGraphs) -> np.ndarray:
   """How many objects have each combination of values: float32 [S, 96]."""
-  kind = np.ravel_multi_index(
-    np.moveaxis(np.maximum(scenes.attributes, 0), -1, 0), _SIZES
-  )
+  values = np.moveaxis(np.maximum(scenes.attributes, 0), -1, 0)
+  kind = np.asarray(np.ravel_multi_index(values, _SIZES))
   result = np.zeros((len(scenes), np.prod(_SIZES)), np.float32)
   scene, row = np.nonzero(scenes.attributes[..., 0] >= 0)
   np.add.at(result, (scene, kind[scene, row]), 1)

@@ -92,7 +92,7 @@ def kendall_tau(distances: np.ndarray, truth: np.ndarray) -> np.ndarray:
   return np.array(
     [
       # The method concerns the p-value; this one is quick.
-      stats.kendalltau(x, y, method="asymptotic").statistic
+      stats.kendalltau(x, y, method="asymptotic")[0]
       for x, y in zip(distances, truth, strict=True)
     ]
   )
