@@ -1,5 +1,6 @@
 """Archives: damaged and hostile ones are refused, by one error."""
 
+import contextlib
 import io
 import json
 import struct
@@ -83,10 +84,8 @@ def test_every_byte_of_the_directory_matters_or_not(tmp_path, make):
   for at in range(start, len(content)):
     for value in (0, 1, 0x7F, 0xFF, content[at] ^ 8):
       path.write_bytes(content[:at] + bytes([value]) + content[at + 1 :])
-      try:
+      with contextlib.suppress(ArchiveError):
         assert_whole(read_archive(path))
-      except ArchiveError:
-        pass
 
 
 def npy(header, content=b"", version=1):

@@ -210,7 +210,9 @@ def check(features: Features, path: str) -> None:
   if not isinstance(described, dict) or not all(
     isinstance(about, dict) for about in described.values()
   ):
-    raise FeaturesError(f"{path}: what it says of its descriptors is unreadable")
+    raise FeaturesError(
+      f"{path}: what it says of its descriptors is unreadable"
+    )
   if not features.descriptors:
     raise FeaturesError(f"{path}: there is no descriptor in it")
   for name, x in features.descriptors.items():
