@@ -131,7 +131,9 @@ def read_objects(
   try:
     arrays = object_arrays(scene["objects"])
   except ValueError as error:
-    raise ValueError(f"{where}: {error}") from error
+    raise ValueError(
+      f"{where}: an object is not as CLEVR describes it ({error})"
+    ) from error
   return state_description(arrays, max_objects, where)
 
 
