@@ -78,7 +78,10 @@ def read_meta(step_dir: pathlib.Path) -> dict:
     meta = json.loads((step_dir / "meta" / "metadata").read_text())
     version = meta["format_version"]
     intact = meta["hashes"]["meta"] == _hash_meta(meta)
-  except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+  except (
+    *(OSError, ValueError, TypeError, KeyError, AttributeError),
+    RecursionError,
+  ) as e:
     raise CheckpointError(f"meta: unreadable ({_brief(e)})") from e
   if version != FORMAT_VERSION:
     raise CheckpointError(

@@ -5,15 +5,49 @@ times that as Python objects; only one element is decoded at a time here.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import ijson
+import numpy as np
 from tqdm import tqdm
+
+# CLEVR's go 5 deep. Deeper ones take ijson memory with the square of it.
+_MAX_DEPTH = 64
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class SourceError(ValueError):
   """The data to convert are missing, damaged, or contradict themselves."""
+
+
+class Nesting:
+  """Follows how deep JSON is nested, before anything parses it."""
+
+  def __init__(self):
+    self._depth = 0
+    self._in_text = False
+    self._backslash = b""  # one that the piece before ended with
+
+  def follow(self, data: bytes) -> None:
+    """Takes the next piece of a file.
+
+    Raises:
+      ValueError: It is nested too deep.
+    """
+    data = _ESCAPED.sub(b"", self._backslash + data)
+    self._backslash = b"\\" if data.endswith(b"\\") else b""
+    pieces = data.split(b'"')  # by turns without and within quotes
+    code = b"".join(pieces[int(self._in_text) :: 2])
+    self._in_text ^= len(pieces) % 2 == 0
+    brackets = np.frombuffer(code.translate(None, _NO_BRACKETS), np.uint8)
+    # Opening ones have this bit, closing ones have not.
+    depths = self._depth + np.cumsum((brackets & 2).astype(np.int64) - 1)
+    if depths.max(initial=0) > _MAX_DEPTH:
+      raise ValueError(f"lists and objects nested more than {_MAX_DEPTH} deep")
+    self._depth = int(depths[-1]) if depths.size else self._depth
 
 
 class _Watched:
@@ -21,9 +55,11 @@ class _Watched:
 
   def __init__(self, file, digest, bar):
     self._file, self._digest, self._bar = file, digest, bar
+    self._nesting = Nesting()
 
   def read(self, size: int) -> bytes:
     data = self._file.read(size)
+    self._nesting.follow(data)
     self._digest.update(data)
     self._bar.update(len(data))
     return data
@@ -70,7 +106,9 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
       f"{path}: no such file; --clevr_dir must hold images/, scenes/ and"
       " questions/ as CLEVR_v1.0 does"
     ) from None
-  except (ijson.JSONError, UnicodeDecodeError) as error:
+  except SourceError:
+    raise
+  except (ijson.JSONError, ValueError, ArithmeticError) as error:
     raise SourceError(
       f"{path}: broken JSON after {number + 1} {key} ({error}); download,"
       " unpack or generate the file again"

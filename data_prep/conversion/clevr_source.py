@@ -45,6 +45,7 @@ class Source(NamedTuple):
   image_path: str | None
   scene: str | None  # its JSON; None where scenes are not published
   questions: list[Question]
+  where: str = "a scene"  # what errors call it
 
 
 class Split(NamedTuple):
@@ -129,6 +130,8 @@ def _identity(element: dict, where: str) -> tuple[int, str]:
   index, filename = element.get("image_index"), element.get("image_filename")
   if type(index) is not int or not isinstance(filename, str):
     raise SourceError(f"{where} has no image_index and image_filename")
+  if not 0 <= index < 2**63:
+    raise SourceError(f"{where} has the image_index {index}")
   return index, filename
 
 
@@ -148,7 +151,8 @@ def _read_scenes(path: Path, digest) -> dict[int, Source]:
     for name in ("camera", "lamps"):  # for drawing; CLEVR does not have them
       if name in element:
         scene[name] = element[name]
-    sources[index] = Source(filename, index, None, json.dumps(scene), [])
+    text = json.dumps(scene)
+    sources[index] = Source(filename, index, None, text, [], where)
   return sources
 
 
@@ -228,7 +232,12 @@ def _find_images(
   digest, found = hashlib.sha256(), []
   for source in sources:
     entry = present[source.image_filename]
-    stat = entry.stat()
+    try:
+      stat = entry.stat()
+    except OSError as error:
+      raise SourceError(
+        f"{entry.path}: a link to nothing ({error.strerror}); copy the image"
+      ) from error
     digest.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     found.append(source._replace(image_path=entry.path))
   return found, digest.hexdigest()

@@ -3,8 +3,8 @@
 import io
 import itertools
 import json
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,14 @@ from PIL import Image
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_source import Question, Source
 from rn_jax.clevr import RELATIONS
-from rn_jax.data.images import ImageError, opened, to_rgb, upright
-from rn_jax.data.states import object_arrays
+from rn_jax.data.images import (
+  ImageError,
+  opened,
+  read_content,
+  to_rgb,
+  upright,
+)
+from rn_jax.data.states import numbers, object_arrays
 
 
 def encode_image(image: Image.Image, image_size: int) -> bytes:
@@ -25,8 +31,8 @@ def encode_image(image: Image.Image, image_size: int) -> bytes:
 
 
 def _read_image(path: str, image_size: int) -> bytes:
-  content = Path(path).read_bytes()
   try:
+    content = read_content(path)
     with opened(content, path) as image:
       turned = upright(image)  # decodes: a cut-off file fails here
       size = (image_size or image.width, image_size or image.height)
@@ -37,7 +43,7 @@ def _read_image(path: str, image_size: int) -> bytes:
       ):
         return content
       return encode_image(turned, image_size)
-  except ImageError as error:
+  except (ImageError, OSError) as error:
     raise SourceError(f"{error}; copy or make it again") from error
 
 
@@ -84,9 +90,10 @@ def build_scene(
     relationships = {r: scene["relationships"][r] for r in RELATIONS}
     _check_relationships(relationships, len(scene["objects"]))
   except (KeyError, TypeError, ValueError) as error:
+    reason = repr(error) if isinstance(error, KeyError) else str(error)
     raise SourceError(
-      f"scene {source.image_index} ({source.image_filename}): its objects or"
-      f" relationships are not those of CLEVR ({error!r})"
+      f"{source.where} ({source.image_filename}): its objects or"
+      f" relationships are not those of CLEVR ({reason})"
     ) from None
   return {
     "image": image,
@@ -103,16 +110,25 @@ def build_scene(
 
 def _check_relationships(relationships: dict, num_objects: int) -> None:
   for name, rows in relationships.items():
+    if not isinstance(rows, list | tuple):
+      raise ValueError(f"{name} is {reprlib.repr(rows)}, no list")
     if len(rows) != num_objects:
       raise ValueError(f"{name}: {len(rows)} rows, {num_objects} objects")
     for i, row in enumerate(rows):
-      if not set(row) <= set(range(num_objects)) - {i}:
-        raise ValueError(f"{name} of object {i}: {row}")
+      if (
+        not isinstance(row, list | tuple)
+        or not all(type(other) is int for other in row)
+        or not set(row) <= set(range(num_objects)) - {i}
+        or len(set(row)) < len(row)
+      ):
+        raise ValueError(
+          f"{name} of object {i}: {reprlib.repr(row)}, not other objects, each"
+          " once"
+        )
 
 
 def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
   arrays = object_arrays(objects)
-  pixels = np.array([o["pixel_coords"] for o in objects], np.float32)
-  arrays["pixel_coords"] = pixels.reshape(-1, 3)
-  arrays["rotation"] = np.array([o["rotation"] for o in objects], np.float32)
+  arrays["pixel_coords"] = numbers(objects, "pixel_coords", 3)
+  arrays["rotation"] = numbers(objects, "rotation")
   return arrays

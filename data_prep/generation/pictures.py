@@ -49,15 +49,15 @@ def write_files(
       temporary.write_bytes(encode_image(Image.fromarray(pixels), 0))
 
   with tqdm(
-    total=job.num_scenes, unit=" images", desc=f"{job.split} images"
+    total=job.num_scenes,
+    initial=len(present),  # is no work of this run, nor its rate
+    unit=" images",
+    desc=f"{job.split} images",
   ) as progress:
 
     def missing():
       for scene in read_scenes(job, output_dir):
-        if scene["image_filename"] in present:
-          progress.initial += 1  # is no work of this run, nor its rate
-          progress.update()
-        else:
+        if scene["image_filename"] not in present:
           yield scene
 
     for _ in _draw(missing(), size, write):

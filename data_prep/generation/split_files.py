@@ -100,7 +100,7 @@ def _join(
   paths: dict[str, Path],
 ) -> int:
   """Writes the files from their parts; returns the number of questions."""
-  num_questions = 0
+  num_scenes = num_questions = 0
   with contextlib.ExitStack() as stack:
     files = {}
     for key, path in paths.items():
@@ -117,8 +117,9 @@ def _join(
         for number, text in enumerate(questions, num_questions)
       ]
       if "scenes" in files:
-        _append(files["scenes"], scenes, first=progress.n == 0)
+        _append(files["scenes"], scenes, first=num_scenes == 0)
       _append(files["questions"], numbered, first=num_questions == 0)
+      num_scenes += len(scenes)
       num_questions += len(questions)
       progress.update(len(scenes))
     for file in files.values():

@@ -198,5 +198,5 @@ def _check_node(
 def _read_json(path: Path):
   try:
     return json.loads(path.read_text(encoding="utf-8"))
-  except json.JSONDecodeError as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f"{path} is no JSON: {error}") from error

@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import stat
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -35,7 +37,7 @@ def opened(
     OSError: There is no such file.
   """
   with (
-    io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
+    io.BytesIO(file) if isinstance(file, bytes) else _open_regular(file)
   ) as stream:
     try:
       with Image.open(stream) as image:
@@ -47,6 +49,19 @@ def opened(
       raise ImageError(
         f"{name or file}: not a readable image ({reason})"
       ) from error
+
+
+def read_content(path: str | os.PathLike) -> bytes:
+  """Returns the bytes of an image file; raises as `opened` does."""
+  with _open_regular(path) as file:
+    return file.read()
+
+
+def _open_regular(path: str | os.PathLike) -> BinaryIO:
+  # Pipes and devices would be waited for, maybe for ever.
+  if not stat.S_ISREG(os.stat(path).st_mode):
+    raise ImageError(f"{path}: not a readable image (it is no regular file)")
+  return open(path, "rb")
 
 
 def read_image(

@@ -8,6 +8,7 @@ flattens nested features, so `tfds.builder_from_directory` reads the folder
 too. Everything here runs without TensorFlow.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -209,7 +210,9 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
     )
   try:
     manifest = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
+    if not isinstance(manifest, dict):
+      raise ValueError("it holds no object")
+  except (ValueError, RecursionError) as error:
     raise RecordError(
       f"{path}: not readable as JSON ({error}); convert the data again"
     ) from None
@@ -226,12 +229,23 @@ def read_vocabulary(records_dir: str | os.PathLike) -> dict[str, dict]:
   """Returns the vocabulary of a records folder; see rn_jax/data/vocabulary.py.
 
   Raises:
-    RecordError: The file is missing or no vocabulary.
+    RecordError: The folder is unusable, or the file is missing, no vocabulary,
+      or not the one that the records were made with.
   """
+  path = Path(records_dir) / VOCABULARY
   try:
-    return vocabulary.read_vocabulary(Path(records_dir) / VOCABULARY)
+    content = vocabulary.read_vocabulary(path)
   except VocabularyError as error:
     raise RecordError(f"{error}; convert the data again") from None
+  expected = read_manifest(records_dir).get("vocabulary_sha256")
+  found = hashlib.sha256(path.read_bytes()).hexdigest()
+  if expected not in (None, found):  # None: of an earlier version
+    raise RecordError(
+      f"{path}: its SHA-256 is not the one in the manifest, so its numbers may"
+      " not be those of the records; put the file back, or convert the data"
+      " again"
+    )
+  return content
 
 
 def read_split(records_dir: str | os.PathLike, split: str) -> dict:

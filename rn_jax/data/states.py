@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.records import RecordError
 
+_LARGEST = float(np.finfo(np.float32).max)
 _INDICES = {
   name: {value: i for i, value in enumerate(values)}
   for name, values in ATTRIBUTES.items()
@@ -24,13 +26,54 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
     in rn_jax.clevr, [N] int64.
 
   Raises:
-    KeyError, TypeError, ValueError: They are not as CLEVR describes them.
+    ValueError: Says which object is not as CLEVR describes it, and how.
   """
-  coordinates = np.array([o["3d_coords"] for o in objects], np.float32)
-  return {"3d_coords": coordinates.reshape(-1, 3)} | {
+  if not isinstance(objects, Sequence) or isinstance(objects, str):
+    raise ValueError("objects is no list")
+  for number, item in enumerate(objects):
+    if not isinstance(item, Mapping):
+      raise ValueError(f"object {number} is no JSON object")
+    for name, known in _INDICES.items():
+      value = item.get(name)
+      if not isinstance(value, str) or value not in known:
+        raise ValueError(
+          f"object {number}: {name} is {reprlib.repr(value)}, none of "
+          f"{', '.join(known)}"
+        )
+  return {"3d_coords": numbers(objects, "3d_coords", 3)} | {
     name: np.array([indices[o[name]] for o in objects], np.int64)
     for name, indices in _INDICES.items()
   }
+
+
+def numbers(
+  objects: Sequence[Mapping], name: str, count: int | None = None
+) -> np.ndarray:
+  """Returns a field of objects that is a number, or a list of `count`.
+
+  Returns:
+    [N, count] float32; [N] without `count`.
+
+  Raises:
+    ValueError: Says of which object it is anything else, or not finite.
+  """
+  rows = []
+  for number, item in enumerate(objects):
+    value = item.get(name)
+    row = [value] if count is None else value
+    if (
+      not isinstance(row, Sequence)
+      or len(row) != (count or 1)
+      or not all(type(x) in (int, float) and abs(x) <= _LARGEST for x in row)
+    ):
+      wanted = "a finite number" if count is None else f"{count} finite numbers"
+      raise ValueError(
+        f"object {number}: {name} is {reprlib.repr(value)}, not {wanted}"
+      )
+    rows.append(row)
+  return np.array(rows, np.float32).reshape(
+    (len(objects),) if count is None else (len(objects), count)
+  )
 
 
 def state_description(
@@ -77,7 +120,7 @@ def read_objects(scene: object, max_objects: int) -> np.ndarray:
     where = str(scene)
     try:
       scene = json.loads(Path(scene).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
       raise ValueError(
         f"{where}: not JSON; this network reads state descriptions: give a "
         "scene of CLEVR's scenes file"
@@ -89,9 +132,9 @@ def read_objects(scene: object, max_objects: int) -> np.ndarray:
     )
   try:
     arrays = object_arrays(scene["objects"])
-  except (KeyError, TypeError, ValueError) as error:
+  except ValueError as error:
     raise ValueError(
-      f"{where}: an object is not as CLEVR describes it ({error!r})"
+      f"{where}: an object is not as CLEVR describes it ({error})"
     ) from error
   return state_description(arrays, max_objects, where)
 

@@ -26,7 +26,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
     content = json.loads(Path(path).read_text(encoding="utf-8"))
   except FileNotFoundError:
     raise VocabularyError(f"{path}: no such file") from None
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise VocabularyError(f"{path}: not readable as JSON: {error}") from None
   tables = {}
   for key, kind in _KINDS.items():
@@ -36,7 +36,8 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
         f"{path}: not a vocabulary: it has no table {key!r} of {kind}s"
       )
     expected = list(range(1, len(table) + 1))
-    if sorted(table.values(), key=str) != sorted(expected, key=str):
+    numbers = [index for index in table.values() if type(index) is int]
+    if sorted(numbers) != expected or len(numbers) != len(table):
       raise VocabularyError(
         f"{path}: not a vocabulary: the indices of its {len(table)} {kind}s"
         f" must be 1 to {len(table)}, each once"

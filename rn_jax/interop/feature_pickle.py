@@ -9,6 +9,7 @@ the names that such a list needs are known, and all of them are stand-ins.
 import io
 import os
 import re
+import reprlib
 from typing import BinaryIO
 
 import numpy as np
@@ -39,23 +40,27 @@ def read_feature_list(path: str | os.PathLike) -> np.ndarray:
   """
   try:
     with open(path, "rb") as file:
-      return _join(*_read(file))
+      size = os.fstat(file.fileno()).st_size
+      return _join(*_read(file), size)
   except TorchFileError as error:
     raise TorchFileError(f"{path}: {error}") from error
 
 
-def _join(content: object, blocks: dict[str, np.ndarray]) -> np.ndarray:
+def _join(
+  content: object, blocks: dict[str, np.ndarray], file_size: int
+) -> np.ndarray:
   if not isinstance(content, list) or not content:
     raise TorchFileError("it does not hold a list of features")
   arrays = []
   previous = None
+  total = 0
   for position, entry in enumerate(content):
     where = f"entry {position} of its list"
     if not isinstance(entry, list | tuple) or len(entry) != 2:
       raise TorchFileError(f"{where} is no (batch index, array)")
     batch, array = entry
     if not isinstance(batch, int):
-      raise TorchFileError(f"{where} has the batch index {batch!r}")
+      raise TorchFileError(f"{where} has the batch index {reprlib.repr(batch)}")
     if previous is not None and batch <= previous:
       raise TorchFileError(f"{where}: batch {batch} comes after {previous}")
     previous = batch
@@ -69,6 +74,10 @@ def _join(content: object, blocks: dict[str, np.ndarray]) -> np.ndarray:
         f"{where} has {array.shape[1]} numbers an image, the first one "
         f"{arrays[0].shape[1]}"
       )
+    # Entries may be views of the same numbers, again and again.
+    total += max(array.size, len(array))
+    if total > file_size:
+      raise TorchFileError("its list has more numbers than the file has bytes")
     arrays.append(array.astype(np.float32))
   return np.concatenate(arrays)
 
@@ -99,7 +108,7 @@ class _DType:
 
   def __init__(self, name, *_):
     if not isinstance(name, str) or not _DTYPE.fullmatch(name):
-      raise TorchFileError(f"its arrays are of dtype {name!r}")
+      raise TorchFileError(f"its arrays are of dtype {reprlib.repr(name)}")
     self.value = np.dtype(name)
 
   def __setstate__(self, state):
@@ -131,7 +140,7 @@ def _scalar(dtype, data):
 def _encode(text, encoding="latin1") -> bytes:
   """Stands for the way in which protocol 2 writes bytes."""
   if not isinstance(text, str) or encoding != "latin1":
-    raise TorchFileError(f"its pickle encodes bytes as {encoding!r}")
+    raise TorchFileError("its pickle encodes bytes in an unknown way")
   return text.encode("latin1")
 
 
@@ -159,7 +168,7 @@ def _rebuild_tensor(block, offset, shape, strides, *_) -> np.ndarray:
   if not isinstance(block, np.ndarray):
     raise TorchFileError("its pickle has a tensor without a storage")
   storage = Storage("0", block.dtype, block.size)
-  tensor = Tensor(storage, offset, tuple(shape), tuple(strides))
+  tensor = tensor_pickle.rebuild_tensor(storage, offset, shape, strides)
   return torch_file.as_array("in its list", tensor, {"0": block})
 
 

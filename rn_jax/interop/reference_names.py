@@ -93,10 +93,16 @@ def entries(config: ml_collections.ConfigDict) -> list[Entry]:
 
 
 def strip_prefix(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Removes the `module.` that PyTorch's DataParallel puts before names."""
+  """Removes what is before all names, such as `module.` or `_orig_mod.`.
+
+  PyTorch's DataParallel puts it there, torch.compile, and whatever has the
+  network as a part.
+  """
   tensors = dict(tensors)
-  while tensors and all(name.startswith("module.") for name in tensors):
-    tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
+  while len({name.partition(".")[:2] for name in tensors}) == 1 and all(
+    "." in name for name in tensors
+  ):
+    tensors = {k.partition(".")[2]: x for k, x in tensors.items()}
   return tensors
 
 

@@ -8,12 +8,15 @@ it is even looked up.
 
 import pickle
 import pickletools
-from collections.abc import Callable, Collection, Mapping
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from rn_jax.interop.pickle_keys import KeyScan, TorchFileError
 
 DTYPES = {
   "FloatStorage": np.dtype("<f4"),
@@ -40,10 +43,6 @@ _OPCODES = frozenset(
   REDUCE NEWOBJ BUILD BINPERSID
   """.split()  # noqa: SIM905
 )
-
-
-class TorchFileError(ValueError):
-  """A torch file is damaged, unsupported, or asks for something unsafe."""
 
 
 class Storage(NamedTuple):
@@ -84,10 +83,11 @@ def load(
   """
   start = stream.tell()
   known = {**_FUNCTIONS, **(functions or {})}
+  scan = KeyScan()
   try:
     for opcode, argument, _ in pickletools.genops(stream):
       if opcode.name == "GLOBAL":
-        _stand_in(known, *str(argument).split(" ", 1))
+        _stand_in(known, *str(argument).split(" ", 1), _Budget(0))
       if opcode.name not in _OPCODES and opcode.name not in opcodes:
         raise TorchFileError(
           f"its pickle uses the instruction {opcode.name}, which a state dict "
@@ -97,24 +97,46 @@ def load(
       puts = opcode.name in ("LONG_BINPUT", "PUT")
       if puts and int(argument or 0) > stream.tell():
         raise TorchFileError("its pickle is damaged (memo index too large)")
+      scan.follow(opcode, argument)
     end = stream.tell()
     stream.seek(start)
-    return _Unpickler(BytesIO(stream.read(end - start)), known).load()
+    return _Unpickler(stream.read(end - start), known).load()
   except TorchFileError:
     raise
   except Exception as error:  # A damaged pickle can raise nearly anything.
     raise TorchFileError(f"its pickle is damaged ({error!r})") from error
 
 
+_COPIED = (str, bytes, bytearray, list, tuple, dict)
+
+
+class _Budget:
+  """How many elements functions may still be given, altogether.
+
+  What a pickle names again and again takes it no more bytes, but the function
+  reads it each time.
+  """
+
+  def __init__(self, elements: int):
+    self._left = elements
+
+  def spend(self, arguments: Iterable) -> None:
+    self._left -= sum(len(x) for x in arguments if isinstance(x, _COPIED))
+    if self._left < 0:
+      raise TorchFileError("its pickle repeats itself too often")
+
+
 class _Function:
   """A function that a pickle may call and do nothing else with."""
 
-  __slots__ = ("_call",)
+  __slots__ = ("_budget", "_call")
 
-  def __init__(self, call: Callable):
+  def __init__(self, call: Callable, budget: _Budget):
     self._call = call
+    self._budget = budget
 
   def __call__(self, *args):
+    self._budget.spend(args)
     return self._call(*args)
 
   def __setstate__(self, state):
@@ -134,28 +156,44 @@ class _Dict(dict):
     pass
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_):
+def _ordered_dict(pairs=()) -> _Dict:
+  """Stands for OrderedDict; Python 2 gave it its entries as a list."""
+  result = _Dict()
+  for key, value in pairs:
+    if not isinstance(key, str | int):
+      raise TorchFileError("its pickle has a key that is no name or number")
+    result[key] = value
+  return result
+
+
+def rebuild_tensor(storage, offset, shape, strides, *_):
   """Stands for both versions; the rest is about gradients and hooks."""
   if not isinstance(storage, Storage):
     raise TorchFileError("its pickle has a tensor without a storage")
-  return Tensor(storage, offset, tuple(shape), tuple(strides))
+  shape, strides = tuple(shape), tuple(strides)
+  if not all(isinstance(n, int | float) for n in (offset, *shape, *strides)):
+    raise TorchFileError("its pickle has a tensor whose shape is no numbers")
+  return Tensor(storage, offset, shape, strides)
 
 
 _FUNCTIONS = {
-  ("collections", "OrderedDict"): _Dict,
+  ("collections", "OrderedDict"): _ordered_dict,
   ("torch", "Size"): tuple,
-  ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-  ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+  ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+  ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
   ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
 }
 
 
 def _stand_in(
-  functions: Mapping[tuple[str, str], Callable], module: str, name: str
+  functions: Mapping[tuple[str, str], Callable],
+  module: str,
+  name: str,
+  budget: _Budget,
 ) -> _Function | _StorageType:
   """Returns what stands for a name in a pickle, made anew for each use."""
   if (module, name) in functions:
-    return _Function(functions[module, name])
+    return _Function(functions[module, name], budget)
   if module == "torch" and name in DTYPES:
     return _StorageType(name)
   raise TorchFileError(
@@ -166,12 +204,14 @@ def _stand_in(
 
 
 class _Unpickler(pickle.Unpickler):
-  def __init__(self, file: BinaryIO, functions: Mapping):
-    super().__init__(file, encoding="latin1")  # Python 2's strings
+  def __init__(self, content: bytes, functions: Mapping):
+    super().__init__(BytesIO(content), encoding="latin1")  # Python 2's strings
     self._functions = functions
+    # Honest pickles name what they give a function once.
+    self._budget = _Budget(8 * len(content))
 
   def find_class(self, module: str, name: str) -> object:
-    return _stand_in(self._functions, module, name)
+    return _stand_in(self._functions, module, name, self._budget)
 
   def persistent_load(self, pid: Any) -> Storage:
     kind, storage_type, key, _, size, *view = pid
@@ -182,7 +222,8 @@ class _Unpickler(pickle.Unpickler):
       or type(size) is not int
       or size < 0
     ):
-      raise TorchFileError(f"its pickle has a storage described as {pid!r}")
+      described = reprlib.repr(pid)  # the whole may be endless
+      raise TorchFileError(f"its pickle has a storage described as {described}")
     if view not in ([], [None]):
       raise TorchFileError("its storages are views of other storages")
     return Storage(key, DTYPES[storage_type.name], size)

@@ -9,6 +9,7 @@ The zip archive is written. Nothing in a file is ever run, see
 import io
 import math
 import os
+import reprlib
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -26,15 +27,16 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # Where torch puts the first byte of every record, in bytes.
 _ALIGNMENT = 64
-# Where training programs put the state dict, if it is not the file itself.
+# Where training programs put the state dict, if there are others beside it.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """Reads the tensors of a file made by torch.save(model.state_dict(), path).
 
-  A dictionary with such a state dict under "state_dict", "model_state_dict" or
-  "model" is read as well; its other entries are ignored.
+  The state dict may lie within other dictionaries, whatever else is in them;
+  of several, equally deep, it is the one called "state_dict",
+  "model_state_dict" or "model".
 
   Returns:
     {name: read-only array}, in the order of the file.
@@ -78,21 +80,47 @@ def read_content(file: BinaryIO) -> tuple[object, dict[str, np.ndarray]]:
 
 
 def _find_state_dict(content: object) -> dict[str, Tensor]:
-  for key in _WRAPPERS:
-    if isinstance(content, dict) and isinstance(content.get(key), dict):
-      content = content[key]
-      break
+  # Level by level: an optimizer's tensors lie deeper than the network's.
+  level = [("", content)]
+  seen = set()
+  while level:
+    inner = [
+      (key, value)
+      for key, value in level
+      if isinstance(value, dict) and value and id(value) not in seen
+    ]
+    found = [item for item in inner if _is_state_dict(item[1])]
+    if len(found) > 1:
+      found = [item for item in found if item[0] in _WRAPPERS] or found
+    if len(found) > 1:
+      names = reprlib.repr([key for key, _ in found])
+      raise TorchFileError(
+        f"it holds several state dicts, {names}; save one of them alone"
+      )
+    if found:
+      return found[0][1]
+    seen.update(id(value) for _, value in inner)
+    level = [item for _, value in inner for item in value.items()]
   if not isinstance(content, dict) or not content:
     raise TorchFileError(
       "it does not hold a state dict (a dictionary of named tensors)"
     )
-  for name, value in content.items():
-    if not isinstance(name, str) or not isinstance(value, Tensor):
-      raise TorchFileError(
-        f"entry {name!r} of its state dict is of type {type(value).__name__}, "
-        "not a tensor"
-      )
-  return content
+  name, value = next(
+    (name, value)
+    for name, value in content.items()
+    if not isinstance(name, str) or not isinstance(value, Tensor)
+  )
+  raise TorchFileError(
+    f"entry {name!r} of its state dict is of type {type(value).__name__}, "
+    "not a tensor"
+  )
+
+
+def _is_state_dict(content: dict) -> bool:
+  return all(
+    isinstance(name, str) and isinstance(value, Tensor)
+    for name, value in content.items()
+  )
 
 
 def _read_legacy(file: BinaryIO) -> tuple[object, dict[str, np.ndarray]]:
@@ -108,7 +136,11 @@ def _read_legacy(file: BinaryIO) -> tuple[object, dict[str, np.ndarray]]:
   content = load(file)
   keys = load(file)
   storages = _storages(content)
-  if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+  if (
+    not isinstance(keys, list)
+    or not all(isinstance(key, str) for key in keys)
+    or sorted(keys) != sorted(storages)
+  ):
     raise TorchFileError("its list of storages does not match its tensors")
   end = os.fstat(file.fileno()).st_size
   blocks = {}
@@ -131,13 +163,7 @@ def _read_zip(file: BinaryIO) -> tuple[object, dict[str, np.ndarray]]:
       return _read_archive(archive, os.fstat(file.fileno()).st_size)
   except TorchFileError:
     raise
-  except (
-    zipfile.BadZipFile,
-    ValueError,
-    RuntimeError,
-    OSError,
-    EOFError,
-  ) as error:
+  except Exception as error:  # A damaged archive can raise nearly anything.
     raise TorchFileError(
       f"its zip archive is damaged or cut short ({error})"
     ) from error
@@ -202,25 +228,30 @@ def as_array(
   """Returns the view of a storage that a tensor is, if it lies within it."""
   storage, offset, shape, strides = tensor
   numbers = (offset, *shape, *strides)
+  described = (
+    f"tensor {name} of shape {reprlib.repr(shape)}, strides "
+    f"{reprlib.repr(strides)} and offset {reprlib.repr(offset)}"
+  )
   good = all(type(n) is int and n >= 0 for n in numbers)
   if not good or len(shape) != len(strides) or len(shape) > 16:
-    raise TorchFileError(
-      f"tensor {name} has shape {shape}, strides {strides} and offset {offset}"
-    )
+    raise TorchFileError(f"{described} is none")
   count = math.prod(shape)
   last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
   if count > storage.size or (count and last >= storage.size):
     raise TorchFileError(
-      f"tensor {name} of shape {shape}, strides {strides} and offset {offset} "
-      f"reaches beyond its storage of {storage.size} numbers"
+      f"{described} reaches beyond its storage of {storage.size} numbers"
     )
   if not count:
-    return np.zeros(shape, storage.dtype)
+    try:
+      return np.zeros(shape, storage.dtype)
+    except ValueError as error:  # the other sides are too long
+      raise TorchFileError(f"{described}: {error}") from None
   itemsize = storage.dtype.itemsize
   return np.lib.stride_tricks.as_strided(
     blocks[storage.key][offset:],
     shape,
-    [stride * itemsize for stride in strides],
+    # A single step is never taken, however long.
+    [s * itemsize if n > 1 else 0 for n, s in zip(shape, strides, strict=True)],
     writeable=False,
   )
 

@@ -81,7 +81,7 @@ def read_metrics(path: Path) -> dict[str, Series]:
       try:
         line = json.loads(text)
         step, _ = line["step"], line["epoch"]
-      except (ValueError, TypeError, KeyError):
+      except (ValueError, TypeError, KeyError, RecursionError):
         logging.warning("%s: skipped line %d, which is broken", path, number)
         continue
       if lines and step < next(reversed(lines)):
@@ -108,7 +108,7 @@ def _read_evaluation(path: Path) -> dict:
     size = len(evaluation["confusion"]["answers"])
     if counts.shape != (size, size):
       raise ValueError(f"{counts.shape} counts for {size} answers")
-  except (ValueError, TypeError, KeyError) as e:
+  except (ValueError, TypeError, KeyError, RecursionError) as e:
     raise ValueError(
       f"{path} is no complete evaluation ({type(e).__name__}: {e}). Write it "
       "anew with python launch.py --mode=evaluate"

@@ -1,6 +1,7 @@
 """Images of every kind become what a viewer shows of them, or an error."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rn_jax.data.images import ImageError, opened, read_image, to_rgb
+from rn_jax.data.images import (
+  ImageError,
+  opened,
+  read_content,
+  read_image,
+  to_rgb,
+)
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 8, 3), np.uint8)
@@ -170,3 +177,28 @@ def test_damaged_files_and_missing_ones(tmp_path):
     read_image(tmp_path / "missing.png")
   with pytest.raises(ImageError, match="no format"), opened(b"text", "here"):
     pass
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_only_regular_files_are_opened(tmp_path, kind):
+  path = tmp_path / "a.png"
+  match kind:
+    case "pipe":
+      os.mkfifo(path)  # nobody writes to it: to read it would take for ever
+    case "folder":
+      path.mkdir()
+    case "device":
+      path.symlink_to("/dev/zero")
+  for read in (read_image, read_content):
+    with pytest.raises(ImageError, match=r"a\.png: .*no regular file"):
+      read(path)
+
+
+def test_links_are_followed_unless_they_lead_nowhere(tmp_path):
+  Image.fromarray(PIXELS).save(tmp_path / "a.png")
+  for name, target in (("good", "a.png"), ("bad", "b.png"), ("loop", "loop")):
+    (tmp_path / name).symlink_to(target)
+  np.testing.assert_array_equal(read_image(tmp_path / "good"), PIXELS)
+  for name in ("bad", "loop"):
+    with pytest.raises(OSError, match=name):
+      read_image(tmp_path / name)

@@ -112,3 +112,38 @@ def test_scenes_are_found_by_image():
   assert np.array_equal(graphs[graphs.positions([0])].ranks, graphs.ranks[1:])
   with pytest.raises(SceneError, match="no scene of image 9 among 2"):
     graphs.positions([9])
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    *({"image_index": bad} for bad in (-1, 1.0, "1", None, True, 2**63)),
+    *({"image_filename": bad} for bad in (None, 3, [])),
+    *({"objects": bad} for bad in (None, 3, "abc", [1, 2, 3], [[]])),
+    *({"relationships": bad} for bad in (None, 3, [], "front")),
+    *(
+      {"relationships": {"front": [[], [], []], "right": bad}}
+      for bad in (
+        [[1.0, 2.0], [2.0], []],
+        [[False, True, True], [False, False, True], [False] * 3],
+        [[1, 2, 2], [2], []],
+        [["1", "2"], ["2"], []],
+        [None, None, None],
+        *(3, None, "abc", {}),
+      )
+    ),
+  ],
+  ids=repr,
+)
+def test_fields_of_another_type_are_refused(tmp_path, changes):
+  path = tmp_path / "scenes.json"
+  path.write_text(json.dumps({"scenes": [BY_HAND["A"] | changes]}))
+  with pytest.raises(SceneError, match=r"scenes\.json: scene 0"):
+    read_scene_graphs(path)
+
+
+def test_endless_nesting_is_refused(tmp_path):
+  path = tmp_path / "scenes.json"
+  path.write_text('{"scenes": ' + "[" * 200_000)
+  with pytest.raises(SceneError, match=r"scenes\.json: not a scenes file"):
+    read_scene_graphs(path)

@@ -198,14 +198,21 @@ def check(features: Features, path: str) -> None:
   Raises:
     FeaturesError: They do not.
   """
-  count = len(features.image_index)
   if features.image_index.dtype != np.int64 or features.image_index.ndim != 1:
     raise FeaturesError(f"{path}: image_index is not an int64 vector")
+  count = len(features.image_index)
   if len(np.unique(features.image_index)) != count:
     raise FeaturesError(f"{path}: an image_index occurs twice")
   shape = features.image_filename.shape
   if features.image_filename.dtype.kind != "U" or shape != (count,):
     raise FeaturesError(f"{path}: image_filename is not {count} names")
+  described = features.metadata.get("descriptors", {})
+  if not isinstance(described, dict) or not all(
+    isinstance(about, dict) for about in described.values()
+  ):
+    raise FeaturesError(
+      f"{path}: what it says of its descriptors is unreadable"
+    )
   if not features.descriptors:
     raise FeaturesError(f"{path}: there is no descriptor in it")
   for name, x in features.descriptors.items():

@@ -197,5 +197,8 @@ def _images_in(folder: str) -> list[str]:
 
 
 def _state(path: str) -> tuple[int, int]:
-  state = os.stat(path)
+  try:
+    state = os.stat(path)
+  except OSError:  # A broken link, or a loop of them; reading it tells more.
+    return -1, -1
   return state.st_size, state.st_mtime_ns

@@ -123,9 +123,15 @@ def load_ground_truth(path: str | os.PathLike) -> GroundTruth:
     truth = GroundTruth(
       arrays["distances"], arrays["query_index"], scenes, header
     )
+    _check(truth, str(path))
+  except GroundTruthError:
+    raise
   except KeyError as error:
     raise GroundTruthError(f"{path}: no ground-truth file ({error})") from None
-  _check(truth, str(path))
+  except (AttributeError, IndexError, TypeError, ValueError) as error:
+    raise GroundTruthError(
+      f"{path}: its arrays do not fit together ({error}); compute it again"
+    ) from None
   return truth
 
 

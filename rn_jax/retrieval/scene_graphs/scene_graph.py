@@ -138,7 +138,7 @@ def read_scene_graphs(path: str | os.PathLike) -> SceneGraphs:
       f"{path}: no such file; give scenes/CLEVR_<split>_scenes.json of a CLEVR "
       "folder (its test split has none)"
     ) from None
-  except (ValueError, TypeError, KeyError) as error:
+  except (ValueError, TypeError, KeyError, RecursionError) as error:
     raise SceneError(
       f"{path}: not a scenes file of CLEVR ({type(error).__name__}: {error}); "
       "download or generate it again"
@@ -193,8 +193,13 @@ def scene_graphs(scenes: Iterable[dict]) -> SceneGraphs:
       objects = scene["objects"]
       attributes.append([[_IDS[a][o[a]] for a in _IDS] for o in objects])
       relations = [scene["relationships"][order] for order in ORDERS]
-      indices.append(int(scene["image_index"]))
-    except (KeyError, TypeError) as error:
+      index = scene["image_index"]
+      if type(index) is not int or not 0 <= index < 2**63:
+        raise TypeError(f"image_index is {index!r}")
+      if not isinstance(name, str):
+        raise TypeError(f"image_filename is {name!r}")
+      indices.append(index)
+    except (KeyError, TypeError, AttributeError) as error:
       raise SceneError(
         f"scene {number}: objects, relationships or names are missing or not "
         f"those of CLEVR ({error!r})"
@@ -231,7 +236,10 @@ def _ranks(lists: list[list[int]], count: int, where: str) -> np.ndarray:
       raise ValueError
     is_after = np.zeros((count, count), bool)  # [b, a]
     for b, after in enumerate(lists):
-      if min(after, default=0) < 0:
+      # True would be an index, and a list of them a mask.
+      if not all(type(a) is int and a >= 0 for a in after):
+        raise ValueError
+      if len(set(after)) < len(after):
         raise ValueError
       is_after[b, after] = True
     ranks = is_after.sum(axis=0)

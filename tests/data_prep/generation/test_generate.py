@@ -1,5 +1,6 @@
 """Generated files have CLEVR's layout and depend on their arguments alone."""
 
+import functools
 import json
 import os
 import subprocess
@@ -99,6 +100,15 @@ def test_any_number_of_workers_makes_the_same(tmp_path):
   assert len(scenes["scenes"]) == size
   indices = [q["question_index"] for q in questions["questions"]]
   assert indices == list(range(len(indices)))
+
+
+def test_the_same_without_progress_bars(tmp_path, monkeypatch):
+  make(tmp_path / "shown", "train", SCENES_PER_PART + 1)
+  # As TQDM_DISABLE=1 does, which tqdm reads when it is imported.
+  hidden = functools.partial(split_files.tqdm, disable=True)
+  monkeypatch.setattr(split_files, "tqdm", hidden)
+  make(tmp_path / "hidden", "train", SCENES_PER_PART + 1)
+  assert _bytes(tmp_path / "shown") == _bytes(tmp_path / "hidden")
 
 
 def test_more_scenes_begin_with_the_same(tmp_path):

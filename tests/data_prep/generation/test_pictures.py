@@ -1,5 +1,6 @@
 """Generated images: in files or straight in records, whole, and resumable."""
 
+import functools
 import json
 
 import numpy as np
@@ -79,10 +80,16 @@ def test_sizes(tmp_path):
       assert image.size == size
 
 
-def test_drawing_goes_on_after_an_interruption(tmp_path, rendered, monkeypatch):
+@pytest.mark.parametrize("hidden", [False, True])
+def test_drawing_goes_on_after_an_interruption(
+  tmp_path, rendered, monkeypatch, hidden
+):
   options = {"images": True, "size": (16, 16)}
   make(tmp_path / "whole", "train", 12, **options)
   rendered.clear()
+  # Whatever a bar counts, also where TQDM_DISABLE=1 forbids them.
+  bar = functools.partial(pictures.tqdm, disable=hidden)
+  monkeypatch.setattr(pictures, "tqdm", bar)
 
   def fail_later(scenes, width, height):
     if len(rendered) == 2:
