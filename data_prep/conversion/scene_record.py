@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.clevr_source import Question, Source
+from data_prep.conversion.clevr_question import Question
+from data_prep.conversion.clevr_source import Source
 from rn_jax.clevr import RELATIONS
 from rn_jax.data.images import ImageError, opened, to_rgb, upright
 from rn_jax.data.states import object_arrays

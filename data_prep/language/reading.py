@@ -197,6 +197,6 @@ def _check_node(
 
 def _read_json(path: Path):
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8-sig"))
   except json.JSONDecodeError as error:
     raise ValueError(f"{path} is no JSON: {error}") from error

@@ -143,10 +143,10 @@ def decode_scene(payload: bytes) -> dict:
     questions: "text" and "family" lists of str ("one_hop/3" for a template of
       a file, "17" for an index over all files, "" unknown); "tokens" a list of
       int64 arrays of vocabulary indices (from 1) in reading order; and int64
-      [Q]: "answer" (vocabulary index - 1, or -1 unknown), "question_index"
-      (position in the questions file of the split), "function" (index into
-      `rn_jax.clevr.ANSWER_FUNCTIONS`, or -1), "question_type" (index into
-      `tuple(rn_jax.clevr.QUESTION_TYPES)`, or -1).
+      [Q]: "answer" (vocabulary index - 1, or -1 unknown), "question_index" (as
+      in the questions file of the split if it rises there, else the position),
+      "function" (index into `rn_jax.clevr.ANSWER_FUNCTIONS`, or -1),
+      "question_type" (index into `tuple(rn_jax.clevr.QUESTION_TYPES)`, or -1).
 
   Raises:
     RecordError: The payload is no record of this version.
@@ -208,7 +208,7 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
       " it stopped"
     )
   try:
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = json.loads(path.read_text(encoding="utf-8-sig"))
   except ValueError as error:
     raise RecordError(
       f"{path}: not readable as JSON ({error}); convert the data again"

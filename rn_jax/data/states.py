@@ -74,7 +74,7 @@ def read_objects(
   if isinstance(scene, str | os.PathLike):
     where = str(scene)
     try:
-      scene = json.loads(Path(scene).read_text(encoding="utf-8"))
+      scene = json.loads(Path(scene).read_text(encoding="utf-8-sig"))
     except ValueError as error:
       raise ValueError(
         f"{where}: not JSON; this network reads state descriptions: give a "

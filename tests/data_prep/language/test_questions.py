@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import random
 import re
 
@@ -20,22 +19,14 @@ from data_prep.language import (
   templates,
 )
 from data_prep.language.templates import Description
-from rn_jax.clevr import ANSWERS, question_type, tokenize
+from rn_jax.clevr import (
+  ANSWERS,
+  WORDS_AS_THEY_APPEAR,
+  question_type,
+  tokenize,
+)
 
 # The 82 tokens of CLEVR's questions, which published weights know.
-VOCABULARY = set(
-  tokenize(
-    """
-    ? ; a an and another any anything are as ball balls behind big block blocks
-    blue both brown color cube cubes cyan cylinder cylinders do does either
-    else equal fewer front gray greater green has have how in is it its large
-    left less made many material matte metal metallic more number object
-    objects of on or other purple red right rubber same shape shiny side size
-    small sphere spheres than that the there thing things tiny to visible what
-    yellow
-    """
-  )
-)
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +111,7 @@ def test_text_is_clean(asked):
 
 def test_vocabulary_is_clevrs(asked):
   text = " ".join(q["question"] for about in asked for q in about)
-  assert set(tokenize(text)) == VOCABULARY
-  path = SHARED / "released_weights" / "vocabulary.json"
-  if path.exists():
-    assert set(json.loads(path.read_text())["questions"]) == VOCABULARY
+  assert set(tokenize(text)) == set(WORDS_AS_THEY_APPEAR)
 
 
 def test_every_answer_can_be_asked_for(language):
@@ -530,5 +518,5 @@ def test_clevrs_own_templates(scenes):
     for q in asked:
       seen.add((q["template_filename"], q["question_family_index"]))
       assert programs.execute(q["program"], table) == q["answer"]
-      assert set(tokenize(q["question"])) <= VOCABULARY
+      assert set(tokenize(q["question"])) <= set(WORDS_AS_THEY_APPEAR)
   assert len(seen) == 90
