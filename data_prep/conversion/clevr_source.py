@@ -130,7 +130,10 @@ def _read_scenes(path: Path, digest) -> dict[int, Source]:
         )
       numbers[key] = number
     scene = {name: element.get(name) for name in ("objects", "relationships")}
-    for name in ("camera", "lamps"):  # for drawing; CLEVR does not have them
+    # What relations follow from where they are not listed, and what drawing
+    # needs; CLEVR lists the relations and has no camera and lamps.
+    unlisted = ("directions",) if scene["relationships"] is None else ()
+    for name in ("camera", "lamps", *unlisted):
       if name in element:
         scene[name] = element[name]
     sources[index] = Source(filename, index, None, json.dumps(scene), [])

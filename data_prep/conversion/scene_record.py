@@ -3,17 +3,20 @@
 import io
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question
 from data_prep.conversion.clevr_source import Source
-from rn_jax.clevr import RELATIONS
+from data_prep.generation.scenes import relationships as scene_relationships
+from rn_jax.clevr import DIRECTIONS, RELATIONS
 from rn_jax.data.images import ImageError, opened, to_rgb, upright
 from rn_jax.data.states import object_arrays
 
@@ -72,23 +75,33 @@ def build_scene(
     image_size: Width and height of the image in pixels, 0 keeps the size.
     image: Content of a PNG file, to use instead of the source's.
 
+  Where there is an image, objects that lack something or have unknown values
+  are left out: networks that read pixels do not need them.
+
   Raises:
-    SourceError: The image is unreadable or the scene incomplete.
+    SourceError: The image is unreadable, or the scene is damaged or, without
+      an image, incomplete.
   """
   if image is None and source.image_path:
     image = _read_image(source.image_path, image_size)
-  scene = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
-  if source.scene:
-    scene = json.loads(source.scene)
+  nothing = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
+  scene = json.loads(source.scene) if source.scene else nothing
   try:
-    objects = _object_arrays(scene["objects"])
-    relationships = {r: scene["relationships"][r] for r in RELATIONS}
-    _check_relationships(relationships, len(scene["objects"]))
+    objects, relationships = _read_scene(scene)
   except (KeyError, TypeError, ValueError) as error:
-    raise SourceError(
+    problem = (
       f"scene {source.image_index} ({source.image_filename}): its objects or"
       f" relationships are not those of CLEVR ({error!r})"
-    ) from None
+    )
+    if image is None or not isinstance(error, KeyError):
+      raise SourceError(problem) from None
+    logging.log_first_n(
+      logging.WARNING,
+      "%s; the record has the image without them",
+      3,
+      problem,
+    )
+    objects, relationships = _read_scene(nothing)
   return {
     "image": image,
     "image_filename": source.image_filename,
@@ -102,6 +115,24 @@ def build_scene(
   }
 
 
+def _read_scene(scene: dict) -> tuple[dict, dict]:
+  """Returns objects and relationships of a scene as the records hold them.
+
+  Raises:
+    KeyError: Something is missing, or a value is unknown.
+    TypeError, ValueError: Something is damaged.
+  """
+  objects = _object_arrays(scene["objects"])
+  listed = scene["relationships"]
+  if listed is None:
+    listed = scene_relationships(
+      objects["3d_coords"].tolist(), scene.get("directions") or DIRECTIONS
+    )
+  relationships = {r: listed[r] for r in RELATIONS}
+  _check_relationships(relationships, len(scene["objects"]))
+  return objects, relationships
+
+
 def _check_relationships(relationships: dict, num_objects: int) -> None:
   for name, rows in relationships.items():
     if len(rows) != num_objects:
@@ -113,7 +144,9 @@ def _check_relationships(relationships: dict, num_objects: int) -> None:
 
 def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
   arrays = object_arrays(objects)
-  pixels = np.array([o["pixel_coords"] for o in objects], np.float32)
-  arrays["pixel_coords"] = pixels.reshape(-1, 3)
-  arrays["rotation"] = np.array([o["rotation"] for o in objects], np.float32)
+  nan = math.nan  # what no network reads may be missing
+  pixels = [o.get("pixel_coords", [nan] * 3) for o in objects]
+  arrays["pixel_coords"] = np.array(pixels, np.float32).reshape(-1, 3)
+  rotation = [o.get("rotation", nan) for o in objects]
+  arrays["rotation"] = np.array(rotation, np.float32)
   return arrays

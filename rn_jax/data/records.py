@@ -137,7 +137,8 @@ def decode_scene(payload: bytes) -> dict:
     image_index: int, index within the split.
     objects: "3d_coords" and "pixel_coords" float32 [N, 3], "rotation" float32
       [N]; "color", "material", "shape", "size" int64 [N], indices into
-      `rn_jax.clevr.ATTRIBUTES[name]`. N = 0 where scenes are not published.
+      `rn_jax.clevr.ATTRIBUTES[name]`. pixel_coords and rotation are NaN where
+      not given. N = 0 where scenes are not published or not CLEVR's.
     relationships: "left", "right", "front", "behind", each a list of N lists:
       the objects that lie on that side of object i.
     questions: "text" and "family" lists of str ("one_hop/3" for a template of

@@ -15,9 +15,11 @@ from data_prep import convert_clevr
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.scene_record import build_scene
 from data_prep.convert_clevr import convert
+from data_prep.generation.scenes import sample_scene
 from rn_jax.clevr import (
   ANSWER_FUNCTIONS,
   ATTRIBUTES,
+  DIRECTIONS,
   QUESTION_TYPES,
   RELATIONS,
   tokenize,
@@ -523,6 +525,58 @@ def test_bad_scenes(clevr, tmp_path, change, message):
   write_clevr(clevr, "val", scenes, make_questions(1, "val"))
   with pytest.raises(SourceError, match=message):
     convert(clevr, tmp_path / "out")
+
+
+def test_scenes_need_only_what_networks_read(clevr, tmp_path):
+  scene = sample_scene(3, "val", 0)
+  less = {k: v for k, v in scene.items() if k != "relationships"}
+  keys = ("3d_coords", *ATTRIBUTES)
+  less["objects"] = [{k: o[k] for k in keys} for o in scene["objects"]]
+  turned = {**less, "image_index": 1, "image_filename": "b.png"}
+  opposite = {"left": "right", "right": "left", "front": "behind"}
+  opposite["behind"] = "front"
+  turned["directions"] = {k: DIRECTIONS[v] for k, v in opposite.items()}
+  write_clevr(clevr, "val", [less, turned], make_questions(1, "val"))
+  convert(clevr, tmp_path / "out")
+  first, second = records.read_scenes(tmp_path / "out", "val")
+  assert first["relationships"] == {
+    r: scene["relationships"][r] for r in RELATIONS
+  }
+  assert second["relationships"] == {
+    r: scene["relationships"][opposite[r]] for r in RELATIONS
+  }
+  objects = first["objects"]
+  expected = np.float32([o["3d_coords"] for o in scene["objects"]])
+  np.testing.assert_array_equal(objects["3d_coords"], expected)
+  assert np.isnan(objects["rotation"]).all()
+  assert objects["pixel_coords"].shape == expected.shape
+
+
+@pytest.mark.parametrize(
+  "change",
+  [{"shape": "cone"}, {"color": "pink"}, {"size": ""}, {}],
+)
+def test_objects_of_another_kind_are_left_out_beside_an_image(tmp_path, change):
+  scenes = [make_scene(i) for i in range(2)]
+  thing = scenes[1]["objects"][1]
+  if not change:
+    del thing["3d_coords"]
+  thing.update(change)
+  image = Image.new("RGB", (8, 8))
+  root = write_clevr(tmp_path, "train", scenes, make_questions(2), image)
+  convert(root, tmp_path / "out", workers=1, image_size=8)
+  first, second = records.read_scenes(tmp_path / "out", "train")
+  assert len(first["objects"]["color"]) == 2
+  assert len(second["objects"]["color"]) == 0
+  assert second["image"]
+  assert second["relationships"]["left"] == []
+  with pytest.raises(SourceError, match=r"scene 1 .*not those of CLEVR"):
+    convert(root, tmp_path / "states", images="no")
+  # What is damaged is an error even so.
+  thing["3d_coords"] = "here"
+  write_clevr(tmp_path, "train", scenes, make_questions(2))
+  with pytest.raises(SourceError, match=r"scene 1 .*not those of CLEVR"):
+    convert(root, tmp_path / "damaged", image_size=8)
 
 
 def test_bad_files(clevr, tmp_path):
