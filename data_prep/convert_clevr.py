@@ -5,6 +5,10 @@ r"""Converts a CLEVR folder to records: shards, vocabulary, metadata, manifest.
 
 Run it again after an interruption: finished shards are kept. A split can be
 added to a finished folder later; it then uses the vocabulary of the folder.
+
+Words and answers are numbered as they appear in the train split; those of CLEVR
+that do not appear there come last. Where other splits have words of their own,
+--vocabulary_splits=train,val numbers those, too.
 """
 
 import functools
@@ -32,6 +36,7 @@ def convert(
   *,
   image_size: int = 128,
   vocabulary: str | os.PathLike | None = None,
+  vocabulary_splits: Sequence[str] = (),
   workers: int | None = None,
   num_shards: int | None = None,
   images: str = "auto",
@@ -41,8 +46,8 @@ def convert(
   """Converts splits of a CLEVR folder, or of one generated here.
 
   The vocabulary is the given file, else that of the output folder, else it is
-  made from the first split whose name starts with "train". All other
-  questions must get by with it.
+  made from some splits and completed by the words and answers of CLEVR that
+  they do not have. All other questions must get by with it.
 
   Args:
     clevr_dir: Folder with `questions/`, `scenes/` and maybe `images/`; or the
@@ -50,7 +55,9 @@ def convert(
     output_dir: Records folder to make or to extend.
     splits: Names of the splits; by default all that there are.
     image_size: Width and height in pixels; 0 keeps the images as they are.
-    vocabulary: Vocabulary file to use.
+    vocabulary: Vocabulary file to use, or "clevr"; see rn_jax.data.vocabulary.
+    vocabulary_splits: Splits to make the vocabulary from, in this order; by
+      default the first whose name starts with "train".
     workers: Number of processes; by default one per core.
     num_shards: Shards per split; by default one for every 512 scenes.
     images: "yes", "no", or "auto": yes where there is an images folder.
@@ -65,9 +72,12 @@ def convert(
   Raises:
     BusyError: Another conversion writes to the output folder.
     SourceError: The source is incomplete or damaged.
+    ValueError: Both a vocabulary and splits to make it from are given.
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
+  if vocabulary and vocabulary_splits:
+    raise ValueError("give either vocabulary or vocabulary_splits")
   if source == "tfds":
     name, examples = tfds_source.open_tfds(clevr_dir)
     splits = splits or tfds_source.SPLITS
@@ -75,25 +85,30 @@ def convert(
   else:
     clevr_dir = Path(clevr_dir)
     name = clevr_dir.resolve().name
-    splits = _choose_splits(splits, clevr_dir)
+    present = _find_splits(clevr_dir, [*splits, *vocabulary_splits])
+    splits = splits or present
     load = functools.partial(
       _load_split, clevr_dir, image_size, images, drawing
     )
   if source == "tfds" or drawing:
     workers = 1
   output_dir = Path(output_dir)
-  # Those that give the vocabulary first.
   splits = sorted(
     dict.fromkeys(splits), key=lambda split: not split.startswith("train")
   )
+  if not vocabulary_splits and splits[0].startswith("train"):
+    vocabulary_splits = splits[:1]
   with exclusive(output_dir / ".convert.lock"):
     manifest = records_folder.open_folder(output_dir)
     words = records_folder.open_vocabulary(
-      vocabulary, output_dir, manifest, splits
+      vocabulary, output_dir, manifest, vocabulary_splits
     )
+    read = {}  # what is read before the vocabulary is complete
+    if not words.frozen:
+      read = {split: load(split, words) for split in vocabulary_splits}
+      words.freeze()
     for split in splits:
-      loaded, build = load(split, words)
-      words.frozen = True  # after the train split, which comes first
+      loaded, build = read.pop(split, None) or load(split, words)
       num = shards.count_shards(len(loaded.sources), num_shards)
       description = records_folder.describe(
         name,
@@ -142,8 +157,8 @@ def _load_split(
   return loaded, functools.partial(build_drawn, drawing=drawing)
 
 
-def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
-  """Returns the splits to convert."""
+def _find_splits(clevr_dir: Path, wanted: Sequence[str]) -> list[str]:
+  """Returns the splits that there are, among them those that are wanted."""
   names = [path.name for path in clevr_dir.glob("questions/*.json")]
   matches = [re.fullmatch(r"CLEVR_(\w+)_questions\.json", n) for n in names]
   present = sorted(match[1] for match in matches if match)
@@ -159,7 +174,7 @@ def _choose_splits(wanted: Sequence[str], clevr_dir: Path) -> list[str]:
         f"{clevr_dir / 'questions'}: no CLEVR_{split}_questions.json; splits"
         f" there: {', '.join(present)}"
       )
-  return list(wanted or present)
+  return present
 
 
 def _main(output_dir: str, **options) -> None:
@@ -192,8 +207,15 @@ if __name__ == "__main__":
     flags.DEFINE_string(
       "vocabulary",
       None,
-      "Vocabulary file to use; not given: that of the output folder, or one "
-      "from the train split.",
+      "Vocabulary file to use, or clevr for that of CLEVR's train split, as "
+      "published weights have it; not given: that of the output folder, or one "
+      "made from --vocabulary_splits.",
+    ),
+    flags.DEFINE_list(
+      "vocabulary_splits",
+      [],
+      "Splits to make the vocabulary from, such as train,val; not given: the "
+      "first whose name starts with train.",
     ),
     flags.DEFINE_integer(
       "workers", None, "Processes; not given: one per core.", lower_bound=1

@@ -24,6 +24,8 @@ from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
 
 # Of a scene, on the contact sheet.
 _QUESTIONS = 4
+_UNKNOWN = "unknown"
+_NOT_GIVEN = "not given"  # of what a whole split does not have
 
 
 def inspect_split(
@@ -74,10 +76,10 @@ def inspect_split(
     counters["question_length"].update(map(len, questions["tokens"]))
     counters["family"].update(questions["family"])
     counters["answer"].update(
-      answers[a] if a >= 0 else "unknown" for a in questions["answer"]
+      answers[a] if a >= 0 else _UNKNOWN for a in questions["answer"]
     )
     counters["question_type"].update(
-      types[t] if t >= 0 else "unknown" for t in questions["question_type"]
+      types[t] if t >= 0 else _UNKNOWN for t in questions["question_type"]
     )
     if number % every == 0 and len(drawn) < num_drawn:
       drawn.append(_panel(scene, answers))
@@ -150,7 +152,8 @@ def report(split: str, found: dict) -> str:
   size = "no images"
   if image:
     size = f"images {image['width'] or '*'}×{image['height'] or '*'}"
-  lengths = found["question_length"]
+  lengths, objects = found["question_length"], found["objects"]
+  families = found["family"].keys() - {""}
   total = max(1, found["num_questions"])
   mean = sum(n * count for n, count in lengths.items()) / total
   lines = [
@@ -158,14 +161,19 @@ def report(split: str, found: dict) -> str:
     f" questions, {size}",
     f"  shards: {found['num_shards']}, {found['num_bytes'] / 1e6:,.1f} MB,"
     " all checksums right",
-    f"  objects per scene (scenes): {_sorted(found['objects'])}",
+    "  objects per scene (scenes): "
+    + (_NOT_GIVEN if objects.keys() <= {0} else _sorted(objects)),
     f"  questions per scene (scenes): {_sorted(found['questions'])}",
     f"  question length in tokens: {min(lengths, default=0)} to"
     f" {max(lengths, default=0)}, mean {mean:.1f}",
-    f"  question families: {len(found['family'])}",
+    f"  question families: {len(families) or _NOT_GIVEN}",
   ]
   for name in ("question_type", "answer"):
-    lines.append(f"  {name.replace('_', ' ')}s:")
+    title = f"  {name.replace('_', ' ')}s:"
+    if found[name].keys() <= {_UNKNOWN}:
+      lines.append(f"{title} {_NOT_GIVEN}")
+      continue
+    lines.append(title)
     top = max(found[name].values(), default=1)
     lines += [
       f"    {key:<17} {count:>8,}  {100 * count / total:5.1f} %"

@@ -68,6 +68,25 @@ ANSWER_CLASSES = {
 
 ANSWERS = tuple(a for names in ANSWER_CLASSES.values() for a in names)
 
+# All words and answers of CLEVR's questions, in the order of their first
+# appearance in the train split. Published weights number them so.
+WORDS_AS_THEY_APPEAR = tuple(
+  """
+  are there more big green things than large purple shiny cubes ? how many
+  other of the same shape as tiny cyan matte object is color sphere cube what
+  material that right brown cylinder and left gray on side small rubber behind
+  thing to metallic size any have block blue yellow a ; it ball its in front
+  does number red spheres made metal cylinders both balls or blocks objects
+  visible another has greater fewer less either anything else do an equal
+  """.split()  # noqa: SIM905 (as a list it takes a screen)
+)
+ANSWERS_AS_THEY_APPEAR = tuple(
+  """
+  yes 2 no rubber large 0 sphere gray cube blue brown 1 yellow purple cylinder
+  small green metal 3 4 cyan 6 red 5 8 7 9 10
+  """.split()  # noqa: SIM905 (as a list it takes a screen)
+)
+
 # A question's type follows from its answering function, the last one of its
 # program.
 QUESTION_TYPES = {

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import ml_collections
 import optax
+from absl import logging
 
 SCHEDULES = ("doubling", "constant", "cosine")
 
@@ -74,6 +75,14 @@ def make_schedule(
     return optax.constant_schedule(peak)
   if config.schedule == "cosine":
     warmup = round(config.warmup_epochs * steps_per_epoch)
+    if warmup >= num_steps:
+      logging.warning(
+        "The learning rate still rises when training ends: config.optimizer."
+        "warmup_epochs=%g are %d updates, the whole run %d",
+        config.warmup_epochs,
+        warmup,
+        num_steps,
+      )
     return optax.warmup_cosine_decay_schedule(
       0.0, peak, warmup, max(num_steps, warmup + 1)
     )

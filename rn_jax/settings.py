@@ -52,8 +52,16 @@ def read_config(
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """Returns a copy of a config in which "auto" is what suits this machine."""
+  """Returns a copy of a config in which "auto" is what suits this machine.
+
+  Raises:
+    ValueError: A value is none that it may be.
+  """
   config = read_config(config.to_dict())
+  for name in ("eval_every", "log_every"):
+    value = config.train.get(name, 1)
+    if not value > 0:
+      raise ValueError(f"config.train.{name} is {value}, must be above 0")
   on_cpu = jax.default_backend() == "cpu"
   model, train = config.model, config.train
   if model.scenes_per_block == "auto":

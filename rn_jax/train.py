@@ -74,7 +74,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
     data.questions_per_scene,
     config.seed,
   )
-  num_steps = round(config.train.num_epochs * order.steps_per_epoch)
+  num_steps = order.num_steps(config.train.num_epochs)
 
   vocabulary = dataset.vocabulary
   model = make_model(

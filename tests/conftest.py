@@ -16,7 +16,6 @@ from configs import tiny
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from data_prep.generation.job import Job
-from rn_jax.clevr import tokenize
 
 # Compiling is most of the suite's time. Its numbers hold without LLVM's
 # optimisations too, and what one test or command has compiled, others reuse.
@@ -84,28 +83,8 @@ def _draw(scene: dict) -> Image.Image:
 def records_dir(clevr_dir, tmp_path_factory) -> pathlib.Path:
   """The generated data as records of 32x32 pixels."""
   root = tmp_path_factory.mktemp("records")
-  convert(
-    clevr_dir,
-    root,
-    image_size=IMAGE_SIZE,
-    vocabulary=_write_vocabulary(clevr_dir),
-    workers=1,
-  )
+  convert(clevr_dir, root, image_size=IMAGE_SIZE, workers=1)
   return root
-
-
-def _write_vocabulary(clevr_dir: pathlib.Path) -> pathlib.Path:
-  # So few training questions do not hold all words of the validation ones.
-  words, answers = {}, {}
-  for split in NUM_SCENES:
-    path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
-    for question in json.loads(path.read_text())["questions"]:
-      for word in tokenize(question["question"]):
-        words.setdefault(word, len(words) + 1)
-      answers.setdefault(question["answer"], len(answers) + 1)
-  path = clevr_dir / "vocabulary.json"
-  path.write_text(json.dumps({"questions": words, "answers": answers}))
-  return path
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ The questions of the train split are about a gigabyte of JSON and several
 times that as Python objects; only one element is decoded at a time here.
 """
 
+import codecs
 import os
 import re
 from collections.abc import Iterator
@@ -56,6 +57,9 @@ class _Watched:
   def __init__(self, file, digest, bar):
     self._file, self._digest, self._bar = file, digest, bar
     self._nesting = Nesting()
+    # Some editors begin a file with a mark of UTF-8, which JSON does not have.
+    if file.peek(3)[:3] == codecs.BOM_UTF8:
+      self.read(3)
 
   def read(self, size: int) -> bytes:
     data = self._file.read(size)

@@ -5,36 +5,18 @@ later, by whichever process writes the record (scene_record.py).
 """
 
 import hashlib
+import itertools
 import json
 import os
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from absl import logging
+
 from data_prep.conversion.clevr_json import SourceError, read_elements
+from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
-from rn_jax.clevr import (
-  ANSWER_FUNCTIONS,
-  QUESTION_TYPES,
-  answer_class,
-  question_type,
-)
-
-_FUNCTION_IDS = {name: i for i, name in enumerate(ANSWER_FUNCTIONS)}
-_TYPE_IDS = {name: i for i, name in enumerate(QUESTION_TYPES)}
-
-
-class Question(NamedTuple):
-  """One question in the terms of `rn_jax.data.records.decode_scene`."""
-
-  text: str
-  tokens: array
-  answer: int
-  question_index: int
-  family: str
-  function: int
-  question_type: int
 
 
 class Source(NamedTuple):
@@ -94,10 +76,12 @@ def load_split(
       " nothing would describe the scenes"
     )
 
+  indices = []
   questions = read_elements(questions_path, "questions", digests["questions"])
   for number, element in enumerate(questions):
     where = f"{questions_path}: question {number}"
     index, filename = _identity(element, where)
+    indices.append(element.get("question_index"))
     question = read_question(element, number, vocabulary, where)
     if index not in sources:
       if has_scenes:
@@ -119,6 +103,7 @@ def load_split(
       )
     sources[index].questions.append(question)
 
+  _take_indices(sources, indices, questions_path)
   fingerprints = {name: d.hexdigest() for name, d in digests.items()}
   result = list(sources.values())
   if has_images and images != "drawn":
@@ -148,7 +133,10 @@ def _read_scenes(path: Path, digest) -> dict[int, Source]:
         )
       numbers[key] = number
     scene = {name: element.get(name) for name in ("objects", "relationships")}
-    for name in ("camera", "lamps"):  # for drawing; CLEVR does not have them
+    # What relations follow from where they are not listed, and what drawing
+    # needs; CLEVR lists the relations and has no camera and lamps.
+    unlisted = ("directions",) if scene["relationships"] is None else ()
+    for name in ("camera", "lamps", *unlisted):
       if name in element:
         scene[name] = element[name]
     text = json.dumps(scene)
@@ -156,59 +144,32 @@ def _read_scenes(path: Path, digest) -> dict[int, Source]:
   return sources
 
 
-def _answer_text(answer) -> str:
-  # The released files hold strings; the public generator leaves booleans and
-  # numbers.
-  if isinstance(answer, bool):
-    return "yes" if answer else "no"
-  return str(answer)
+def _take_indices(
+  sources: dict[int, Source], indices: list, path: Path
+) -> None:
+  """Gives questions the indices that their file does, where it counts them.
 
-
-def read_question(
-  element: dict, number: int, vocabulary: Vocabulary, where: str
-) -> Question:
-  """Returns a question of CLEVR's JSON in the terms of the records.
-
-  Args:
-    element: The question as in the JSON.
-    number: Its position there.
-    vocabulary: Gives the indices of words and answers; may grow.
-    where: Names the question in errors.
-
-  Raises:
-    SourceError: Something in it is unusable or not in a frozen vocabulary.
+  A part of a data set, or one with gaps, keeps its numbers. Predictions are
+  sorted by them and must come in the order of the file, so they must rise.
   """
-  text = element.get("question")
-  if not isinstance(text, str) or not text.strip():
-    raise SourceError(f"{where} has no text")
-  answer = element.get("answer")
-  function = kind = -1
-  try:
-    tokens = array("H", vocabulary.question(text))
-    if answer is None:
-      answer_id = -1
-    else:
-      answer_class(_answer_text(answer))
-      answer_id = vocabulary.answer(_answer_text(answer)) - 1
-    if element.get("program"):
-      last = element["program"][-1]
-      name = last.get("function") or last.get("type")
-      kind = _TYPE_IDS[question_type(name)]
-      function = _FUNCTION_IDS[name]
-  except KeyError as error:
-    raise SourceError(
-      f"{where}: {error} is not in the vocabulary ({text!r}, answer"
-      f" {answer!r}); convert with the vocabulary of the train split that the"
-      " network learns from, or convert that train split in the same command"
-    ) from None
-  except ValueError as error:
-    raise SourceError(f"{where}: {error}") from None
-  family = element.get("question_family_index")
-  family = "" if family is None else str(family)
-  template = element.get("template_filename")
-  if family and template:  # then the index counts within the template file
-    family = f"{Path(template).stem}/{family}"
-  return Question(text, tokens, answer_id, number, family, function, kind)
+  if all(index is None for index in indices):
+    return  # the positions do
+  rise = all(type(i) is int and 0 <= i < 2**31 for i in indices) and all(
+    a < b for a, b in itertools.pairwise(indices)
+  )
+  if not rise:
+    logging.warning(
+      "%s: question_index is not a whole number that rises from question to "
+      "question; predictions number the questions by their place in the file, "
+      "from 0",
+      path,
+    )
+    return
+  for source in sources.values():
+    source.questions[:] = [
+      question._replace(question_index=indices[question.question_index])
+      for question in source.questions
+    ]
 
 
 def _find_images(

@@ -1,10 +1,14 @@
-"""Word and answer indices, by first appearance in the train questions."""
+"""Word and answer indices, by first appearance in the questions."""
 
 import hashlib
 import json
 import os
 
-from rn_jax.clevr import tokenize
+from rn_jax.clevr import (
+  ANSWERS_AS_THEY_APPEAR,
+  WORDS_AS_THEY_APPEAR,
+  tokenize,
+)
 from rn_jax.data.vocabulary import read_vocabulary
 
 
@@ -45,6 +49,22 @@ class Vocabulary:
     if word not in indices and not self.frozen:
       indices[word] = len(indices) + 1
     return indices[word]
+
+  def freeze(self) -> None:
+    """Ends the growth, with all that CLEVR's questions may hold besides.
+
+    Few questions do not show every word and answer that others of the kind
+    have. The missing ones get the indices behind those that appeared: all
+    answers, and all words unless the language is another.
+    """
+    if self.frozen:
+      return
+    if self.questions.keys() <= set(WORDS_AS_THEY_APPEAR):
+      for word in WORDS_AS_THEY_APPEAR:
+        self._index(self.questions, word)
+    for answer in ANSWERS_AS_THEY_APPEAR:
+      self._index(self.answers, answer)
+    self.frozen = True
 
   def to_json(self) -> str:
     """Returns the file content; the same vocabulary gives the same text."""

@@ -41,12 +41,22 @@ def open_vocabulary(
   given: str | os.PathLike | None,
   output_dir: Path,
   manifest: dict,
-  splits: Sequence[str],
+  from_splits: Sequence[str],
 ) -> Vocabulary:
-  """Returns the vocabulary to convert with: given, the folder's, or empty."""
+  """Returns the vocabulary to convert with: given, the folder's, or empty.
+
+  Args:
+    given: Vocabulary file, or None.
+    output_dir: Records folder.
+    manifest: Its manifest.
+    from_splits: Splits that an empty vocabulary can be made from.
+
+  Raises:
+    RecordError: The folder has another vocabulary than the given one.
+    SourceError: There is nothing to take or to make a vocabulary from.
+  """
   own = output_dir / records.VOCABULARY
-  has_train = splits[0].startswith("train")
-  if manifest["splits"] or (not given and not has_train and own.exists()):
+  if manifest["splits"] or (not given and not from_splits and own.exists()):
     vocabulary = Vocabulary.load(own)
     if given and Vocabulary.load(given).sha256() != vocabulary.sha256():
       raise RecordError(
@@ -56,11 +66,12 @@ def open_vocabulary(
     return vocabulary
   if given:
     return Vocabulary.load(given)
-  if not has_train:
+  if not from_splits:
     raise SourceError(
-      f"no vocabulary for split {splits[0]!r}: it comes from a train split."
-      " Convert one in the same command (--splits=train,val), extend a folder"
-      " that has one, or name a vocabulary file with --vocabulary"
+      "there is no train split to make the vocabulary from. Convert one in the"
+      " same command (--splits=train,val), extend a folder that has one, name"
+      " a vocabulary file (--vocabulary=FILE), or other splits to make it from"
+      " (--vocabulary_splits=val)"
     )
   return Vocabulary()
 

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.clevr_source import Question, Source
-from rn_jax.clevr import RELATIONS
+from data_prep.conversion.clevr_question import Question
+from data_prep.conversion.clevr_source import Source
+from data_prep.generation.scenes import relationships as scene_relationships
+from rn_jax.clevr import DIRECTIONS, RELATIONS
 from rn_jax.data.images import (
   ImageError,
   opened,
@@ -20,7 +23,7 @@ from rn_jax.data.images import (
   to_rgb,
   upright,
 )
-from rn_jax.data.states import numbers, object_arrays
+from rn_jax.data.states import UnknownAttributeError, numbers, object_arrays
 
 
 def encode_image(image: Image.Image, image_size: int) -> bytes:
@@ -77,24 +80,36 @@ def build_scene(
     image_size: Width and height of the image in pixels, 0 keeps the size.
     image: Content of a PNG file, to use instead of the source's.
 
+  Where there is an image, objects that lack something or have unknown values
+  are left out: networks that read pixels do not need them.
+
   Raises:
-    SourceError: The image is unreadable or the scene incomplete.
+    SourceError: The image is unreadable, or the scene is damaged or, without
+      an image, incomplete.
   """
   if image is None and source.image_path:
     image = _read_image(source.image_path, image_size)
-  scene = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
-  if source.scene:
-    scene = json.loads(source.scene)
+  nothing = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
+  scene = json.loads(source.scene) if source.scene else nothing
   try:
-    objects = _object_arrays(scene["objects"])
-    relationships = {r: scene["relationships"][r] for r in RELATIONS}
-    _check_relationships(relationships, len(scene["objects"]))
+    objects, relationships = _read_scene(scene)
   except (KeyError, TypeError, ValueError) as error:
     reason = repr(error) if isinstance(error, KeyError) else str(error)
-    raise SourceError(
+    problem = (
       f"{source.where} ({source.image_filename}): its objects or"
       f" relationships are not those of CLEVR ({reason})"
-    ) from None
+    )
+    # A network that reads pixels needs neither.
+    unknown = isinstance(error, KeyError | UnknownAttributeError)
+    if image is None or not unknown:
+      raise SourceError(problem) from None
+    logging.log_first_n(
+      logging.WARNING,
+      "%s; the record has the image without them",
+      3,
+      problem,
+    )
+    objects, relationships = _read_scene(nothing)
   return {
     "image": image,
     "image_filename": source.image_filename,
@@ -106,6 +121,24 @@ def build_scene(
       for name in Question._fields
     },
   }
+
+
+def _read_scene(scene: dict) -> tuple[dict, dict]:
+  """Returns objects and relationships of a scene as the records hold them.
+
+  Raises:
+    KeyError: Something is missing, or a value is unknown.
+    TypeError, ValueError: Something is damaged.
+  """
+  objects = _object_arrays(scene["objects"])
+  listed = scene["relationships"]
+  if listed is None:
+    listed = scene_relationships(
+      objects["3d_coords"].tolist(), scene.get("directions") or DIRECTIONS
+    )
+  relationships = {r: listed[r] for r in RELATIONS}
+  _check_relationships(relationships, len(scene["objects"]))
+  return objects, relationships
 
 
 def _check_relationships(relationships: dict, num_objects: int) -> None:
@@ -129,6 +162,10 @@ def _check_relationships(relationships: dict, num_objects: int) -> None:
 
 def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
   arrays = object_arrays(objects)
-  arrays["pixel_coords"] = numbers(objects, "pixel_coords", 3)
-  arrays["rotation"] = numbers(objects, "rotation")
+  for name, count in (("pixel_coords", 3), ("rotation", None)):
+    if all(name in item for item in objects):
+      arrays[name] = numbers(objects, name, count)
+    else:  # no network reads it
+      shape = (len(objects),) if count is None else (len(objects), count)
+      arrays[name] = np.full(shape, np.nan, np.float32)
   return arrays

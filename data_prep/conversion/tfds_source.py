@@ -17,7 +17,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.clevr_source import Question, Split, read_question
+from data_prep.conversion.clevr_question import Question, read_question
+from data_prep.conversion.clevr_source import Split
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import encode_image
 from data_prep.generation.scenes import relationships

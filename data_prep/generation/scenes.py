@@ -100,15 +100,18 @@ def project(
   return column, row, depth
 
 
-def relationships(coordinates: list[list[float]]) -> dict[str, list[list[int]]]:
+def relationships(
+  coordinates: list[list[float]], directions: dict = DIRECTIONS
+) -> dict[str, list[list[int]]]:
   """Lists, for each relation and object i, the objects that are so of i.
 
   Args:
     coordinates: World coordinates of the objects, [N, 3].
+    directions: Unit vectors of the relations, each [3].
   """
   result = {}
   for name in ("right", "behind", "left", "front"):
-    dx, dy, _ = DIRECTIONS[name]
+    dx, dy, _ = directions[name]
     along = [c[0] * dx + c[1] * dy for c in coordinates]
     result[name] = [
       [j for j, a in enumerate(along) if a - origin > RELATION_MARGIN]

@@ -9,6 +9,7 @@ import functools
 import random
 import re
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from data_prep.chance import pick
 from data_prep.language.options import OptionSpace
@@ -69,12 +70,14 @@ def ask(
         {
           "image_index": scene["image_index"],
           "image_filename": scene["image_filename"],
+          "image": PurePath(scene["image_filename"]).stem,
           "split": scene["split"],
           "question": describe(template, words, language.synonyms, rng),
           "answer": answer_text(instance.answer),
           "program": build_program(template, instance.fillings),
-          "question_family_index": template.family,
+          "question_family_index": template.index,
           "template_filename": template.filename,
+          "template_index": template.family,
         }
       )
     yield questions

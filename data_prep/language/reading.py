@@ -73,13 +73,19 @@ def load_language(
       raise FileNotFoundError(
         f"{folder}/templates has no {name}.json; it has {', '.join(paths)}"
       )
+  contents = {name: _read_json(path) for name, path in paths.items()}
+  starts = itertools.accumulate(map(len, contents.values()), initial=0)
+  start_of = dict(zip(contents, starts, strict=False))  # the last is the end
   templates = []
   digest = hashlib.sha256(synonyms_path.read_bytes())
   for name in dict.fromkeys(names or paths):
-    digest.update(name.encode() + paths[name].read_bytes())
-    for family, raw in enumerate(_read_json(paths[name])):
+    digest.update(f"{name} {start_of[name]} ".encode())
+    digest.update(paths[name].read_bytes())
+    for family, raw in enumerate(contents[name]):
       try:
-        templates.append(parse_template(raw, f"{name}.json", family))
+        templates.append(
+          parse_template(raw, f"{name}.json", family, start_of[name] + family)
+        )
       except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(
           f"{paths[name]}, template {family}: {error!r}"
@@ -91,8 +97,16 @@ def load_language(
   )
 
 
-def parse_template(raw: dict, filename: str, family: int) -> Template:
+def parse_template(
+  raw: dict, filename: str, family: int, index: int
+) -> Template:
   """Checks a template and prepares it for the search.
+
+  Args:
+    raw: The template as in the JSON.
+    filename: The file it comes from.
+    family: Its position there.
+    index: Its position in all files.
 
   Raises:
     ValueError: Something in it makes no sense; the message says what.
@@ -155,6 +169,7 @@ def parse_template(raw: dict, filename: str, family: int) -> Template:
   return Template(
     filename=filename,
     family=family,
+    index=index,
     nodes=tuple(nodes),
     texts=tuple(raw["text"]),
     stages=tuple(tuple(range(*run)) for run in itertools.pairwise(starts)),
@@ -197,6 +212,6 @@ def _check_node(
 
 def _read_json(path: Path):
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8-sig"))
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{path} is no JSON: {error}") from error

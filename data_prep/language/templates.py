@@ -117,6 +117,7 @@ class Template:
   Attributes:
     filename: The file it comes from.
     family: Its position in that file.
+    index: Its position in all files of the folder, in the order of their names.
     nodes: The program.
     texts: Its phrasings.
     stages: The nodes in runs; each but the first begins with one that has
@@ -127,6 +128,7 @@ class Template:
 
   filename: str
   family: int
+  index: int
   nodes: tuple[Node, ...]
   texts: tuple[str, ...]
   stages: tuple[tuple[int, ...], ...]

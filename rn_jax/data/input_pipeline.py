@@ -170,6 +170,27 @@ class TrainOrder:
   def steps_per_epoch(self) -> float:
     return self._groups_per_epoch / self._groups_per_step
 
+  def num_steps(self, epochs: float, unit: str = "questions") -> int:
+    """Returns the number of updates that come nearest to so many epochs.
+
+    Args:
+      epochs: May be a fraction.
+      unit: What is read, for the error.
+
+    Raises:
+      ValueError: They are none, and nothing would be learned.
+    """
+    exact = epochs * self.steps_per_epoch
+    if not exact > 0.5:  # round(0.5) is 0
+      batch_size = self._groups_per_step * self._per_scene
+      raise ValueError(
+        f"{len(self._scene):,} {unit}, read in batches of {batch_size:,} for "
+        f"{epochs:g} epochs, are {exact:.2g} updates, so nothing would be "
+        f"learned: take more {unit}, a smaller --config.train.batch_size or "
+        "more --config.train.num_epochs"
+      )
+    return round(exact)
+
   def _epoch(self, epoch: int) -> np.ndarray:
     for number in (epoch, epoch + 1):  # the next one is made meanwhile
       if number not in self._epochs:

@@ -138,16 +138,17 @@ def decode_scene(payload: bytes) -> dict:
     image_index: int, index within the split.
     objects: "3d_coords" and "pixel_coords" float32 [N, 3], "rotation" float32
       [N]; "color", "material", "shape", "size" int64 [N], indices into
-      `rn_jax.clevr.ATTRIBUTES[name]`. N = 0 where scenes are not published.
+      `rn_jax.clevr.ATTRIBUTES[name]`. pixel_coords and rotation are NaN where
+      not given. N = 0 where scenes are not published or not CLEVR's.
     relationships: "left", "right", "front", "behind", each a list of N lists:
       the objects that lie on that side of object i.
     questions: "text" and "family" lists of str ("one_hop/3" for a template of
       a file, "17" for an index over all files, "" unknown); "tokens" a list of
       int64 arrays of vocabulary indices (from 1) in reading order; and int64
-      [Q]: "answer" (vocabulary index - 1, or -1 unknown), "question_index"
-      (position in the questions file of the split), "function" (index into
-      `rn_jax.clevr.ANSWER_FUNCTIONS`, or -1), "question_type" (index into
-      `tuple(rn_jax.clevr.QUESTION_TYPES)`, or -1).
+      [Q]: "answer" (vocabulary index - 1, or -1 unknown), "question_index" (as
+      in the questions file of the split if it rises there, else the position),
+      "function" (index into `rn_jax.clevr.ANSWER_FUNCTIONS`, or -1),
+      "question_type" (index into `tuple(rn_jax.clevr.QUESTION_TYPES)`, or -1).
 
   Raises:
     RecordError: The payload is no record of this version.
@@ -209,7 +210,7 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
       " it stopped"
     )
   try:
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(manifest, dict):
       raise ValueError("it holds no object")
   except (ValueError, RecursionError) as error:

@@ -18,6 +18,10 @@ _INDICES = {
 }
 
 
+class UnknownAttributeError(ValueError):
+  """An object lacks an attribute, or has a value that CLEVR does not have."""
+
+
 def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
   """Returns objects of CLEVR's JSON as the records hold them.
 
@@ -36,7 +40,7 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
     for name, known in _INDICES.items():
       value = item.get(name)
       if not isinstance(value, str) or value not in known:
-        raise ValueError(
+        raise UnknownAttributeError(
           f"object {number}: {name} is {reprlib.repr(value)}, none of "
           f"{', '.join(known)}"
         )
@@ -119,7 +123,7 @@ def read_objects(scene: object, max_objects: int) -> np.ndarray:
   if isinstance(scene, str | os.PathLike):
     where = str(scene)
     try:
-      scene = json.loads(Path(scene).read_text(encoding="utf-8"))
+      scene = json.loads(Path(scene).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
       raise ValueError(
         f"{where}: not JSON; this network reads state descriptions: give a "

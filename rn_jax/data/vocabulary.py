@@ -1,7 +1,8 @@
 """The words and answers that records and networks number.
 
 A vocabulary is {"questions": {word: index}, "answers": {answer: index}}; the
-indices are 1, 2, 3, ... and 0 is the padding. A file holds it as JSON.
+indices are 1, 2, 3, ... and 0 is the padding. A file holds it as JSON; the
+name "clevr" stands for that of CLEVR's train split, in place of a file.
 """
 
 import json
@@ -9,6 +10,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from rn_jax.clevr import ANSWERS_AS_THEY_APPEAR, WORDS_AS_THEY_APPEAR
+
+CLEVR = "clevr"
 _KINDS = {"questions": "word", "answers": "answer"}
 
 
@@ -19,11 +23,19 @@ class VocabularyError(ValueError):
 def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
   """Reads a vocabulary file; both tables come in the order of their indices.
 
+  Args:
+    path: The file, or "clevr".
+
   Raises:
     VocabularyError: The file is missing or no vocabulary.
   """
+  if path == CLEVR:
+    return {
+      "questions": {w: i for i, w in enumerate(WORDS_AS_THEY_APPEAR, 1)},
+      "answers": {a: i for i, a in enumerate(ANSWERS_AS_THEY_APPEAR, 1)},
+    }
   try:
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
   except FileNotFoundError:
     raise VocabularyError(f"{path}: no such file") from None
   except (OSError, ValueError, RecursionError) as error:

@@ -1,11 +1,12 @@
 r"""Makes a checkpoint of the reference's weights.
 
     python -m rn_jax.interop.import_torch --checkpoint=X.pth \
-        --vocabulary=FILE --output=DIR
+        --vocabulary=clevr --output=DIR
 
 Reads what torch.save (any version) or safetensors wrote of an RN or 2S-RN of
 the reference, from pixels or from state descriptions; which one it is, the
-tensors tell. The vocabulary is a JSON file {"questions": {word: index},
+tensors tell. The vocabulary "clevr" is that of networks trained on CLEVR, such
+as the published ones. Another is a JSON file {"questions": {word: index},
 "answers": {answer: index}} with the indices the network was trained with, from
 1. The checkpoint holds the config, too, so evaluation needs nothing else.
 """
@@ -105,7 +106,10 @@ if __name__ == "__main__":
       required=True,
     ),
     flags.DEFINE_string(
-      "vocabulary", None, "The network's vocabulary, JSON.", required=True
+      "vocabulary",
+      None,
+      "The network's vocabulary: clevr, or a JSON file.",
+      required=True,
     ),
     flags.DEFINE_string(
       "output", None, "Checkpoints folder to write.", required=True

@@ -104,7 +104,7 @@ def train_multilabel(
   dataset = load_images(config, config.data.train_split)
   validation = load_images(config, config.data.eval_split)
   order = TrainOrder(dataset.questions["scene"], size, 1, config.seed)
-  num_steps = round(config.train.num_epochs * order.steps_per_epoch)
+  num_steps = order.num_steps(config.train.num_epochs, "images")
   network = MultilabelNetwork(
     ml_collections.FrozenConfigDict(config.model), parallel.AXIS
   )

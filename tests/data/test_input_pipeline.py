@@ -125,6 +125,14 @@ def test_a_batch_of_half_a_group_is_refused():
     TrainOrder(np.zeros(10, int), 8, 3, 0)
 
 
+def test_updates_of_some_epochs():
+  order = TrainOrder(np.zeros(100, int), 40, 1, seed=0)
+  assert [order.num_steps(e) for e in (0.21, 1.0, 2.0)] == [1, 2, 5]
+  for epochs in (0.2, 0.0, -1.0, float("nan")):
+    with pytest.raises(ValueError, match=r"100 questions.* batches of 40"):
+      order.num_steps(epochs)
+
+
 def test_batches_with_scenes_and_with_indices_agree(make_config):
   dataset = load_dataset(make_config().data, "states", "val")
   groups = np.concatenate(

@@ -6,7 +6,12 @@ import pytest
 from places import SHARED
 
 from data_prep.conversion.growing_vocabulary import Vocabulary
-from rn_jax.data.vocabulary import VocabularyError, answers_by_id
+from rn_jax.clevr import ANSWERS, WORDS_AS_THEY_APPEAR
+from rn_jax.data.vocabulary import (
+  VocabularyError,
+  answers_by_id,
+  read_vocabulary,
+)
 
 
 def test_indices_follow_first_appearance():
@@ -32,6 +37,42 @@ def test_frozen_refuses_new_words():
   with pytest.raises(KeyError, match="no"):
     vocabulary.answer("no")
   assert vocabulary.questions == {"cube": 1}
+
+
+def test_freezing_adds_what_did_not_appear():
+  vocabulary = Vocabulary()
+  vocabulary.question("Is there a cube?")
+  vocabulary.answer("no")
+  vocabulary.freeze()
+  assert list(vocabulary.questions)[:7] == [
+    *("is", "there", "a", "cube", "?"),  # as they appeared
+    *("are", "more"),  # as in CLEVR
+  ]
+  assert set(vocabulary.questions) == set(WORDS_AS_THEY_APPEAR)
+  assert list(vocabulary.answers)[:3] == ["no", "yes", "2"]
+  assert set(vocabulary.answers) == set(ANSWERS)
+  for table in (vocabulary.questions, vocabulary.answers):
+    assert list(table.values()) == list(range(1, len(table) + 1))
+  with pytest.raises(KeyError, match="pink"):
+    vocabulary.question("a pink cube")
+
+
+def test_freezing_leaves_whole_frozen_and_foreign_vocabularies_alone():
+  whole = Vocabulary()
+  whole.question(" ".join(reversed(WORDS_AS_THEY_APPEAR)))
+  for answer in reversed(ANSWERS):
+    whole.answer(answer)
+  before = whole.to_json()
+  whole.freeze()
+  assert whole.to_json() == before
+  small = Vocabulary({"cube": 1}, {"yes": 1}, frozen=True)
+  small.freeze()
+  assert small.questions == {"cube": 1}
+  foreign = Vocabulary()
+  foreign.question("Wie viele Würfel?")
+  foreign.freeze()
+  assert list(foreign.questions) == ["wie", "viele", "würfel", "?"]
+  assert len(foreign.answers) == 28
 
 
 def test_file_round_trip(tmp_path):
@@ -65,6 +106,13 @@ def test_unusable_file(tmp_path, content, message):
     Vocabulary.load(path)
 
 
+def test_a_mark_of_utf_8_is_skipped(tmp_path):
+  path = tmp_path / "v.json"
+  tables = {"questions": {"a": 1}, "answers": {"yes": 1}}
+  path.write_text(json.dumps(tables), encoding="utf-8-sig")
+  assert read_vocabulary(path) == tables
+
+
 def test_missing_file(tmp_path):
   with pytest.raises(VocabularyError, match=r"v.json: no such file"):
     Vocabulary.load(tmp_path / "v.json")
@@ -74,9 +122,15 @@ def test_vocabulary_of_the_released_weights():
   path = SHARED / "released_weights" / "vocabulary.json"
   if not path.exists():
     pytest.skip("the released weights' vocabulary is not on this machine")
-  vocabulary = Vocabulary.load(path)
-  assert len(vocabulary.questions) == 82
-  assert len(vocabulary.answers) == 28
+  vocabulary = Vocabulary.load("clevr")
+  assert vocabulary.sha256() == Vocabulary.load(path).sha256()
+
+
+def test_clevr_stands_for_its_vocabulary():
+  tables = read_vocabulary("clevr")
+  assert [len(table) for table in tables.values()] == [82, 28]
+  assert sorted(tables["answers"]) == sorted(ANSWERS)
+  vocabulary = Vocabulary.load("clevr")
   question = "Are there more big green things than large purple shiny cubes?"
   assert vocabulary.question(question) == [*range(1, 13)]
   assert [vocabulary.answer(a) for a in ("yes", "2", "no")] == [1, 2, 3]

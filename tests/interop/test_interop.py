@@ -274,12 +274,11 @@ def test_damaged_safetensors_are_named(tmp_path):
 @pytest.mark.parametrize("network", RELEASED)
 def test_published_weights_come_out_bit_for_bit(tmp_path, network):
   source = WEIGHTS / RELEASED[network]
-  vocabulary = WEIGHTS / "vocabulary.json"
   checkpoint = tmp_path / "checkpoint"
-  assert import_torch(source, vocabulary, checkpoint) == (network, 484_580)
+  assert import_torch(source, "clevr", checkpoint) == (network, 484_580)
   export_torch(checkpoint, tmp_path / "x.pth", prefix="module.")
   assert_same(read_state_dict(tmp_path / "x.pth"), read_state_dict(source))
-  import_torch(tmp_path / "x.pth", vocabulary, tmp_path / "again")
+  import_torch(tmp_path / "x.pth", "clevr", tmp_path / "again")
   first, second = load_model(checkpoint), load_model(tmp_path / "again")
   assert first[1]["hashes"] == second[1]["hashes"]
 
@@ -292,9 +291,7 @@ def test_published_weights_answer_as_in_the_reference(tmp_path, network):
 
   Of the first images; GOLD_IMAGES=100 in the environment takes all.
   """
-  import_torch(
-    WEIGHTS / RELEASED[network], WEIGHTS / "vocabulary.json", tmp_path / "c"
-  )
+  import_torch(WEIGHTS / RELEASED[network], "clevr", tmp_path / "c")
   variables, config, vocabulary = load_network(tmp_path / "c")
   model = make_model(config, 82, 28)
   reference = json.loads((GOLD / "reference_predictions.json").read_text())

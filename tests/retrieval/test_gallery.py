@@ -208,7 +208,7 @@ def test_pictures_come_from_records(make_config, records_dir, clevr_dir):
     load_pictures(features, [3, 1])
 
 
-def test_scenes_without_images_are_drawn(clevr_dir, tmp_path):
+def test_scenes_without_images_are_drawn(clevr_dir, records_dir, tmp_path):
   scenes_only = tmp_path / "clevr"
   scenes_only.mkdir()
   for part in ("scenes", "questions"):
@@ -217,7 +217,7 @@ def test_scenes_without_images_are_drawn(clevr_dir, tmp_path):
     scenes_only,
     tmp_path / "records",
     splits=("val",),
-    vocabulary=clevr_dir / "vocabulary.json",
+    vocabulary=records_dir / "vocabulary.json",
     workers=1,
   )
   features = Features(

@@ -121,6 +121,13 @@ def train(config, output, epochs):
   return program.train_multilabel(config, output)
 
 
+def test_a_run_without_updates_is_an_error(config, tmp_path):
+  config.train.batch_size = 64
+  message = r"10 images, read in batches of 64 for 1 epochs, are 0\.16 updates"
+  with pytest.raises(ValueError, match=message):
+    train(config, tmp_path, 1)
+
+
 def test_learns_by_heart_resumes_and_describes(
   config, tmp_path, monkeypatch, records_dir
 ):

@@ -204,11 +204,8 @@ def test_the_command_prints_the_best_answers(tmp_path, image):
 )
 def test_a_published_network_answers_about_a_rendered_image(tmp_path):
   weights = SHARED / "released_weights"
-  import_torch(
-    weights / "original_fp_epoch_493.pth",
-    weights / "vocabulary.json",
-    tmp_path / "c",
-  )
+  source = weights / "original_fp_epoch_493.pth"
+  import_torch(source, "clevr", tmp_path / "c")
   reference = SHARED / "clevr_gold" / "rendered"
   entry = json.loads((reference / "reference_predictions.json").read_text())
   network = load(tmp_path / "c")

@@ -126,7 +126,7 @@ def test_predict_writes_lines_and_a_submission(
   assert right / len(lines) == pytest.approx(accuracy)
 
 
-def test_predict_needs_no_answers(trained, clevr_dir, tmp_path):
+def test_predict_needs_no_answers(trained, clevr_dir, records_dir, tmp_path):
   # CLEVR's test split: images and questions, nothing else.
   source = tmp_path / "clevr"
   shutil.copytree(clevr_dir / "images" / "val", source / "images" / "test")
@@ -143,7 +143,7 @@ def test_predict_needs_no_answers(trained, clevr_dir, tmp_path):
     source,
     tmp_path / "records",
     image_size=32,
-    vocabulary=clevr_dir / "vocabulary.json",
+    vocabulary=records_dir / "vocabulary.json",
     workers=1,
   )
   flags = (
@@ -163,8 +163,10 @@ def test_predict_needs_no_answers(trained, clevr_dir, tmp_path):
   assert "Traceback" not in result.stderr
 
 
-def test_other_vocabularies_are_refused(trained, clevr_dir, tmp_path):
-  vocabulary = json.loads((clevr_dir / "vocabulary.json").read_text())
+def test_other_vocabularies_are_refused(
+  trained, clevr_dir, records_dir, tmp_path
+):
+  vocabulary = json.loads((records_dir / "vocabulary.json").read_text())
   words = list(vocabulary["questions"])
   words[0], words[1] = words[1], words[0]
   vocabulary["questions"] = {w: i for i, w in enumerate(words, start=1)}

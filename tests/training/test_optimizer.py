@@ -72,6 +72,14 @@ def test_constant_and_cosine():
   assert float(cosine(100)) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_warm_up_that_never_ends_is_told(caplog):
+  config = make_config(schedule="cosine", warmup_epochs=2.0)
+  make_schedule(config, 10.0, 21)
+  assert not caplog.text
+  make_schedule(config, 10.0, 20)
+  assert "warmup_epochs=2 are 20 updates, the whole run 20" in caplog.text
+
+
 def test_unknown_schedule_and_impossible_rates_are_named():
   with pytest.raises(ValueError, match="'linear'"):
     make_schedule(make_config(schedule="linear"), 1.0, 1)

@@ -89,6 +89,22 @@ def test_scenes_on_the_device_or_sent_make_no_difference(
     )
 
 
+def test_a_run_without_updates_is_an_error(make_config, tmp_path):
+  config = make_config(**{"train.num_epochs": 0.02})
+  config.train.batch_size = 2000
+  message = "40 questions, read in batches of 2,000 for 0.02 epochs, are 0.0004"
+  with pytest.raises(ValueError, match=message):
+    train.train(config, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["eval_every", "log_every"])
+def test_a_period_of_zero_is_an_error(make_config, tmp_path, name):
+  config = make_config(**{f"train.{name}": 0})
+  with pytest.raises(ValueError, match=f"train.{name} is 0"):
+    train.train(config, tmp_path)
+
+
 def test_calls_end_where_something_is_due():
   calls = input_pipeline.plan_calls(
     range(3, 20), 4, lambda done: done in (5, 9, 14)

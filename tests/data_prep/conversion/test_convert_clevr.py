@@ -15,9 +15,11 @@ from data_prep import convert_clevr
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.scene_record import build_scene
 from data_prep.convert_clevr import convert
+from data_prep.generation.scenes import sample_scene
 from rn_jax.clevr import (
   ANSWER_FUNCTIONS,
   ATTRIBUTES,
+  DIRECTIONS,
   QUESTION_TYPES,
   RELATIONS,
   tokenize,
@@ -49,8 +51,10 @@ def test_conversion(clevr, tmp_path):
   assert manifest["splits"]["val"]["num_scenes"] == 2
 
   words = records.read_vocabulary(tmp_path / "out")
-  assert list(words["questions"]) == ["how", "many", "cubes", "?", "any", "red"]
-  assert words["answers"] == {"0": 1, "yes": 2, "1": 3, "2": 4}
+  appeared = ["how", "many", "cubes", "?", "any", "red"]
+  assert list(words["questions"])[:6] == appeared
+  assert list(words["answers"])[:4] == ["0", "yes", "1", "2"]
+  assert [len(table) for table in words.values()] == [82, 28]  # all of CLEVR's
 
   scenes = list(records.read_scenes(tmp_path / "out", "train"))
   assert [scene["image_index"] for scene in scenes] == list(range(6))
@@ -101,6 +105,58 @@ def test_variants_of_the_format(tmp_path):
   assert read[1].pop("family") == ["one_hop/3", "one_hop/3"]
   for name in read[0]:
     np.testing.assert_equal(read[0][name], read[1][name])
+
+
+def convert_questions(folder, questions, scenes=3):
+  """Converts train questions; returns all that the records hold of them."""
+  root = write_clevr(
+    folder, "train", [make_scene(i) for i in range(scenes)], questions
+  )
+  convert(root, folder / "out", workers=1)
+  read = records.read_scenes(folder / "out", "train")
+  return [scene["questions"] for scene in read]
+
+
+def test_indices_of_the_file_are_kept(tmp_path, caplog):
+  questions = make_questions(3)
+  indices = [3, 4, 70, 149949, 150000, 2**31 - 1]
+  for question, index in zip(questions, indices, strict=True):
+    question["question_index"] = index
+  asked = convert_questions(tmp_path, questions)
+  assert [q["question_index"].tolist() for q in asked] == [
+    [3, 4],
+    [70, 149949],
+    [150000, 2**31 - 1],
+  ]
+  assert not caplog.text
+
+
+@pytest.mark.parametrize(
+  "second", ["7", 3, 2, -1, 1.5, None, True, 2**31, [5], {"a": 5}]
+)
+def test_indices_that_do_not_count_the_questions(tmp_path, second, caplog):
+  questions = make_questions(3)
+  for number, question in enumerate(questions):
+    question["question_index"] = 3 + number
+  questions[1]["question_index"] = second
+  asked = convert_questions(tmp_path, questions)
+  assert np.concatenate([q["question_index"] for q in asked]).tolist() == [
+    *range(6)
+  ]
+  assert "by their place in the file" in caplog.text
+
+
+def test_a_mark_of_utf_8_is_skipped(clevr, tmp_path):
+  convert(clevr, tmp_path / "plain")
+  for path in clevr.glob("*/*.json"):
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+  convert(clevr, tmp_path / "marked")
+  for split in ("train", "val"):
+    one, two = (
+      [p.read_bytes() for p in records.shard_paths(tmp_path / name, split)]
+      for name in ("plain", "marked")
+    )
+    assert one == two
 
 
 def test_questions_in_any_order_and_scenes_without(tmp_path):
@@ -366,7 +422,7 @@ def test_output_folder_of_another_version(clevr, tmp_path):
 
 def test_vocabulary_is_needed(clevr, tmp_path):
   with pytest.raises(
-    SourceError, match=r"no vocabulary for split 'val'.*--voc"
+    SourceError, match=r"no train split to make .*--vocabulary_splits"
   ):
     convert(clevr, tmp_path / "out", ["val"])
   convert(clevr, tmp_path / "train", ["train"])
@@ -381,14 +437,58 @@ def test_vocabulary_is_needed(clevr, tmp_path):
     )
 
 
+def test_words_that_are_not_in_train(clevr, tmp_path):
+  """CLEVR's are known; others, if their split gives words, too."""
+  rare = [
+    make_question(0, "What is the large cylinder made of?", "rubber", "x"),
+    make_question(1, "Any pink cubes?", "no", "exist"),
+  ]
+  for question in rare:
+    question["image_filename"] = question["image_filename"].replace(
+      "train", "val"
+    )
+  write_clevr(clevr, "val", None, rare[:1])
+  convert(clevr, tmp_path / "a")
+  write_clevr(clevr, "val", None, rare)
+  with pytest.raises(SourceError, match="--vocabulary_splits=train,val"):
+    convert(clevr, tmp_path / "b")
+  for _ in range(2):  # the same command once more changes nothing
+    convert(clevr, tmp_path / "b", vocabulary_splits=["train", "val"])
+    words = records.read_vocabulary(tmp_path / "b")
+    assert list(words["questions"])[3:8] == ["?", "any", "red", "what", "is"]
+    assert words["questions"]["pink"] == len(words["questions"])
+    (_, asked) = records.read_scenes(tmp_path / "b", "val")
+    assert asked["questions"]["tokens"][0][1] == words["questions"]["pink"]
+  # Only to look words up in, and without a train split.
+  convert(clevr, tmp_path / "c", ["train"], vocabulary_splits=["val", "train"])
+  words = records.read_vocabulary(tmp_path / "c")
+  assert list(words["questions"])[:2] == ["what", "is"]
+  convert(clevr, tmp_path / "d", ["val"], vocabulary_splits=["val"])
+  with pytest.raises(ValueError, match="give either"):
+    convert(clevr, tmp_path, vocabulary="clevr", vocabulary_splits=["val"])
+  with pytest.raises(SourceError, match="no CLEVR_nowhere_questions"):
+    convert(clevr, tmp_path, vocabulary_splits=["nowhere"])
+
+
+def test_a_folder_keeps_its_smaller_vocabulary(clevr, tmp_path):
+  """As earlier versions made them, with networks that were trained on them."""
+  words = tmp_path / "words.json"
+  tables = {
+    "questions": {"how": 1, "many": 2, "cubes": 3, "?": 4, "any": 5, "red": 6},
+    "answers": {"0": 1, "yes": 2, "1": 3, "2": 4},
+  }
+  words.write_text(json.dumps(tables))
+  convert(clevr, tmp_path / "out", ["train"], vocabulary=words)
+  convert(clevr, tmp_path / "out", ["train", "val"])
+  assert records.read_vocabulary(tmp_path / "out") == tables
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
     ({"question": "Any pink cubes?"}, r"question 1: 'pink' is not in the voc"),
-    ({"answer": "9"}, "question 1: '9' is not in the vocabulary"),
     ({"answer": "many"}, "question 1: 'many' is not one of CLEVR's 28"),
     ({"question": " "}, "question 1 has no text"),
-    ({"program": [{"function": "unique"}]}, "question 1: 'unique' does not"),
     ({"image_index": 9}, "question 1 is about image_index 9, which .*val_sc"),
     ({"image_index": None}, "question 1 has no image_index"),
     ({"image_filename": "x.png"}, "question 1 .*file x.png, but .*000000.png"),
@@ -425,6 +525,58 @@ def test_bad_scenes(clevr, tmp_path, change, message):
   write_clevr(clevr, "val", scenes, make_questions(1, "val"))
   with pytest.raises(SourceError, match=message):
     convert(clevr, tmp_path / "out")
+
+
+def test_scenes_need_only_what_networks_read(clevr, tmp_path):
+  scene = sample_scene(3, "val", 0)
+  less = {k: v for k, v in scene.items() if k != "relationships"}
+  keys = ("3d_coords", *ATTRIBUTES)
+  less["objects"] = [{k: o[k] for k in keys} for o in scene["objects"]]
+  turned = {**less, "image_index": 1, "image_filename": "b.png"}
+  opposite = {"left": "right", "right": "left", "front": "behind"}
+  opposite["behind"] = "front"
+  turned["directions"] = {k: DIRECTIONS[v] for k, v in opposite.items()}
+  write_clevr(clevr, "val", [less, turned], make_questions(1, "val"))
+  convert(clevr, tmp_path / "out")
+  first, second = records.read_scenes(tmp_path / "out", "val")
+  assert first["relationships"] == {
+    r: scene["relationships"][r] for r in RELATIONS
+  }
+  assert second["relationships"] == {
+    r: scene["relationships"][opposite[r]] for r in RELATIONS
+  }
+  objects = first["objects"]
+  expected = np.float32([o["3d_coords"] for o in scene["objects"]])
+  np.testing.assert_array_equal(objects["3d_coords"], expected)
+  assert np.isnan(objects["rotation"]).all()
+  assert objects["pixel_coords"].shape == expected.shape
+
+
+@pytest.mark.parametrize(
+  "change",
+  [{"shape": "cone"}, {"color": "pink"}, {"size": ""}, {}],
+)
+def test_objects_of_another_kind_are_left_out_beside_an_image(tmp_path, change):
+  scenes = [make_scene(i) for i in range(2)]
+  thing = scenes[1]["objects"][1]
+  if not change:
+    del thing["3d_coords"]
+  thing.update(change)
+  image = Image.new("RGB", (8, 8))
+  root = write_clevr(tmp_path, "train", scenes, make_questions(2), image)
+  convert(root, tmp_path / "out", workers=1, image_size=8)
+  first, second = records.read_scenes(tmp_path / "out", "train")
+  assert len(first["objects"]["color"]) == 2
+  assert len(second["objects"]["color"]) == 0
+  assert second["image"]
+  assert second["relationships"]["left"] == []
+  with pytest.raises(SourceError, match=r"scene 1 .*not those of CLEVR"):
+    convert(root, tmp_path / "states", images="no")
+  # What is damaged is an error even so.
+  thing["3d_coords"] = "here"
+  write_clevr(tmp_path, "train", scenes, make_questions(2))
+  with pytest.raises(SourceError, match=r"scene 1 .*not those of CLEVR"):
+    convert(root, tmp_path / "damaged", image_size=8)
 
 
 def test_bad_files(clevr, tmp_path):
@@ -557,7 +709,7 @@ def test_command_line(clevr, tmp_path):
 
   refused = run("--splits=val")
   assert refused.returncode == 1
-  assert refused.stderr.startswith("error: no vocabulary for split 'val'")
+  assert refused.stderr.startswith("error: there is no train split")
   done = run("--splits=train,val", "--num_shards=2", "--workers=2")
   assert done.returncode == 0, done.stderr
   assert "train: 6 scenes, 12 questions" in done.stdout

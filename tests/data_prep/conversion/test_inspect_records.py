@@ -54,6 +54,24 @@ def test_counts_and_picture(folder):
   assert red in colors
 
 
+def test_what_a_test_split_does_not_have_is_not_counted(tmp_path):
+  questions = make_questions(7, "test")
+  for question in questions:
+    for name in ("answer", "program", "question_family_index"):
+      del question[name]
+  image = Image.new("RGB", (8, 8))
+  root = write_clevr(tmp_path / "clevr", "test", None, questions, image)
+  convert(root, tmp_path / "out", vocabulary="clevr", image_size=0)
+  text = report("test", inspect_split(tmp_path / "out", "test"))
+  for name in (
+    *("objects per scene (scenes)", "question families"),
+    *("question types", "answers"),
+  ):
+    assert f"  {name}: not given\n" in text
+  assert "unknown" not in text
+  assert "questions per scene (scenes): 2 (7)" in text
+
+
 def test_damage_is_found(folder):
   shard = records.shard_paths(folder, "train")[1]
   whole = shard.read_bytes()

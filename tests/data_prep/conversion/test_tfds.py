@@ -111,7 +111,7 @@ def test_metadata(converted):
   for name, values in ATTRIBUTES.items():
     assert tuple(objects[name].names) == values
   assert tuple(questions["function"].names) == ANSWER_FUNCTIONS
-  assert questions["answer"].names == ["yes"]
+  assert questions["answer"].names[0] == "yes"
 
 
 def test_tfds_reads_the_records(converted):

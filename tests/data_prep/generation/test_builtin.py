@@ -33,6 +33,12 @@ def test_data_are_reused_and_depend_on_all_that_makes_them(
   written = (first / records.MANIFEST).stat().st_mtime_ns
   assert prepare() == first
   assert (first / records.MANIFEST).stat().st_mtime_ns == written
+  families = {
+    family
+    for scene in records.read_scenes(first, "train")
+    for family in scene["questions"]["family"]
+  }
+  assert families == {f"zero_hop/{index}" for index in range(6)}
   assert prepare(num_train_scenes=41) != first
   monkeypatch.setattr(builtin, "VERSION", builtin.VERSION + 1)
   assert prepare() != first

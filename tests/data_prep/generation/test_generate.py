@@ -63,15 +63,18 @@ def test_layout(tmp_path):
       "split",
       "image_index",
       "image_filename",
+      "image",
       "question",
       "answer",
       "program",
       "question_index",
       "question_family_index",
       "template_filename",
+      "template_index",
     }
     scene = scenes[question["image_index"]]
     assert question["image_filename"] == scene["image_filename"]
+    assert f"{question['image']}.png" == scene["image_filename"]
     answer = programs.execute(question["program"], programs.scene_table(scene))
     assert answer == question["answer"]
 
@@ -86,6 +89,7 @@ def test_test_splits_hide_everything(tmp_path, split):
       "split",
       "image_index",
       "image_filename",
+      "image",
       "question",
       "question_index",
     }

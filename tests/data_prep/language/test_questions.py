@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import random
 import re
 
@@ -20,22 +19,14 @@ from data_prep.language import (
   templates,
 )
 from data_prep.language.templates import Description
-from rn_jax.clevr import ANSWERS, question_type, tokenize
+from rn_jax.clevr import (
+  ANSWERS,
+  WORDS_AS_THEY_APPEAR,
+  question_type,
+  tokenize,
+)
 
 # The 82 tokens of CLEVR's questions, which published weights know.
-VOCABULARY = set(
-  tokenize(
-    """
-    ? ; a an and another any anything are as ball balls behind big block blocks
-    blue both brown color cube cubes cyan cylinder cylinders do does either
-    else equal fewer front gray greater green has have how in is it its large
-    left less made many material matte metal metallic more number object
-    objects of on or other purple red right rubber same shape shiny side size
-    small sphere spheres than that the there thing things tiny to visible what
-    yellow
-    """
-  )
-)
 
 
 @pytest.fixture(scope="module")
@@ -89,20 +80,25 @@ def test_unique_phrases_are_unique(scenes, asked):
 
 
 def test_every_template_is_asked(language, asked):
-  seen = {
-    (q["template_filename"], q["question_family_index"])
-    for about in asked
-    for q in about
-  }
-  assert seen == {(t.filename, t.family) for t in language.templates}
-  assert len(seen) >= 90
+  keys = "question_family_index", "template_filename", "template_index"
+  seen = {tuple(q[key] for key in keys) for about in asked for q in about}
+  assert seen == {(t.index, t.filename, t.family) for t in language.templates}
+  # As in the released data: counted over all files, in the order of names.
+  seen = sorted(seen)
+  assert [index for index, _, _ in seen] == list(range(90))
+  assert seen == sorted(seen, key=lambda family: family[1:])
+
+
+def test_families_are_counted_over_files_that_are_not_used(language):
+  names = ("zero_hop", "one_hop")
+  some = reading.load_language(names=names).templates
+  assert [t.filename for t in some[:1]] == ["zero_hop.json"]
+  assert set(some) < set(language.templates)
 
 
 def test_one_question_of_a_template_for_a_scene(asked):
   for about in asked:
-    families = [
-      (q["template_filename"], q["question_family_index"]) for q in about
-    ]
+    families = [q["question_family_index"] for q in about]
     assert len(families) == len(set(families))
 
 
@@ -120,10 +116,7 @@ def test_text_is_clean(asked):
 
 def test_vocabulary_is_clevrs(asked):
   text = " ".join(q["question"] for about in asked for q in about)
-  assert set(tokenize(text)) == VOCABULARY
-  path = SHARED / "released_weights" / "vocabulary.json"
-  if path.exists():
-    assert set(json.loads(path.read_text())["questions"]) == VOCABULARY
+  assert set(tokenize(text)) == set(WORDS_AS_THEY_APPEAR)
 
 
 def test_every_answer_can_be_asked_for(language):
@@ -331,7 +324,7 @@ def test_degenerate_instances_are_refused():
     ],
     "constraints": [],
   }
-  template = reading.parse_template(raw, "x.json", 0)
+  template = reading.parse_template(raw, "x.json", 0, 0)
   # "How many small things are right of the large one": 1 with or without.
   assert (
     search.find_instance(_space(scene), template, {1}, random.Random(0)) is None
@@ -401,9 +394,7 @@ def test_answers_and_types_are_balanced(language):
   about = list(questions.ask(scenes, language, random.Random(1)))
   assert all(len(a) == 10 for a in about)
   flat = [q for a in about for q in a]
-  families = collections.Counter(
-    (q["template_filename"], q["question_family_index"]) for q in flat
-  )
+  families = collections.Counter(q["question_family_index"] for q in flat)
   assert max(families.values()) <= 1.2 * len(flat) / len(families)
   kinds = collections.Counter(
     question_type(q["program"][-1]["function"]) for q in flat
@@ -443,7 +434,7 @@ def _template(text, **changes):
     ],
     "constraints": [],
   }
-  return reading.parse_template({**raw, **changes}, "x.json", 0)
+  return reading.parse_template({**raw, **changes}, "x.json", 0, 0)
 
 
 def test_describe(language):
@@ -528,7 +519,7 @@ def test_clevrs_own_templates(scenes):
   for scene, asked in zip(scenes, about, strict=True):
     table = programs.scene_table(scene)
     for q in asked:
-      seen.add((q["template_filename"], q["question_family_index"]))
+      seen.add(q["question_family_index"])
       assert programs.execute(q["program"], table) == q["answer"]
-      assert set(tokenize(q["question"])) <= VOCABULARY
+      assert set(tokenize(q["question"])) <= set(WORDS_AS_THEY_APPEAR)
   assert len(seen) == 90
