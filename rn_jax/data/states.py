@@ -37,6 +37,9 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
   for number, item in enumerate(objects):
     if not isinstance(item, Mapping):
       raise ValueError(f"object {number} is no JSON object")
+  # First what would be damage, then what is merely not CLEVR's.
+  coordinates = numbers(objects, "3d_coords", 3)
+  for number, item in enumerate(objects):
     for name, known in _INDICES.items():
       value = item.get(name)
       if not isinstance(value, str) or value not in known:
@@ -44,7 +47,7 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
           f"object {number}: {name} is {reprlib.repr(value)}, none of "
           f"{', '.join(known)}"
         )
-  return {"3d_coords": numbers(objects, "3d_coords", 3)} | {
+  return {"3d_coords": coordinates} | {
     name: np.array([indices[o[name]] for o in objects], np.int64)
     for name, indices in _INDICES.items()
   }
@@ -63,7 +66,9 @@ def numbers(
   """
   rows = []
   for number, item in enumerate(objects):
-    value = item.get(name)
+    if name not in item:
+      raise UnknownAttributeError(f"object {number} has no {name}")
+    value = item[name]
     row = [value] if count is None else value
     if (
       not isinstance(row, Sequence)
