@@ -134,7 +134,11 @@ def test_predict_needs_no_answers(trained, clevr_dir, records_dir, tmp_path):
     (clevr_dir / "questions/CLEVR_val_questions.json").read_text()
   )["questions"]
   kept = ("image_index", "image_filename", "question")
-  test = [{key: q[key] for key in kept} | {"split": "test"} for q in asked]
+  indices = [7 + 3 * row for row in range(len(asked))]  # a part of a whole
+  test = [
+    {key: q[key] for key in kept} | {"split": "test", "question_index": index}
+    for q, index in zip(asked, indices, strict=True)
+  ]
   (source / "questions").mkdir()
   (source / "questions/CLEVR_test_questions.json").write_text(
     json.dumps({"info": {"split": "test"}, "questions": test})
@@ -155,7 +159,7 @@ def test_predict_needs_no_answers(trained, clevr_dir, records_dir, tmp_path):
   result = run("--mode=predict", *flags)
   assert result.returncode == 0, result.stderr[-3000:]
   lines = (tmp_path / "predictions_test.jsonl").read_text().splitlines()
-  assert len(lines) == len(asked)
+  assert [json.loads(line)["question_index"] for line in lines] == indices
   assert "answer" not in json.loads(lines[0])
   result = run("--mode=evaluate", *flags)
   assert result.returncode != 0
