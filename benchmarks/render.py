@@ -28,6 +28,7 @@ from data_prep.rendering import film, geometry, ground, picture, shade, trace
 from data_prep.rendering.engine import render, stage_of
 from data_prep.rendering.visibility_rule import shows_every_object
 from rn_jax.clevr import MIN_VISIBLE_PIXELS
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 
 _RAYS_OF_METAL = 3
@@ -155,6 +156,6 @@ if __name__ == "__main__":
       flags.DEFINE_integer("scenes", 32, "How many scenes.", lower_bound=1),
       flags.DEFINE_list("sizes", ["128x128", "480x320"], "Sizes of images."),
       flags.DEFINE_integer("seed", 0, "Of the scenes."),
-      flags.DEFINE_string("sheet", None, "PNG file of some of the scenes."),
+      cli.path_flag("sheet", None, "PNG file of some of the scenes."),
     ],
   )

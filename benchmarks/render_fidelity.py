@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
@@ -29,6 +28,7 @@ from data_prep.rendering.engine import render
 from data_prep.rendering.lamps import JITTER, POSITIONS
 from rn_jax.data.images import read_image
 from rn_jax.evaluate import predict_split, score
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.interop.import_torch import import_torch
 
@@ -204,19 +204,19 @@ if __name__ == "__main__":
   timing.main(
     run,
     [
-      flags.DEFINE_string(
+      cli.path_flag(
         "gold_dir",
         None,
         "CLEVR folder of images made with the original generator.",
         required=True,
       ),
-      flags.DEFINE_string(
+      cli.path_flag(
         "weights_dir",
         None,
         "Folder of published weights from pixels (*_fp_*.pth) and their "
         "vocabulary.json; not given: the images alone are compared.",
       ),
-      flags.DEFINE_string(
+      cli.path_flag(
         "output_dir", None, "Where to put sheets to look at; not given: none."
       ),
     ],

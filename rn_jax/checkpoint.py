@@ -13,6 +13,7 @@ from absl import logging
 
 from rn_jax import checkpoint_format as fmt
 from rn_jax.checkpoint_format import CheckpointError
+from rn_jax.host.paths import local_path
 from rn_jax.train_state import TrainState
 
 __all__ = ["CheckpointError", "Checkpointer", "load_model", "write_model"]
@@ -35,7 +36,7 @@ class Checkpointer:
       keep: How many of the latest checkpoints to keep, beside the best one.
     """
     fmt.quiet_orbax()
-    self._directory = pathlib.Path(directory).absolute()
+    self._directory = pathlib.Path(local_path(directory)).absolute()
     self._keep = keep
     if jax.process_index() == 0:
       self._directory.mkdir(parents=True, exist_ok=True)
@@ -187,7 +188,7 @@ def load_model(
   if which not in ("best", "latest"):
     raise ValueError(f"which must be 'best' or 'latest', not {which!r}")
   fmt.quiet_orbax()
-  directory = pathlib.Path(path).absolute()
+  directory = pathlib.Path(local_path(path)).absolute()
   if (directory / "checkpoints").is_dir():
     directory = directory / "checkpoints"
   steps = fmt.list_steps(directory)
@@ -229,7 +230,7 @@ def write_model(
     CheckpointError: The folder already has a checkpoint of that step.
   """
   fmt.quiet_orbax()
-  directory = pathlib.Path(directory).absolute()
+  directory = pathlib.Path(local_path(directory)).absolute()
   if step in fmt.list_steps(directory):
     raise CheckpointError(
       f"{directory} already holds a checkpoint of step {step}. Remove it or "

@@ -14,6 +14,7 @@ from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
 from rn_jax.plots import run_plots
 from rn_jax.run_log import write_json
 from rn_jax.settings import read_config
@@ -198,7 +199,7 @@ def evaluate_command(
 
 def run_folder(checkpoint: str | os.PathLike) -> Path:
   """Returns the folder of the run that a checkpoint's path belongs to."""
-  path = Path(checkpoint)
+  path = Path(local_path(checkpoint))
   if path.name.isdigit():  # one step
     path = path.parent
   return path.parent if path.name == "checkpoints" else path

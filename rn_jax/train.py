@@ -18,6 +18,7 @@ from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.input_pipeline import TrainOrder
+from rn_jax.host.paths import local_path
 from rn_jax.host.signals import StopSignals
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.plots import first_batch, run_plots
@@ -54,6 +55,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       checkpoints do not fit together.
   """
   resolve(config)  # a mistake in it is found before anything is written
+  workdir = Path(local_path(workdir))
   workdir.mkdir(parents=True, exist_ok=True)
   data = config.data
   per_step = config.train.batch_size // data.questions_per_scene

@@ -20,6 +20,7 @@ from rn_jax.clevr import (
   answer_class,
   question_type,
 )
+from rn_jax.host.paths import local_path
 
 _FUNCTION_IDS = {name: i for i, name in enumerate(ANSWER_FUNCTIONS)}
 _TYPE_IDS = {name: i for i, name in enumerate(QUESTION_TYPES)}
@@ -74,7 +75,7 @@ def load_split(
     SourceError: Files are missing, broken, or contradict each other; or the
       vocabulary is frozen and a word or an answer is not in it.
   """
-  clevr_dir = Path(clevr_dir)
+  clevr_dir = Path(local_path(clevr_dir))
   scenes_path = clevr_dir / "scenes" / f"CLEVR_{split}_scenes.json"
   questions_path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
   image_dir = clevr_dir / "images" / split

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from rn_jax.host.paths import local_path
+
 # Modes of at most 8 bits per color, which Pillow turns into RGB.
 _EIGHT_BITS = (
   *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa"),
@@ -35,7 +37,9 @@ def opened(
     OSError: There is no such file.
   """
   with (
-    io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
+    io.BytesIO(file)
+    if isinstance(file, bytes)
+    else open(local_path(file), "rb")
   ) as stream:
     try:
       with Image.open(stream) as image:

@@ -27,6 +27,7 @@ from rn_jax.data.tfrecord import (
   write_shard,
 )
 from rn_jax.data.vocabulary import VocabularyError
+from rn_jax.host.paths import local_path
 
 __all__ = [
   "FORMAT_VERSION",
@@ -193,7 +194,7 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
   Raises:
     RecordError: The folder is missing, unfinished, or of another version.
   """
-  records_dir = Path(records_dir)
+  records_dir = Path(local_path(records_dir))
   path = records_dir / MANIFEST
   if not records_dir.is_dir():
     raise RecordError(
@@ -229,7 +230,9 @@ def read_vocabulary(records_dir: str | os.PathLike) -> dict[str, dict]:
     RecordError: The file is missing or no vocabulary.
   """
   try:
-    return vocabulary.read_vocabulary(Path(records_dir) / VOCABULARY)
+    return vocabulary.read_vocabulary(
+      Path(local_path(records_dir)) / VOCABULARY
+    )
   except VocabularyError as error:
     raise RecordError(f"{error}; convert the data again") from None
 
@@ -259,7 +262,7 @@ def shard_paths(records_dir: str | os.PathLike, split: str) -> list[Path]:
     RecordError: The folder is unusable, or the split is unknown or empty.
   """
   shards = read_split(records_dir, split)["shards"]
-  return [Path(records_dir) / shard["filename"] for shard in shards]
+  return [Path(local_path(records_dir)) / shard["filename"] for shard in shards]
 
 
 def read_scenes(
@@ -278,7 +281,7 @@ def read_scenes(
     RecordError: A shard is damaged, or does not hold what the manifest says.
   """
   for shard in read_split(records_dir, split)["shards"]:
-    path = Path(records_dir) / shard["filename"]
+    path = Path(local_path(records_dir)) / shard["filename"]
     num_records = num_questions = 0
     for payload in read_shard(path):
       try:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.records import RecordError
+from rn_jax.host.paths import local_path
 
 _INDICES = {
   name: {value: i for i, value in enumerate(values)}
@@ -74,7 +75,7 @@ def read_objects(
   if isinstance(scene, str | os.PathLike):
     where = str(scene)
     try:
-      scene = json.loads(Path(scene).read_text(encoding="utf-8"))
+      scene = json.loads(Path(local_path(scene)).read_text(encoding="utf-8"))
     except ValueError as error:
       raise ValueError(
         f"{where}: not JSON; this network reads state descriptions: give a "

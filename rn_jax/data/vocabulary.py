@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from rn_jax.host.paths import local_path
+
 _KINDS = {"questions": "word", "answers": "answer"}
 
 
@@ -23,7 +25,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
     VocabularyError: The file is missing or no vocabulary.
   """
   try:
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = json.loads(Path(local_path(path)).read_text(encoding="utf-8"))
   except FileNotFoundError:
     raise VocabularyError(f"{path}: no such file") from None
   except (OSError, ValueError) as error:

@@ -65,13 +65,13 @@ def _main(checkpoint: str, output: str, prefix: str) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "checkpoint",
       None,
       "Workdir or checkpoints folder to read.",
       required=True,
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output", None, "File to write: .safetensors, else .pth.", required=True
     ),
     flags.DEFINE_string(

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from rn_jax.host import cli
 from rn_jax.host.parts import Parts
+from rn_jax.host.paths import local_path
 from rn_jax.host.processes import in_processes
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
 from rn_jax.retrieval.scene_graphs.compare import (
@@ -79,7 +80,7 @@ def compute(
     raise GroundTruthError("there are no queries")
   positions = scenes.positions(query_index)
   description = describe(scenes, **rule)
-  output = Path(output)
+  output = Path(local_path(output))
   if output.exists():
     return _reuse(output, description, query_index)
 
@@ -200,12 +201,12 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json to read."),
-    flags.DEFINE_string(
+    cli.path_flag("scenes", None, "CLEVR_<split>_scenes.json to read."),
+    cli.path_flag(
       "records_dir", None, "Records folder to read, in place of --scenes."
     ),
     flags.DEFINE_string("split", "val", "Split of the records."),
-    flags.DEFINE_string("output", None, "File to write, .npz.", required=True),
+    cli.path_flag("output", None, "File to write, .npz.", required=True),
     flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
     flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost."),
     flags.DEFINE_bool("quirk", False, "v2 as its published code computed it."),

@@ -21,6 +21,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from rn_jax.host import cli
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.features import (
   METRICS,
   Features,
@@ -66,7 +67,7 @@ def build_index(
     FeaturesError: There is no such descriptor.
     FileExistsError: There is an index.
   """
-  folder = Path(output)
+  folder = Path(local_path(output))
   about = features.about(descriptor)
   metric = metric or about.get("metric", "euclidean")
   vectors = prepare(features.descriptor(descriptor), metric)
@@ -212,8 +213,8 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("output", None, "Folder of the index.", required=True),
-    flags.DEFINE_string("features", None, "Features file to make it of."),
+    cli.path_flag("output", None, "Folder of the index.", required=True),
+    cli.path_flag("features", None, "Features file to make it of."),
     flags.DEFINE_string(
       "descriptor",
       None,
@@ -237,7 +238,7 @@ if __name__ == "__main__":
       "FAISS's search parameters, as nprobe=16 (how many of IVF's lists are "
       "searched; by default one) or efSearch=64 (for HNSW; by default 16).",
     ),
-    flags.DEFINE_string("add", None, "Features file to add to the index."),
+    cli.path_flag("add", None, "Features file to add to the index."),
     flags.DEFINE_list(
       "remove", [], "Images to remove from the index: indices or names."
     ),

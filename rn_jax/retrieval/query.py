@@ -75,19 +75,17 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("index", None, "The index to search.", required=True),
+    cli.path_flag("index", None, "The index to search.", required=True),
     flags.DEFINE_multi_integer(
       "image_index", [], "Index of an image; may be given several times."
     ),
-    flags.DEFINE_multi_string(
-      "image", [], "Image file; may be given several times."
-    ),
-    flags.DEFINE_string(
+    cli.multi_path_flag("image", [], "Image file; may be given several times."),
+    cli.path_flag(
       "checkpoint",
       None,
       "The network that the index was made with; not given: where it was then.",
     ),
     flags.DEFINE_integer("k", 10, "How many to find.", lower_bound=1),
     flags.DEFINE_enum("format", "json", ["json", "csv"], "What to write."),
-    flags.DEFINE_string("output", None, "File to write; not given: print."),
+    cli.path_flag("output", None, "File to write; not given: print."),
   )

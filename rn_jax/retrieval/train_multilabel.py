@@ -30,6 +30,7 @@ from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.input_pipeline import TrainOrder, complete, make_batch
 from rn_jax.default_config import get_config
 from rn_jax.host import cli
+from rn_jax.host.paths import local_path
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
@@ -67,7 +68,9 @@ def make_config(
       "scenes_per_block": None,
     }
   )
-  config.data.update(dir=os.path.abspath(records_dir), image_size=image_size)
+  config.data.update(
+    dir=os.path.abspath(local_path(records_dir)), image_size=image_size
+  )
   config.optimizer.update(
     schedule="constant", learning_rate=2.5e-4, weight_decay=1e-4, clip_norm=None
   )
@@ -99,7 +102,7 @@ def train_multilabel(
     CheckpointError: The folder holds another run.
     ValueError, RecordError: The data or the fraction are unusable.
   """
-  output, size = Path(output), config.train.batch_size
+  output, size = Path(local_path(output)), config.train.batch_size
   parallel.check_divides(size, f"config.train.batch_size={size}")
   dataset = load_images(config, config.data.train_split)
   validation = load_images(config, config.data.eval_split)
@@ -232,10 +235,10 @@ def _main(output: str, **settings) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "records_dir", None, "Records folder, with images.", required=True
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output", None, "Checkpoints folder to write.", required=True
     ),
     flags.DEFINE_integer("epochs", 350, "Passes over the images.", 1),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
 
 
 class ArchiveError(ValueError):
@@ -39,7 +40,7 @@ def read_archive(
     OSError: It cannot be opened.
   """
   # Opened here: numpy leaves a damaged file open.
-  with open(path, "rb") as file:
+  with open(local_path(path), "rb") as file:
     # Else numpy takes it for a pickle, and tells how to run it.
     if not zipfile.is_zipfile(file):
       raise ArchiveError("it is no .npz")

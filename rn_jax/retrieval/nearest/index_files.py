@@ -21,6 +21,7 @@ import faiss
 import numpy as np
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.archive import read_archive, write_archive
 from rn_jax.retrieval.nearest.search import faiss_errors
 
@@ -81,7 +82,7 @@ def open_index(path: str | os.PathLike, *, mapped: bool = True) -> ImageIndex:
   Raises:
     ImageIndexError: There is none, or it is damaged or of another version.
   """
-  folder = Path(path)
+  folder = Path(local_path(path))
   if not exists(folder):
     raise ImageIndexError(
       f"{path}: no index here; make one with python -m rn_jax.retrieval.index"

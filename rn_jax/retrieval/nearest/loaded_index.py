@@ -10,6 +10,7 @@ import numpy as np
 
 from rn_jax.data.images import read_image
 from rn_jax.data.states import read_objects, state_arrays
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
 from rn_jax.retrieval.nearest.index_files import (
   ImageIndex,
@@ -135,7 +136,9 @@ class LoadedIndex:
     same = np.zeros(len(self.files), bool)
     for place, description in enumerate(self.files.header["sources"]):
       if "folder" in description:
-        name = os.path.relpath(os.path.abspath(path), description["folder"])
+        name = os.path.relpath(
+          os.path.abspath(local_path(path)), description["folder"]
+        )
         same |= (self.files.source == place) & (
           self.files.image_filename == Path(name).as_posix()
         )

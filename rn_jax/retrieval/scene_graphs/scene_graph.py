@@ -17,6 +17,7 @@ import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.records import read_scenes
+from rn_jax.host.paths import local_path
 
 ORDERS = ("right", "front")
 _IDS = {
@@ -132,7 +133,7 @@ def read_scene_graphs(path: str | os.PathLike) -> SceneGraphs:
     SceneError: The file is missing or broken, or a scene is unusable.
   """
   try:
-    scenes = json.loads(Path(path).read_bytes())["scenes"]
+    scenes = json.loads(Path(local_path(path)).read_bytes())["scenes"]
   except FileNotFoundError:
     raise SceneError(
       f"{path}: no such file; give scenes/CLEVR_<split>_scenes.json of a CLEVR "
