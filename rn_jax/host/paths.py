@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 
 
 def local_path(path: str | os.PathLike) -> str:
@@ -19,3 +20,11 @@ def local_path(path: str | os.PathLike) -> str:
       "a local path: a copy of it, a mounted folder, or one to upload later"
     )
   return os.path.expanduser(text)
+
+
+def local_paths(
+  paths: str | os.PathLike | Iterable[str | os.PathLike],
+) -> list[str]:
+  """Returns what local_path makes of each of some paths, or of a single one."""
+  single = isinstance(paths, str | os.PathLike)
+  return [local_path(path) for path in ([paths] if single else paths)]

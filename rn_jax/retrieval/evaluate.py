@@ -16,7 +16,7 @@ from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import local_path, local_paths
 from rn_jax.retrieval.describe.features import (
   Features,
   choose_descriptors,
@@ -54,6 +54,8 @@ def evaluate(
     FeaturesError: A features file is damaged, or lacks scenes or descriptors.
     GroundTruthError: A ground-truth file is damaged.
   """
+  features = local_paths(features)
+  ground_truths = local_paths(ground_truths)
   stems = [Path(path).stem for path in ground_truths]
   if len(set(stems)) < len(stems):
     raise GroundTruthError(

@@ -17,7 +17,7 @@ from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import local_paths
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.pages.gallery_page import html_page
 from rn_jax.retrieval.pages.gallery_picture import draw_sheets
@@ -52,7 +52,7 @@ def write_gallery(
     ValueError: A file is damaged, or does not have what is asked for.
     OSError: A file cannot be read or written.
   """
-  output = [local_path(path) for path in output]
+  output, features = local_paths(output), local_paths(features)
   suffixes = [Path(path).suffix for path in output]
   if not suffixes or set(suffixes) - {".png", ".html"}:
     raise ValueError("name files to write that end in .png or .html")

@@ -23,6 +23,7 @@ from rn_jax.host import cli
 from rn_jax.host.parts import Parts
 from rn_jax.host.paths import local_path
 from rn_jax.host.processes import in_processes
+from rn_jax.retrieval.image_indices import image_indices
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
 from rn_jax.retrieval.scene_graphs.compare import (
   METHODS,
@@ -75,7 +76,7 @@ def compute(
   distance_function(**rule)  # refuses nonsense
   if queries is None:
     queries = scenes.image_index[:NUM_QUERIES]
-  query_index = np.array(list(dict.fromkeys(map(int, queries))), np.int64)
+  query_index = np.array(list(dict.fromkeys(image_indices(queries))), np.int64)
   if not len(query_index):
     raise GroundTruthError("there are no queries")
   positions = scenes.positions(query_index)

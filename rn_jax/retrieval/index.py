@@ -27,6 +27,7 @@ from rn_jax.retrieval.describe.features import (
   Features,
   load_features,
 )
+from rn_jax.retrieval.image_indices import is_index
 from rn_jax.retrieval.nearest.index_files import (
   ImageIndex,
   ImageIndexError,
@@ -151,19 +152,21 @@ def remove_images(
 
   Args:
     path: The index.
-    images: Their indices or names.
+    images: Their indices or names, or a single one.
 
   Raises:
     ImageIndexError: There is no such image, none would be left, or FAISS cannot
       add to such an index.
   """
+  if isinstance(images, str) or is_index(images):
+    images = [images]
   index = open_index(path, mapped=False)
   keep = np.ones(len(index), bool)
   for image in images:
     if str(image).isdigit():
       of = index.image_index == int(image)
     else:
-      of = index.image_filename == image
+      of = index.image_filename == str(image)
     if not of.any():
       raise ImageIndexError(f"{path}: there is no image {image!r} in it")
     keep &= ~of

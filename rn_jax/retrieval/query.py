@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Sequence
 
 import jax
@@ -26,6 +27,7 @@ from absl import app, flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.retrieval.image_indices import is_index
 from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
 from rn_jax.run_log import quiet_backends
 
@@ -35,7 +37,15 @@ __all__ = ["Hit", "LoadedIndex", "load_index", "to_csv", "to_json"]
 def to_json(images: Sequence[int | str], hits: Sequence[Hit]) -> str:
   """Returns a query and what it found as JSON."""
   found = [dataclasses.asdict(hit) for hit in hits]
-  return json.dumps({"query": list(images), "hits": found}, indent=2) + "\n"
+  return (
+    json.dumps({"query": list(images), "hits": found}, indent=2, default=_plain)
+    + "\n"
+  )
+
+
+def _plain(value) -> int | str:
+  """Returns an index of NumPy, or a path, as JSON has it."""
+  return int(value) if is_index(value) else os.fspath(value)
 
 
 def to_csv(hits: Sequence[Hit]) -> str:

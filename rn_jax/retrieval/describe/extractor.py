@@ -153,6 +153,7 @@ def load_extractor(
     model = make_model(
       config, len(vocabulary["questions"]), len(vocabulary["answers"])
     )
+  names = [names] if isinstance(names, str) else names
   names = dict.fromkeys(names or default_descriptors(config.model))
   descriptors = tuple(parse_descriptor(n, config.model) for n in names)
   metadata = {
