@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks import timing
 from data_prep.generation.scenes import sample_scene
@@ -30,6 +29,7 @@ from data_prep.rendering.visibility_rule import shows_every_object
 from rn_jax.clevr import MIN_VISIBLE_PIXELS
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.progress import progress_bar
 
 _RAYS_OF_METAL = 3
 _SHEET = (240, 160, 4, 3)  # width, height, columns, rows
@@ -96,7 +96,7 @@ def _work(scenes: list[dict], width: int, height: int) -> tuple:
   count = jax.jit(count)
   per_try, per_hit = _flops_per_lane()
   totals = []
-  for scene in tqdm(scenes, "counting rays", leave=False):
+  for scene in progress_bar(scenes, desc="counting rays", leave=False):
     stage = stage_of(scene)
     metal, surfaces = map(int, count(stage))
     reflected = _RAYS_OF_METAL * metal

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks import timing
 from data_prep.convert_clevr import convert
@@ -30,6 +29,7 @@ from rn_jax.data.images import read_image
 from rn_jax.evaluate import predict_split, score
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.progress import progress_bar
 from rn_jax.interop.import_torch import import_torch
 
 _SIZE = 128
@@ -128,7 +128,9 @@ def _gold_images(gold_dir: Path, scenes: list[dict]) -> np.ndarray:
 
 def _draw(scenes: list[dict], lamps: list | None, name: str) -> np.ndarray:
   pictures = []
-  for start in tqdm(range(0, len(scenes), _BATCH), f"drawing, {name} lamps"):
+  for start in progress_bar(
+    range(0, len(scenes), _BATCH), desc=f"drawing, {name} lamps"
+  ):
     part = slice(start, start + _BATCH)
     positions = lamps and lamps[part]
     pictures.append(render(scenes[part], _SIZE, _SIZE, lamps=positions))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from absl import flags
 from PIL import Image
-from tqdm import tqdm
 
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.rendering.engine import BATCH, render
@@ -22,6 +21,7 @@ from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
+from rn_jax.host.progress import progress_bar
 
 
 def render_split(
@@ -62,7 +62,7 @@ def render_split(
     if not _is_drawn(folder / s["image_filename"], (width, height))
   ]
   folder.mkdir(parents=True, exist_ok=True)
-  with tqdm(
+  with progress_bar(
     total=len(scenes),
     initial=len(scenes) - len(missing),
     unit=" images",

@@ -1,5 +1,6 @@
 """Checkpoints: saved in the background, verified whenever they are read."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -13,6 +14,7 @@ from absl import logging
 
 from rn_jax import checkpoint_format as fmt
 from rn_jax.checkpoint_format import CheckpointError
+from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
 from rn_jax.train_state import TrainState
 
@@ -83,7 +85,7 @@ class Checkpointer:
     """Takes a copy of the state and writes it in the background.
 
     Waits for the previous save first. A step that is already saved is left as
-    it is.
+    it is, but for metrics that it lacks.
 
     Args:
       state: Leaves are numpy arrays or jax arrays without a device axis, on one
@@ -96,6 +98,8 @@ class Checkpointer:
     """
     step = int(state.step)
     if step in self._manager.all_steps():
+      if metrics is not None and not self.is_scored(step):
+        self._add_metrics(step, metrics)
       return
     train = {"opt_state": state.opt_state, "step": state.step}
     items = {
@@ -105,6 +109,20 @@ class Checkpointer:
     meta = fmt.make_meta(step, items, config, vocabulary, metrics, data_sha256)
     self._accuracy[step] = fmt.finite_accuracy(meta)
     _save(self._manager, items, meta)
+
+  def is_scored(self, step: int) -> bool:
+    """Returns whether a step is saved with metrics["accuracy"]."""
+    return self._accuracy.get(step) is not None
+
+  def _add_metrics(self, step: int, metrics: dict) -> None:
+    self.wait()
+    step_dir = self._directory / str(step)
+    meta = fmt.with_metrics(fmt.read_meta(step_dir), metrics)
+    if jax.process_index() == 0:
+      with replacing(step_dir / "meta" / "metadata") as temporary:
+        temporary.write_text(json.dumps(meta))
+    ocp.multihost.sync_global_processes("rn_jax:add_metrics")
+    self._accuracy[step] = fmt.finite_accuracy(meta)
 
   def wait(self) -> None:
     """Blocks until the last save is complete on disk; raises if it failed."""

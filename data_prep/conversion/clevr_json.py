@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ijson
-from tqdm import tqdm
+
+from rn_jax.host.progress import progress_bar
 
 
 class SourceError(ValueError):
@@ -47,7 +48,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
   try:
     with (
       open(path, "rb") as file,
-      tqdm(
+      progress_bar(
         total=path.stat().st_size,
         desc=path.name,
         unit="B",

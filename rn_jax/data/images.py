@@ -36,6 +36,7 @@ def opened(
     ImageError: Naming the file.
     OSError: There is no such file.
   """
+  where = "image in memory" if isinstance(file, bytes) else file
   with (
     io.BytesIO(file)
     if isinstance(file, bytes)
@@ -45,11 +46,11 @@ def opened(
       with Image.open(stream) as image:
         yield image
     except Exception as error:  # A damaged file can raise nearly anything.
-      reason = str(error) or repr(error)
+      reason = str(error).replace(repr(stream), "it") or repr(error)
       if isinstance(error, UnidentifiedImageError):
         reason = "of no format that Pillow knows"
       raise ImageError(
-        f"{name or file}: not a readable image ({reason})"
+        f"{name or where}: not a readable image ({reason})"
       ) from error
 
 

@@ -42,7 +42,7 @@ from rn_jax.retrieval.describe.multilabel import (
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
 from rn_jax.retrieval.scores.baselines import attribute_histogram
 from rn_jax.steps import init_state, update
-from rn_jax.train import Run, restore
+from rn_jax.train import Run, alone, restore
 from rn_jax.train_state import TrainState
 
 
@@ -99,10 +99,17 @@ def train_multilabel(
 
   Raises:
     SystemExit: SIGTERM or SIGINT arrived; the state is saved.
+    BusyError: Another run trains in the folder.
     CheckpointError: The folder holds another run.
     ValueError, RecordError: The data or the fraction are unusable.
   """
-  output, size = Path(local_path(output)), config.train.batch_size
+  output = Path(local_path(output))
+  with alone(output):
+    return _train(config, output)
+
+
+def _train(config: ml_collections.ConfigDict, output: Path) -> dict:
+  size = config.train.batch_size
   parallel.check_divides(size, f"config.train.batch_size={size}")
   dataset = load_images(config, config.data.train_split)
   validation = load_images(config, config.data.eval_split)
@@ -133,8 +140,8 @@ def train_multilabel(
         order=order,
         num_steps=num_steps,
         step=make_step(network, optimizer, schedule),
-        score=lambda variables: score(
-          predict(variables),
+        score=lambda *args: score(
+          predict(*args),
           validation.scenes["targets"],
           dataset.scenes["targets"],
         ),
@@ -206,14 +213,23 @@ def make_step(
 def make_predict(
   network: MultilabelNetwork, images: np.ndarray, size: int
 ) -> Callable[[dict], np.ndarray]:
-  """Makes predict(variables) -> the logits of all images, [S, 15]."""
+  """Makes predict(variables) -> the logits of all images, [S, 15].
+
+  A second argument is called after each batch, and may raise.
+  """
   apply = jax.jit(
     lambda variables, x: network.apply(variables, {"image": x})[0]
   )
   starts = range(0, len(images), size)
-  return lambda variables: np.concatenate(
-    [apply(variables, images[i : i + size]) for i in starts]
-  )
+
+  def predict(variables, between=lambda: None):
+    logits = []
+    for i in starts:
+      logits.append(np.asarray(apply(variables, images[i : i + size])))
+      between()
+    return np.concatenate(logits)
+
+  return predict
 
 
 def _format(scores: dict) -> str:

@@ -12,6 +12,7 @@ from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.evaluate import load_network
+from rn_jax.host.exclusive import BusyError, exclusive
 from rn_jax.retrieval import train_multilabel as program
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.describe.multilabel import (
@@ -119,6 +120,12 @@ def test_an_update_is_the_same_on_one_device_and_two(config):
 def train(config, output, epochs):
   config.train.num_epochs = config.train.eval_every = epochs
   return program.train_multilabel(config, output)
+
+
+def test_two_runs_do_not_meet(config, tmp_path):
+  with exclusive(tmp_path / ".train.lock"), pytest.raises(BusyError):
+    train(config, tmp_path, 1)
+  assert not list(tmp_path.iterdir())
 
 
 def test_learns_by_heart_resumes_and_describes(

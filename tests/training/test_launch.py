@@ -286,6 +286,8 @@ def test_sigterm_saves_and_kill_loses_little(records_dir, tmp_path):
       assert time.monotonic() < deadline
       time.sleep(0.1)
     process.send_signal(number)
+    time.sleep(0.02)
+    process.send_signal(number)  # changes nothing
     _, errors = process.communicate(timeout=60)
     return process.returncode, errors
 
