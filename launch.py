@@ -1,5 +1,6 @@
 """Trains, evaluates and uses Relation Networks: flags in, one call out."""
 
+import difflib
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from rn_jax.host import cli
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe import descriptors
 
 
@@ -22,9 +25,9 @@ def _find_config(argument: str) -> str:
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
-  _find_config("configs/common.py"),
-  "The experiment. When evaluating, the network's own config is used, with "
-  "what --config.KEY=VALUE flags override.",
+  None,  # given by run(), for a default is read before mistakes are caught
+  "The experiment; not given: configs/common.py. When evaluating, the "
+  "network's own config is used, with what --config.KEY=VALUE flags override.",
 )
 _MODE = flags.DEFINE_enum(
   "mode",
@@ -32,21 +35,21 @@ _MODE = flags.DEFINE_enum(
   ["train", "evaluate", "predict", "ask", "extract"],
   "What to do.",
 )
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = cli.path_flag(
   "workdir", None, "Folder of the run: checkpoints, metrics, results."
 )
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = cli.path_flag(
   "checkpoint", None, "Checkpoint to use instead of the workdir's best."
 )
 _SPLIT = flags.DEFINE_string(
   "split", "val", "Split to evaluate, predict or describe."
 )
-_IMAGE = flags.DEFINE_string(
+_IMAGE = cli.path_flag(
   "image",
   None,
   "Image file to ask about; for networks on states a scene's JSON file.",
 )
-_IMAGES = flags.DEFINE_multi_string(
+_IMAGES = cli.multi_path_flag(
   "images",
   [],
   "Image file or folder to describe, in place of a split of records; may be "
@@ -57,7 +60,7 @@ _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _DEBUG = flags.DEFINE_bool(
   "debug", False, "Stop at the first NaN, and log what is compiled."
 )
-_COMPILATION_CACHE = flags.DEFINE_string(
+_COMPILATION_CACHE = cli.path_flag(
   "compilation_cache",
   None,
   "Folder for compiled programs. By default $JAX_COMPILATION_CACHE_DIR, or "
@@ -185,15 +188,73 @@ def _require(name: str, value: str | None) -> str:
   return value
 
 
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags; a mistake in the config ends with a line about it."""
+  try:
+    left = flags.FLAGS(argv)
+    config = _CONFIG.value
+    _ = config.data  # raises what reading the file has raised
+  except Exception as error:  # A config file may raise nearly anything.
+    lines = str(error).strip().split("\n")
+    reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
+    if not isinstance(error, flags.Error | ValueError):
+      reason = f"--config: {type(error).__name__}: {reason}"
+    reason = _unknown_key(argv) or _no_such_config(argv) or reason
+    raise SystemExit(f"error: {reason}") from None
+  overrides = config_flags.get_override_values(flags.FLAGS["config"])
+  for part, name in (("data", "dir"), ("train", "init_from")):
+    try:
+      path = config[part][name] = local_path(config[part][name])
+    except ValueError as error:
+      raise SystemExit(f"error: --config.{part}.{name}: {error}") from None
+    if f"{part}.{name}" in overrides:
+      overrides[f"{part}.{name}"] = path
+  return left
+
+
+def _unknown_key(argv: list[str]) -> str | None:
+  """Says which --config.KEY no config has, and which keys are like it."""
+  from rn_jax.default_config import get_config
+
+  known = get_config().to_dict()
+  for argument in argv:
+    found = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
+    part, path = known, []
+    for name in found[1].split(".") if found else ():
+      if not isinstance(part, dict):
+        return f"--config.{found[1]}: {'.'.join(path)} has no keys"
+      if name not in part:
+        near = difflib.get_close_matches(name, part) or list(part)
+        near = ", ".join(".".join([*path, key]) for key in near)
+        return f"--config.{found[1]}: no such key; there is {near}"
+      part = part[name]
+      path.append(name)
+  return None
+
+
+def _no_such_config(argv: list[str]) -> str | None:
+  """Says that the file of --config is not there, and which are like it."""
+  given = re.findall(r"^--?config[=\n]([^:\n]+)", "\n".join(argv), re.M)
+  path = Path(given[-1])
+  if path.exists():
+    return None
+  names = [x.stem for x in (Path(__file__).parent / "configs").glob("*.py")]
+  near = difflib.get_close_matches(path.stem, names) or sorted(names)
+  near = ", ".join(f"configs/{name}.py" for name in near)
+  return f"--config={path}: no such file; there is {near}"
+
+
 def run() -> None:
   """Runs the command, which is called rn-jax where it is installed."""
   sys.argv[1:] = map(_find_config, sys.argv[1:])
+  if not any(re.match("--?config(=|$)", x) for x in sys.argv):
+    sys.argv[1:1] = ["--config=" + _find_config("configs/common.py")]
   # `--help` shows the text and the flags of the program, whose name is another.
   sys.modules["__main__"].__doc__ = __doc__
   for flag in flags.FLAGS.get_key_flags_for_module(__name__):
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   logging.set_verbosity(logging.INFO)
-  app.run(main)
+  app.run(main, flags_parser=_parse_flags)
 
 
 if __name__ == "__main__":

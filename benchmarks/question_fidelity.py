@@ -26,6 +26,7 @@ from rn_jax.clevr import (
   question_type,
   tokenize,
 )
+from rn_jax.host import cli
 
 
 def run(
@@ -180,10 +181,10 @@ if __name__ == "__main__":
   timing.main(
     run,
     [
-      flags.DEFINE_string(
+      cli.path_flag(
         "gold_dir", None, "Data of the original generator.", required=True
       ),
-      flags.DEFINE_string("language_dir", None, "Its templates."),
+      cli.path_flag("language_dir", None, "Its templates."),
       flags.DEFINE_integer("scenes", 2000, "Scenes to make."),
       flags.DEFINE_integer("seed", 0, "Seed of the scenes to make."),
     ],

@@ -26,6 +26,7 @@ from data_prep.generation import split_files
 from data_prep.generation.job import SCENES_PER_PART, Job, make_scene
 from data_prep.generation.scenes import sample_scene
 from data_prep.language.questions import ask
+from rn_jax.host import cli
 
 # Questions per second of one core that CLEVR's own generator makes, from slow
 # to fast scenes.
@@ -117,7 +118,7 @@ if __name__ == "__main__":
   timing.main(
     run,
     [
-      flags.DEFINE_string(
+      cli.path_flag(
         "language_dir", None, "Folder with other templates to measure, too."
       ),
       flags.DEFINE_integer("scenes", 1000, "Scenes to make."),

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks import timing
 from data_prep.generation.scenes import sample_scene
@@ -28,7 +27,9 @@ from data_prep.rendering import film, geometry, ground, picture, shade, trace
 from data_prep.rendering.engine import render, stage_of
 from data_prep.rendering.visibility_rule import shows_every_object
 from rn_jax.clevr import MIN_VISIBLE_PIXELS
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.progress import progress_bar
 
 _RAYS_OF_METAL = 3
 _SHEET = (240, 160, 4, 3)  # width, height, columns, rows
@@ -95,7 +96,7 @@ def _work(scenes: list[dict], width: int, height: int) -> tuple:
   count = jax.jit(count)
   per_try, per_hit = _flops_per_lane()
   totals = []
-  for scene in tqdm(scenes, "counting rays", leave=False):
+  for scene in progress_bar(scenes, desc="counting rays", leave=False):
     stage = stage_of(scene)
     metal, surfaces = map(int, count(stage))
     reflected = _RAYS_OF_METAL * metal
@@ -155,6 +156,6 @@ if __name__ == "__main__":
       flags.DEFINE_integer("scenes", 32, "How many scenes.", lower_bound=1),
       flags.DEFINE_list("sizes", ["128x128", "480x320"], "Sizes of images."),
       flags.DEFINE_integer("seed", 0, "Of the scenes."),
-      flags.DEFINE_string("sheet", None, "PNG file of some of the scenes."),
+      cli.path_flag("sheet", None, "PNG file of some of the scenes."),
     ],
   )

@@ -19,9 +19,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks import timing
 from data_prep.convert_clevr import convert
@@ -29,7 +27,9 @@ from data_prep.rendering.engine import render
 from data_prep.rendering.lamps import JITTER, POSITIONS
 from rn_jax.data.images import read_image
 from rn_jax.evaluate import predict_split, score
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.progress import progress_bar
 from rn_jax.interop.import_torch import import_torch
 
 _SIZE = 128
@@ -128,7 +128,9 @@ def _gold_images(gold_dir: Path, scenes: list[dict]) -> np.ndarray:
 
 def _draw(scenes: list[dict], lamps: list | None, name: str) -> np.ndarray:
   pictures = []
-  for start in tqdm(range(0, len(scenes), _BATCH), f"drawing, {name} lamps"):
+  for start in progress_bar(
+    range(0, len(scenes), _BATCH), desc=f"drawing, {name} lamps"
+  ):
     part = slice(start, start + _BATCH)
     positions = lamps and lamps[part]
     pictures.append(render(scenes[part], _SIZE, _SIZE, lamps=positions))
@@ -204,19 +206,19 @@ if __name__ == "__main__":
   timing.main(
     run,
     [
-      flags.DEFINE_string(
+      cli.path_flag(
         "gold_dir",
         None,
         "CLEVR folder of images made with the original generator.",
         required=True,
       ),
-      flags.DEFINE_string(
+      cli.path_flag(
         "weights_dir",
         None,
         "Folder of published weights from pixels (*_fp_*.pth) and their "
         "vocabulary.json; not given: the images alone are compared.",
       ),
-      flags.DEFINE_string(
+      cli.path_flag(
         "output_dir", None, "Where to put sheets to look at; not given: none."
       ),
     ],

@@ -25,6 +25,7 @@ from benchmarks.workload import (
 )
 from rn_jax import parallel
 from rn_jax.data.input_pipeline import group_questions, make_batch
+from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import init_state, make_model, make_train_step
@@ -125,6 +126,6 @@ if __name__ == "__main__":
     run,
     [
       flags.DEFINE_integer("repeats", 5, "Rounds of measuring."),
-      flags.DEFINE_string("plot", "", "File for a plot, .svg or .png."),
+      cli.path_flag("plot", "", "File for a plot, .svg or .png."),
     ],
   )

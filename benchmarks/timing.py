@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import tqdm
 from absl import app, flags
+
+from rn_jax.host.progress import progress_bar
 
 
 def measure(
@@ -39,7 +40,9 @@ def measure(
       once = _seconds_per_call(variant, 1)
       calls[name] = max(1, math.ceil(min_seconds / once))
   seconds = {name: [] for name in variants}
-  for _ in tqdm.trange(repeats, desc=label, unit=" rounds", leave=False):
+  for _ in progress_bar(
+    range(repeats), desc=label, unit=" rounds", leave=False
+  ):
     for name, variant in variants.items():
       seconds[name].append(_seconds_per_call(variant, calls[name]))
   return seconds

@@ -8,12 +8,16 @@ other config files.
 """
 
 import importlib
+from pathlib import Path
 
 import ml_collections
 
 
 def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
   """Returns the experiment of another config file, made small."""
+  names = {path.stem for path in Path(__file__).parent.glob("*.py")}
+  if name not in names:
+    raise ValueError(f"no configs/{name}.py: {', '.join(sorted(names))}")
   config = importlib.import_module(f"configs.{name}").get_config()
   model = config.model
   model.conv_channels = (8, 8, 8)

@@ -27,6 +27,7 @@ from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import Drawing, build_drawn, build_scene
 from rn_jax.host import cli
 from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 
 
 def convert(
@@ -78,6 +79,7 @@ def convert(
   """
   if vocabulary and vocabulary_splits:
     raise ValueError("give either vocabulary or vocabulary_splits")
+  clevr_dir, output_dir = local_path(clevr_dir), Path(local_path(output_dir))
   if source == "tfds":
     name, examples = tfds_source.open_tfds(clevr_dir)
     splits = splits or tfds_source.SPLITS
@@ -92,7 +94,7 @@ def convert(
     )
   if source == "tfds" or drawing:
     workers = 1
-  output_dir = Path(output_dir)
+  # Those that give the vocabulary first.
   splits = sorted(
     dict.fromkeys(splits), key=lambda split: not split.startswith("train")
   )
@@ -189,14 +191,14 @@ def _main(output_dir: str, **options) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "clevr_dir",
       None,
       "CLEVR folder, or the data_dir of tensorflow_datasets with "
       "--source=tfds.",
       required=True,
     ),
-    flags.DEFINE_string("output_dir", None, "Records folder.", required=True),
+    cli.path_flag("output_dir", None, "Records folder.", required=True),
     flags.DEFINE_list("splits", [], "Such as train,val; not given: all."),
     flags.DEFINE_integer(
       "image_size",
@@ -204,7 +206,7 @@ if __name__ == "__main__":
       "Width and height in pixels; 0 keeps the images as they are.",
       lower_bound=0,
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "vocabulary",
       None,
       "Vocabulary file to use, or clevr for that of CLEVR's train split, as "

@@ -23,6 +23,7 @@ from data_prep.generation.scenes import SPLITS
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
 from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 
 
 def generate(
@@ -75,7 +76,8 @@ def generate(
       len(job.language.templates),
       job.questions_per_scene,
     )
-  output_dir = Path(output_dir)
+  output_dir = Path(local_path(output_dir))
+  records_dir = records_dir and local_path(records_dir)
   with exclusive(output_dir / f".generate-{job.split}.lock"):
     split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
     if images or records_dir is not None:
@@ -136,9 +138,7 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
-      "output_dir", None, "Folder to write to.", required=True
-    ),
+    cli.path_flag("output_dir", None, "Folder to write to.", required=True),
     flags.DEFINE_enum("split", "train", list(SPLITS), "Split to make."),
     flags.DEFINE_integer("num_scenes", None, "How many scenes.", required=True),
     flags.DEFINE_integer("seed", 0, "Every seed gives other data."),
@@ -169,7 +169,7 @@ if __name__ == "__main__":
       "released data.",
     ),
     flags.DEFINE_list("templates", [], "Template files to use; empty: all."),
-    flags.DEFINE_string(
+    cli.path_flag(
       "language_dir",
       None,
       "Folder with templates/*.json and synonyms.json; not given: the "
@@ -188,13 +188,13 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "image_height", None, "In pixels; not given: 320.", lower_bound=1
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "records_dir",
       None,
       "Records folder to make or to extend, with images of --image_size, or "
       "else drawn as 480x320 and scaled to 128x128.",
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "vocabulary",
       None,
       "Vocabulary file for the records; not given: that of the folder, or one "

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from absl import flags
 from PIL import Image
-from tqdm import tqdm
 
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.rendering.engine import BATCH, render
@@ -21,6 +20,8 @@ from rn_jax.clevr import HEIGHT, WIDTH
 from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
+from rn_jax.host.progress import progress_bar
 
 
 def render_split(
@@ -47,8 +48,8 @@ def render_split(
     SourceError: The scenes file is missing or damaged, or a scene of it.
     ValueError: A picture that is there has another size.
   """
-  path = Path(clevr_dir) / "scenes" / f"CLEVR_{split}_scenes.json"
-  folder = Path(output_dir or clevr_dir) / "images" / split
+  path = Path(local_path(clevr_dir)) / "scenes" / f"CLEVR_{split}_scenes.json"
+  folder = Path(local_path(output_dir or clevr_dir)) / "images" / split
   scenes = list(read_elements(path, "scenes", hashlib.sha256()))
   for i, scene in enumerate(scenes):
     name = scene.get("image_filename")
@@ -61,7 +62,7 @@ def render_split(
     if not _is_drawn(folder / s["image_filename"], (width, height))
   ]
   folder.mkdir(parents=True, exist_ok=True)
-  with tqdm(
+  with progress_bar(
     total=len(scenes),
     initial=len(scenes) - len(missing),
     unit=" images",
@@ -115,13 +116,13 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "clevr_dir", None, "CLEVR folder, with scenes/.", required=True
     ),
     flags.DEFINE_string(
       "split", None, "Split to draw, such as val.", required=True
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output_dir", None, "Where images/ goes; not given: the CLEVR folder."
     ),
     flags.DEFINE_integer("width", WIDTH, "In pixels.", lower_bound=1),

@@ -1,5 +1,6 @@
 """Checkpoints: saved in the background, verified whenever they are read."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -13,6 +14,8 @@ from flax.core import unfreeze
 
 from rn_jax import checkpoint_format as fmt
 from rn_jax.checkpoint_format import CheckpointError
+from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
 from rn_jax.train_state import TrainState
 
 __all__ = ["CheckpointError", "Checkpointer", "load_model", "write_model"]
@@ -35,7 +38,7 @@ class Checkpointer:
       keep: How many of the latest checkpoints to keep, beside the best one.
     """
     fmt.quiet_orbax()
-    self._directory = pathlib.Path(directory).absolute()
+    self._directory = pathlib.Path(local_path(directory)).absolute()
     self._keep = keep
     if jax.process_index() == 0:
       self._directory.mkdir(parents=True, exist_ok=True)
@@ -82,7 +85,7 @@ class Checkpointer:
     """Takes a copy of the state and writes it in the background.
 
     Waits for the previous save first. A step that is already saved is left as
-    it is.
+    it is, but for metrics that it lacks.
 
     Args:
       state: Leaves are numpy arrays or jax arrays without a device axis, on one
@@ -95,6 +98,8 @@ class Checkpointer:
     """
     step = int(state.step)
     if step in self._manager.all_steps():
+      if metrics is not None and not self.is_scored(step):
+        self._add_metrics(step, metrics)
       return
     train = {"opt_state": state.opt_state, "step": state.step}
     items = {
@@ -104,6 +109,20 @@ class Checkpointer:
     meta = fmt.make_meta(step, items, config, vocabulary, metrics, data_sha256)
     self._accuracy[step] = fmt.finite_accuracy(meta)
     _save(self._manager, items, meta)
+
+  def is_scored(self, step: int) -> bool:
+    """Returns whether a step is saved with metrics["accuracy"]."""
+    return self._accuracy.get(step) is not None
+
+  def _add_metrics(self, step: int, metrics: dict) -> None:
+    self.wait()
+    step_dir = self._directory / str(step)
+    meta = fmt.with_metrics(fmt.read_meta(step_dir), metrics)
+    if jax.process_index() == 0:
+      with replacing(step_dir / "meta" / "metadata") as temporary:
+        temporary.write_text(json.dumps(meta))
+    ocp.multihost.sync_global_processes("rn_jax:add_metrics")
+    self._accuracy[step] = fmt.finite_accuracy(meta)
 
   def wait(self) -> None:
     """Blocks until the last save is complete on disk; raises if it failed."""
@@ -187,7 +206,7 @@ def load_model(
   if which not in ("best", "latest"):
     raise ValueError(f"which must be 'best' or 'latest', not {which!r}")
   fmt.quiet_orbax()
-  directory = pathlib.Path(path).absolute()
+  directory = pathlib.Path(local_path(path)).absolute()
   if (directory / "checkpoints").is_dir():
     directory = directory / "checkpoints"
   steps = fmt.list_steps(directory)
@@ -229,7 +248,7 @@ def write_model(
     CheckpointError: The folder already has a checkpoint of that step.
   """
   fmt.quiet_orbax()
-  directory = pathlib.Path(directory).absolute()
+  directory = pathlib.Path(local_path(directory)).absolute()
   if step in fmt.list_steps(directory):
     raise CheckpointError(
       f"{directory} already holds a checkpoint of step {step}. Remove it or "

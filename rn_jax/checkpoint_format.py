@@ -51,8 +51,6 @@ def make_meta(
   data_sha256: str | None,
 ) -> dict:
   """Builds the meta of a checkpoint from its items {name: tree of numpy}."""
-  # JSON has no NaN: a metric that is not finite becomes null.
-  text = json.dumps(metrics or {}, default=lambda value: value.item())
   meta = {
     "format_version": FORMAT_VERSION,
     "rn_jax_version": rn_jax.__version__,
@@ -61,8 +59,16 @@ def make_meta(
     "config": config,
     "vocabulary": vocabulary,
     "data_sha256": data_sha256,
-    "metrics": json.loads(text, parse_constant=lambda _: None),
   }
+  return with_metrics(meta, metrics)
+
+
+def with_metrics(meta: dict, metrics: dict | None) -> dict:
+  """Returns a meta with metrics, hashed anew."""
+  # JSON has no NaN: a metric that is not finite becomes null.
+  text = json.dumps(metrics or {}, default=lambda value: value.item())
+  metrics = json.loads(text, parse_constant=lambda _: None)
+  meta = meta | {"metrics": metrics}
   meta = json.loads(json.dumps(meta, allow_nan=False))  # As a reader sees it.
   meta["hashes"]["meta"] = _hash_meta(meta)
   return meta

@@ -1,19 +1,22 @@
 """Exact evaluation and prediction with a network in memory or on disk."""
 
+import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-import tqdm
 
 from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
+from rn_jax.host.progress import progress_bar
 from rn_jax.plots import run_plots
 from rn_jax.run_log import write_json
 from rn_jax.settings import read_config
@@ -49,11 +52,14 @@ class Predictor:
     self._groups = np.full((num_batches, size, groups.shape[1]), -1)
     self._groups.reshape(-1, groups.shape[1])[: len(groups)] = groups
 
-  def __call__(self, variables: dict) -> dict[str, np.ndarray]:
+  def __call__(
+    self, variables: dict, between: Callable[[], None] = lambda: None
+  ) -> dict[str, np.ndarray]:
     """Answers the split.
 
     Args:
       variables: {"params", "batch_stats"}.
+      between: Called after each batch; what it raises ends the evaluation.
 
     Returns:
       `answer` (zero-based id), its `probability` and the `loss` (nats) of the
@@ -62,12 +68,11 @@ class Predictor:
     results = {}
     seen = np.zeros(self._dataset.num_questions, np.int32)
     batches = input_pipeline.prefetch(self._feed.batch, self._groups)
-    progress = tqdm.tqdm(
+    progress = progress_bar(
       batches,
       total=len(self._groups),
       desc=f"answering {self._dataset.split}",
       unit=" batches",
-      mininterval=1.0,
       disable=jax.process_index() > 0 or None,
     )
 
@@ -80,11 +85,13 @@ class Predictor:
         results[name][groups[live]] = values[live]
 
     waiting = None  # fetched a batch late, so that the device need not wait
-    for groups, batch in zip(self._groups, progress, strict=True):
-      predictions = self._step(variables, self._feed.tables, batch)
-      if waiting is not None:
-        collect(*waiting)
-      waiting = groups, predictions
+    with contextlib.closing(batches), progress:
+      for groups, batch in zip(self._groups, progress, strict=True):
+        predictions = self._step(variables, self._feed.tables, batch)
+        if waiting is not None:
+          collect(*waiting)
+        waiting = groups, predictions
+        between()
     assert waiting is not None  # a split has questions
     collect(*waiting)
     if not (seen == 1).all():
@@ -199,7 +206,7 @@ def evaluate_command(
 
 def run_folder(checkpoint: str | os.PathLike) -> Path:
   """Returns the folder of the run that a checkpoint's path belongs to."""
-  path = Path(checkpoint)
+  path = Path(local_path(checkpoint))
   if path.name.isdigit():  # one step
     path = path.parent
   return path.parent if path.name == "checkpoints" else path

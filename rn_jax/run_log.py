@@ -91,7 +91,7 @@ class MetricsLog:
     self._file = self._events = None
     if jax.process_index() == 0:
       path = workdir / "metrics.jsonl"
-      cut_off = path.exists() and not path.read_bytes().endswith(b"\n")
+      cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
       self._file = open(path, "a")  # noqa: SIM115
       if cut_off:  # a killed run's last line must not spoil the next one
         self._file.write("\n")

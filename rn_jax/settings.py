@@ -7,6 +7,9 @@ import jax
 import ml_collections
 from ml_collections.config_dict import FieldReference
 
+# Types that products can have.
+DTYPES = ("float32", "bfloat16", "float16")
+
 # Values that may be None, some of them "auto", and what numbers of each meant
 # before they could; files and command lines may still have those.
 _NUMBERS = {
@@ -48,6 +51,10 @@ def read_config(
       raise ValueError(
         f"config.{part}.{name} is {value!r}, not {auto}None or a number from 1"
       )
+  if (dtype := config.model.get("dtype", "float32")) not in DTYPES:
+    raise ValueError(
+      f"config.model.dtype is {dtype!r}, not one of {', '.join(DTYPES)}"
+    )
   return config
 
 

@@ -18,6 +18,8 @@ from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.input_pipeline import TrainOrder
+from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 from rn_jax.host.signals import StopSignals
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.plots import first_batch, run_plots
@@ -50,10 +52,24 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
     SystemExit: SIGTERM or SIGINT arrived; the state is saved.
     FloatingPointError: The loss or a norm is no longer finite; the last
       checkpoint from before is kept.
+    BusyError: Another run trains in `workdir`.
     ValueError, RecordError, CheckpointError: The config, the data or the
       checkpoints do not fit together.
   """
   resolve(config)  # a mistake in it is found before anything is written
+  workdir = Path(local_path(workdir))
+  with alone(workdir):
+    return _train(config, workdir)
+
+
+def alone(workdir: Path) -> contextlib.AbstractContextManager[None]:
+  """Keeps other runs out of a workdir, which the processes of one share."""
+  if jax.process_index() > 0:
+    return contextlib.nullcontext()
+  return exclusive(workdir / ".train.lock")
+
+
+def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   workdir.mkdir(parents=True, exist_ok=True)
   data = config.data
   per_step = config.train.batch_size // data.questions_per_scene
@@ -106,7 +122,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
         order=order,
         num_steps=num_steps,
         step=make_train_step(model, optimizer, schedule, config),
-        score=lambda variables: evaluate.score(validation, predict(variables)),
+        score=lambda *args: evaluate.score(validation, predict(*args)),
         checkpointer=checkpointer,
         log=log,
       )
@@ -177,7 +193,8 @@ class Run:
     dataset: The training split.
     step: One update of one device, as of make_train_step.
     score: From variables to scores on the validation split: rates, of which
-      `accuracy` decides what is best, and tables.
+      `accuracy` decides what is best, and tables. A second argument is called
+      after each batch, and may raise.
     unit: What a batch consists of.
     scored: The step and the scores of the last evaluation.
   """
@@ -187,7 +204,7 @@ class Run:
   order: TrainOrder
   num_steps: int
   step: Callable
-  score: Callable[[dict], dict]
+  score: Callable[..., dict]
   checkpointer: Checkpointer
   log: run_log.MetricsLog
   unit: str = "questions"
@@ -199,24 +216,30 @@ class Run:
     step = parallel.pmap_train_step(parallel.several_updates(self.step))
     state = parallel.replicate(state)
     start = int(state.step)
-    if start == 0:
-      # The level of a fresh network, where every curve begins.
-      self._evaluate_and_save(0, state)
-    progress = run_log.Progress(
-      start, self.num_steps, train.batch_size, self.unit
-    )
     pending: list[dict] = []
-    saved_at = time.monotonic()
     feed = input_pipeline.Feed(self.dataset, self.config.data.on_device)
     batches = input_pipeline.prefetch(
       lambda steps: feed.batch(np.stack([self.order(step) for step in steps])),
       self._calls(start),
     )
     with StopSignals() as signals, contextlib.closing(batches):
+      # The level of a fresh network, where every curve begins; or what a
+      # signal has cut short.
+      due = start == 0 or self._evaluation_due(start)
+      if due and not self.checkpointer.is_scored(start):
+        exit_code = self._evaluate_and_save(start, state, signals)
+        self._stop_if(exit_code, start, state)
+      progress = run_log.Progress(
+        start, self.num_steps, train.batch_size, self.unit
+      )
+      saved_at = time.monotonic()
       for steps in self._calls(start):
         with progress.waiting():
           batch = next(batches)
         state, step_metrics = step(state, feed.tables, batch)
+        if pending:
+          # Else calls pile up, and a signal has to wait for all of them.
+          jax.block_until_ready(pending[-1])
         pending.append(step_metrics)
         done = steps.stop
         exit_code = signals.exit_code(done)
@@ -232,20 +255,30 @@ class Run:
         save_due = log_due and parallel.agree(
           minutes >= train.checkpoint_minutes
         )
-        if evaluation_due:
-          progress.pause(self._evaluate_and_save(done, state))
-        elif save_due or exit_code is not None:
+        if evaluation_due and exit_code is None:
+          started = time.monotonic()
+          exit_code = self._evaluate_and_save(done, state, signals)
+          progress.pause(time.monotonic() - started)
+        elif save_due:
           self._save(state, None)
         if evaluation_due or save_due:
           saved_at = time.monotonic()
-        if exit_code is not None:
-          self.checkpointer.wait()
-          logging.warning(
-            "Stopped by a signal after update %d, which is saved; the same "
-            "command resumes the run",
-            done,
-          )
-          raise SystemExit(exit_code)
+        self._stop_if(exit_code, done, state)
+
+  def _stop_if(
+    self, exit_code: int | None, done: int, state: TrainState
+  ) -> None:
+    """Saves and ends the run if a signal asks for it."""
+    if exit_code is None:
+      return
+    self._save(state, None)
+    self.checkpointer.wait()
+    logging.warning(
+      "Stopped by a signal after update %d, which is saved; the same command "
+      "resumes the run",
+      done,
+    )
+    raise SystemExit(exit_code)
 
   def best_scores(self, folder: Path) -> dict:
     """Returns the scores of the best checkpoint, once all are on the disk."""
@@ -295,11 +328,20 @@ class Run:
       for name, v in values.items()
     }
 
-  def _evaluate_and_save(self, done: int, state: TrainState) -> float:
-    """Returns the seconds it took."""
-    started = time.monotonic()
+  def _evaluate_and_save(
+    self, done: int, state: TrainState, signals: StopSignals
+  ) -> int | None:
+    """Returns None, or the exit code of a signal that cut it short."""
+
+    def between():
+      if (exit_code := signals.exit_code(done)) is not None:
+        raise _InterruptedError(exit_code)
+
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    scores = self.score(variables)
+    try:
+      scores = self.score(variables, between)
+    except _InterruptedError as interrupted:
+      return interrupted.args[0]
     self.scored = done, scores
     rates = {
       name: value
@@ -318,7 +360,7 @@ class Run:
       "  ".join(f"{k} {v:.4f}" for k, v in rates.items() if v is not None),
     )
     self._save(state, rates)
-    return time.monotonic() - started
+    return None
 
   def _write(self, done: int, prefix: str, summary: dict) -> None:
     values = {f"{prefix}/{name}": value for name, value in summary.items()}
@@ -332,6 +374,10 @@ class Run:
       data_sha256=self.dataset.sha256,
       metrics=scores,
     )
+
+
+class _InterruptedError(Exception):
+  """An evaluation ends early; with the exit code."""
 
 
 def _question_only(dataset: Dataset, validation: Dataset) -> float:

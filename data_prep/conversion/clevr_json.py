@@ -12,7 +12,8 @@ from pathlib import Path
 
 import ijson
 import numpy as np
-from tqdm import tqdm
+
+from rn_jax.host.progress import progress_bar
 
 # CLEVR's go 5 deep. Deeper ones take ijson memory with the square of it.
 _MAX_DEPTH = 64
@@ -87,7 +88,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
   try:
     with (
       open(path, "rb") as file,
-      tqdm(
+      progress_bar(
         total=path.stat().st_size,
         desc=path.name,
         unit="B",

@@ -17,6 +17,7 @@ from absl import logging
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
+from rn_jax.host.paths import local_path
 
 
 class Source(NamedTuple):
@@ -57,7 +58,7 @@ def load_split(
     SourceError: Files are missing, broken, or contradict each other; or the
       vocabulary is frozen and a word or an answer is not in it.
   """
-  clevr_dir = Path(clevr_dir)
+  clevr_dir = Path(local_path(clevr_dir))
   scenes_path = clevr_dir / "scenes" / f"CLEVR_{split}_scenes.json"
   questions_path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
   image_dir = clevr_dir / "images" / split

@@ -11,12 +11,11 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data_prep.conversion.records_folder import parts_folder
 from rn_jax.data import records
 from rn_jax.host.parts import Parts
 from rn_jax.host.processes import in_processes
+from rn_jax.host.progress import progress_bar
 
 SCENES_PER_SHARD = 512
 
@@ -106,7 +105,7 @@ def write_shards(
   todo = [(names[i], sources[bounds[i] : bounds[i + 1]]) for i in missing]
   workers = min(workers, len(todo))
   left = sum(len(of_shard) for _, of_shard in todo)
-  with tqdm(
+  with progress_bar(
     total=len(sources),
     initial=len(sources) - left,
     desc=split,

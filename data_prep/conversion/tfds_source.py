@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question, read_question
@@ -24,6 +23,7 @@ from data_prep.conversion.scene_record import encode_image
 from data_prep.generation.scenes import relationships
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
 from rn_jax.data.images import read_image
+from rn_jax.host.progress import progress_bar
 
 SPLITS = ("train", "val", "test")
 # The class names of `clevr` 3.1.0, in the order of their numbers there.
@@ -102,7 +102,7 @@ def _read_questions(
 ) -> tuple[dict[str, list[Question]], str]:
   """Returns the questions by file name, and a hash of them."""
   asked = {}
-  for example in tqdm(examples, f"{split} questions", delay=1):
+  for example in progress_bar(examples, desc=f"{split} questions", delay=1):
     filename = _text(example["file_name"])
     if filename in asked or not _FILE.fullmatch(filename):
       raise SourceError(f"split {split!r}: unexpected file name {filename!r}")

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from data_prep.conversion.clevr_source import Source
 from data_prep.conversion.scene_record import Drawing, encode_image
@@ -19,6 +18,7 @@ from data_prep.generation.job import VERSION, Job, make_scene
 from data_prep.generation.split_files import read_scenes
 from data_prep.rendering.engine import render
 from rn_jax.host.atomic import replacing
+from rn_jax.host.progress import progress_bar
 
 _BATCH = 64  # pictures; progress is shown after each batch
 
@@ -48,7 +48,7 @@ def write_files(
     with replacing(folder / scene["image_filename"]) as temporary:
       temporary.write_bytes(encode_image(Image.fromarray(pixels), 0))
 
-  with tqdm(
+  with progress_bar(
     total=job.num_scenes,
     initial=len(present),  # is no work of this run, nor its rate
     unit=" images",

@@ -10,12 +10,12 @@ from typing import TextIO
 
 import ijson
 from absl import logging
-from tqdm import tqdm
 
 from data_prep.conversion.clevr_json import read_elements
 from data_prep.generation.job import Job, make_scene
 from data_prep.generation.parts import make_parts
 from rn_jax.host.atomic import replacing
+from rn_jax.host.progress import progress_bar
 
 
 def make(
@@ -109,7 +109,7 @@ def _join(
       files[key] = stack.enter_context(open(temporary, "w", encoding="utf-8"))
       files[key].write(f'{{"info": {json.dumps(job.info())},\n"{key}": [')
     progress = stack.enter_context(
-      tqdm(total=job.num_scenes, unit=" scenes", desc=job.split)
+      progress_bar(total=job.num_scenes, unit=" scenes", desc=job.split)
     )
     for scenes, questions in parts:
       numbered = [

@@ -17,6 +17,7 @@ from data_prep.language.templates import (
   Template,
 )
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES
+from rn_jax.host.paths import local_path
 
 OWN_LANGUAGE = Path(__file__).parent
 
@@ -60,7 +61,7 @@ def load_language(
     FileNotFoundError: A file is missing.
     ValueError: A template is malformed; the message names it.
   """
-  folder = Path(folder or OWN_LANGUAGE)
+  folder = Path(local_path(folder or OWN_LANGUAGE))
   synonyms_path = folder / "synonyms.json"
   paths = {p.stem: p for p in sorted(folder.glob("templates/*.json"))}
   if not paths or not synonyms_path.exists():

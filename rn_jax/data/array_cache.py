@@ -25,6 +25,7 @@ from rn_jax.data.array_file import (
 )
 from rn_jax.host.atomic import leftovers, replacing
 from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 from rn_jax.host.user_cache import user_cache_dir
 
 
@@ -51,7 +52,7 @@ def load_arrays(
   Returns:
     The arrays by name, memory-mapped and read-only; or in memory.
   """
-  records_dir = Path(records_dir)
+  records_dir = Path(local_path(records_dir))
   place = hashlib.sha256(str(records_dir.resolve()).encode()).hexdigest()[:12]
   folders = [records_dir / "cache", user_cache_dir() / "arrays" / place]
   for folder in folders:

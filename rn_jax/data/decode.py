@@ -9,7 +9,6 @@ from concurrent import futures
 
 import ml_collections
 import numpy as np
-import tqdm
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
@@ -17,6 +16,7 @@ from rn_jax.data.array_file import ArrayStream
 from rn_jax.data.images import ImageError, read_image
 from rn_jax.data.states import state_description
 from rn_jax.data.tfrecord import decode_example
+from rn_jax.host.progress import progress_bar
 
 _SCENES_PER_PART = 128
 _NUMBERS = ("answer", "question_type", "function", "question_index")
@@ -43,14 +43,13 @@ def read_streams(
   """
   num_scenes = records.read_split(config.dir, split)["num_scenes"]
   where = f"{config.dir}: {split}"
-  progress = tqdm.tqdm(
+  progress = progress_bar(
     records.read_scenes(
       config.dir, split, functools.partial(_decode_scene, inputs)
     ),
     total=num_scenes,
     desc=f"decoding {split}",
     unit=" scenes",
-    mininterval=1.0,
   )
   columns = collections.defaultdict(list)
   parts = _collect(progress, columns)

@@ -10,6 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from rn_jax.host.paths import local_path
+
 # Modes of at most 8 bits per color, which Pillow turns into RGB.
 _EIGHT_BITS = (
   *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa"),
@@ -36,18 +38,21 @@ def opened(
     ImageError: Naming the file.
     OSError: There is no such file.
   """
+  where = "image in memory" if isinstance(file, bytes) else file
   with (
-    io.BytesIO(file) if isinstance(file, bytes) else _open_regular(file)
+    io.BytesIO(file)
+    if isinstance(file, bytes)
+    else _open_regular(local_path(file))
   ) as stream:
     try:
       with Image.open(stream) as image:
         yield image
     except Exception as error:  # A damaged file can raise nearly anything.
-      reason = str(error) or repr(error)
+      reason = str(error).replace(repr(stream), "it") or repr(error)
       if isinstance(error, UnidentifiedImageError):
         reason = "of no format that Pillow knows"
       raise ImageError(
-        f"{name or file}: not a readable image ({reason})"
+        f"{name or where}: not a readable image ({reason})"
       ) from error
 
 

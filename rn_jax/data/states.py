@@ -10,6 +10,7 @@ import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.records import RecordError
+from rn_jax.host.paths import local_path
 
 _LARGEST = float(np.finfo(np.float32).max)
 _INDICES = {
@@ -128,7 +129,9 @@ def read_objects(scene: object, max_objects: int) -> np.ndarray:
   if isinstance(scene, str | os.PathLike):
     where = str(scene)
     try:
-      scene = json.loads(Path(scene).read_text(encoding="utf-8-sig"))
+      scene = json.loads(
+        Path(local_path(scene)).read_text(encoding="utf-8-sig")
+      )
     except (ValueError, RecursionError) as error:
       raise ValueError(
         f"{where}: not JSON; this network reads state descriptions: give a "

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rn_jax.clevr import ANSWERS_AS_THEY_APPEAR, WORDS_AS_THEY_APPEAR
+from rn_jax.host.paths import local_path
 
 CLEVR = "clevr"
 _KINDS = {"questions": "word", "answers": "answer"}
@@ -35,7 +36,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
       "answers": {a: i for i, a in enumerate(ANSWERS_AS_THEY_APPEAR, 1)},
     }
   try:
-    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    content = json.loads(Path(local_path(path)).read_text(encoding="utf-8-sig"))
   except FileNotFoundError:
     raise VocabularyError(f"{path}: no such file") from None
   except (OSError, ValueError, RecursionError) as error:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rn_jax.host.paths import local_path
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
@@ -19,7 +21,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
   Args:
     path: File to write; an existing one is replaced.
   """
-  path = Path(path)
+  path = Path(local_path(path))
   # With the process, so that two of them never write the same file.
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   try:

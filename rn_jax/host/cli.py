@@ -3,7 +3,7 @@
     if __name__ == "__main__":
       cli.run(
         _main,
-        flags.DEFINE_string("output", None, "File to write.", required=True),
+        cli.path_flag("output", None, "File to write.", required=True),
       )
 
 Flags are defined only when the module is the program, so that other modules
@@ -15,6 +15,51 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags
+
+from rn_jax.host.paths import local_path
+
+flags.disclaim_key_flags()  # what is defined here belongs to the caller
+
+
+class _PathParser(flags.ArgumentParser):
+  """Reads a path; see local_path."""
+
+  def parse(self, argument: str) -> str:
+    return local_path(argument)
+
+
+class _PathsParser(flags.ListParser):
+  """Reads paths with commas between them."""
+
+  def parse(self, argument: str | list[str]) -> list[str]:
+    return [local_path(path) for path in super().parse(argument)]
+
+
+def path_flag(
+  name: str, default: str | None, help: str, **options
+) -> flags.FlagHolder:
+  """Defines a flag for a path: `~` is expanded, gs://… refused by name."""
+  return flags.DEFINE(_PathParser(), name, default, help, **options)
+
+
+def paths_flag(
+  name: str, default: list[str] | None, help: str, **options
+) -> flags.FlagHolder:
+  """Defines a flag for paths with commas between them."""
+  serializer = flags.CsvListSerializer(",")
+  return flags.DEFINE(
+    _PathsParser(), name, default, help, serializer=serializer, **options
+  )
+
+
+def multi_path_flag(
+  name: str, default: list[str], help: str, **options
+) -> flags.FlagHolder:
+  """Defines a flag for paths that is given once for each."""
+  serializer = flags.ArgumentSerializer()
+  return flags.DEFINE_multi(
+    _PathParser(), serializer, name, default, help, **options
+  )
 
 
 def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:

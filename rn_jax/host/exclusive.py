@@ -1,7 +1,9 @@
-"""Lets one process at a time write to a folder."""
+"""Lets one process at a time write to a folder or a file."""
 
 import contextlib
 import errno
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,16 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class BusyError(OSError):
-  """Another run is writing to the folder."""
+  """Another run is writing to the same folder or file."""
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive(
+  path: Path, *, wait: bool = False, what: Path | None = None
+) -> Iterator[None]:
   """Holds the lock file `path`, made and in the end removed.
+
+  While it is held, it says by which process.
 
   The system frees the lock of a process that is killed. On a file system that
   has no locks there is a warning, and nobody is kept out.
@@ -25,6 +31,7 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
   Args:
     path: The lock file.
     wait: Wait until the lock is free.
+    what: What is written meanwhile; None: the folder of the lock file.
 
   Raises:
     BusyError: Another process holds it, and `wait` is off.
@@ -37,8 +44,8 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
   except Timeout:
     if not wait:
       raise BusyError(
-        f"{path.parent}: another run is writing here; wait for its end, or "
-        "choose another folder"
+        f"{what or path.parent}: another run is writing here "
+        f"({_holder(path)}); wait for its end, or choose another place"
       ) from None
     logging.info("Waiting for the process that holds %s", path)
     lock.acquire()
@@ -52,8 +59,23 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
       error.strerror,
     )
   try:
+    with contextlib.suppress(OSError):  # a full disk is no matter here
+      path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
     yield
   finally:
     # While it is held: who opened the file before finds that it is gone.
     path.unlink(missing_ok=True)
     lock.release()
+
+
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
+  """Holds the lock beside a file that one is about to write; see exclusive."""
+  path = path.resolve()
+  return exclusive(path.with_name(f".{path.name}.lock"), what=path)
+
+
+def _holder(path: Path) -> str:
+  try:
+    return path.read_text() or "just started"
+  except OSError:
+    return "just ended"

@@ -10,8 +10,9 @@ from jax.experimental import multihost_utils
 class StopSignals:
   """Notes SIGTERM and SIGINT instead of dying of them; a context manager.
 
-  A second signal has its usual effect. In a run of several processes JAX's
-  coordinator watches for SIGTERM instead, and SIGINT keeps its usual effect.
+  Further signals change nothing, or the state would not be saved. In a run of
+  several processes JAX's coordinator watches for SIGTERM instead, and SIGINT
+  keeps its usual effect.
   """
 
   def __init__(self):
@@ -31,8 +32,7 @@ class StopSignals:
       signal.signal(number, handler)
 
   def _note(self, number: int, _) -> None:
-    self._received = number
-    signal.signal(number, self._previous[number])
+    self._received = self._received or number
 
   def exit_code(self, step: int) -> int | None:
     """Returns the exit code to stop with after update `step`, or None.

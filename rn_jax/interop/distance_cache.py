@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rn_jax.host.paths import local_path
+
 
 def read_distance_cache(
   folder: str | os.PathLike, num_scenes: int, subset: int | None = None
@@ -34,7 +36,7 @@ def read_distance_cache(
   wanted = min(subset or num_scenes, num_scenes)
   found = {
     int(name[1]): path
-    for path in Path(folder).glob("d_*.npy")
+    for path in Path(local_path(folder)).glob("d_*.npy")
     if (name := re.fullmatch(r"d_(\d+)\.npy", path.name))
   }
   queries = [query for query in sorted(found) if query < wanted]

@@ -9,6 +9,7 @@ have yet, is left out, and so is the conv encoder that the reference builds but
 never calls on state descriptions; for that one load with strict=False.
 """
 
+import math
 import os
 from pathlib import Path
 
@@ -57,21 +58,20 @@ def export_torch(
 def _main(checkpoint: str, output: str, prefix: str) -> None:
   quiet_backends()
   shapes = export_torch(checkpoint, output, prefix)
-  for name, shape in shapes.items():
-    print(f"{name:40} {list(shape)}")
-  print(f"{output}: {len(shapes)} tensors")
+  count = sum(map(math.prod, shapes.values()))
+  print(f"{output}: {len(shapes)} tensors, {count:,} numbers")
 
 
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "checkpoint",
       None,
       "Workdir or checkpoints folder to read.",
       required=True,
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output", None, "File to write: .safetensors, else .pth.", required=True
     ),
     flags.DEFINE_string(

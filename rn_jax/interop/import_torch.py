@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 import jax
-from absl import flags, logging
+from absl import logging
 
 from rn_jax.checkpoint import write_model
 from rn_jax.data.vocabulary import read_vocabulary
@@ -99,19 +99,19 @@ def _main(checkpoint: str, vocabulary: str, output: str) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "checkpoint",
       None,
       "File of weights to read: .safetensors, else of torch.save.",
       required=True,
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "vocabulary",
       None,
       "The network's vocabulary: clevr, or a JSON file.",
       required=True,
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output", None, "Checkpoints folder to write.", required=True
     ),
   )

@@ -5,8 +5,6 @@
 reads W/metrics.jsonl and W/eval_*.json and writes pictures to W/plots/.
 """
 
-from absl import flags
-
 from rn_jax.host import cli
 from rn_jax.plots.run_plots import plot_workdir
 
@@ -19,5 +17,5 @@ def _main(workdir: str) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("workdir", None, "Folder of the run.", required=True),
+    cli.path_flag("workdir", None, "Folder of the run.", required=True),
   )

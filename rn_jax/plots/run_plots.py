@@ -9,6 +9,7 @@ from absl import logging
 from matplotlib.figure import Figure
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path
 from rn_jax.plots import figures
 from rn_jax.plots.figures import Series
 
@@ -26,7 +27,7 @@ def plot_workdir(workdir: str | os.PathLike) -> list[Path]:
     FileNotFoundError: The workdir has nothing to draw.
     ValueError: An evaluation file cannot be read.
   """
-  workdir = Path(workdir)
+  workdir = Path(local_path(workdir))
   metrics_path = workdir / "metrics.jsonl"
   evaluations = {
     path.stem.removeprefix("eval_"): _read_evaluation(path)

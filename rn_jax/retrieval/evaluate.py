@@ -16,6 +16,7 @@ from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_path, local_paths
 from rn_jax.retrieval.describe.features import (
   Features,
   choose_descriptors,
@@ -53,6 +54,8 @@ def evaluate(
     FeaturesError: A features file is damaged, or lacks scenes or descriptors.
     GroundTruthError: A ground-truth file is damaged.
   """
+  features = local_paths(features)
+  ground_truths = local_paths(ground_truths)
   stems = [Path(path).stem for path in ground_truths]
   if len(set(stems)) < len(stems):
     raise GroundTruthError(
@@ -62,7 +65,7 @@ def evaluate(
     raise GroundTruthError("name at least one ground-truth file")
   loaded = {Path(path): load_features(path) for path in features}
   choose_descriptors([*loaded.values()], descriptors)
-  output_dir = Path(output_dir)
+  output_dir = Path(local_path(output_dir))
   tables = []
   for path in ground_truths:
     truth = load_ground_truth(path)
@@ -121,13 +124,9 @@ def _main(ground_truth: list[str], output_dir: str, **settings) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_list("features", [], "Features files; may be none."),
-    flags.DEFINE_list(
-      "ground_truth", None, "Ground-truth files.", required=True
-    ),
-    flags.DEFINE_string(
-      "output_dir", None, "Folder to write to.", required=True
-    ),
+    cli.paths_flag("features", [], "Features files; may be none."),
+    cli.paths_flag("ground_truth", None, "Ground-truth files.", required=True),
+    cli.path_flag("output_dir", None, "Folder to write to.", required=True),
     flags.DEFINE_list(
       "descriptors", [], "Names of the descriptors to score; not given: all."
     ),

@@ -93,16 +93,14 @@ if __name__ == "__main__":
   cli.run(
     _main,
     flags.DEFINE_list("images", None, "Two image indices.", required=True),
-    flags.DEFINE_string(
-      "scenes", None, "Scenes file, CLEVR_<split>_scenes.json."
-    ),
-    flags.DEFINE_string(
+    cli.path_flag("scenes", None, "Scenes file, CLEVR_<split>_scenes.json."),
+    cli.path_flag(
       "records_dir",
       None,
       "Records folder with the scenes, in place of --scenes.",
     ),
     flags.DEFINE_string("split", "val", "Split of the records to read."),
-    flags.DEFINE_string(
+    cli.path_flag(
       "ground_truth",
       None,
       "Ground-truth file with the scenes, in place of --scenes.",
@@ -117,5 +115,5 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
       "quirk", False, "Compute v2 as its published code did, by accident."
     ),
-    flags.DEFINE_string("output", None, "File to write the same to, .json."),
+    cli.path_flag("output", None, "File to write the same to, .json."),
   )

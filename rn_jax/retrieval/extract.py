@@ -17,11 +17,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 from absl import logging
 
 from rn_jax.data.input_pipeline import prefetch
+from rn_jax.host.exclusive import writing
 from rn_jax.host.parts import Parts
+from rn_jax.host.progress import progress_bar
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
 from rn_jax.retrieval.describe.features import Features, check, save_features
 from rn_jax.retrieval.describe.sources import Source, image_source, split_source
@@ -90,10 +91,16 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
     not be read.
 
   Raises:
+    BusyError: Another run writes the same file.
     ValueError: Nothing could be read, or there are several processes.
   """
   if jax.process_count() > 1:
     raise ValueError("extraction runs in one process, on all its devices")
+  with writing(path):
+    return _extract(extractor, source, path)
+
+
+def _extract(extractor: Extractor, source: Source, path: Path) -> Features:
   job = [extractor.metadata, source.description, source.sha256, IMAGES_PER_PART]
   parts = Parts(path.with_name(f"{path.stem}.parts"), job)
   rows = range(source.size)
@@ -107,12 +114,11 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
   done = source.size - sum(len(rows_of[part]) for part in missing)
   if done:
     logging.info("Going on after %d of %d images", done, source.size)
-  with tqdm.tqdm(
+  with progress_bar(
     total=source.size,
     initial=done,
     desc="describing",
     unit=" images",
-    mininterval=1.0,
   ) as progress:
 
     def read(part: int):

@@ -17,6 +17,7 @@ from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import local_paths
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.pages.gallery_page import html_page
 from rn_jax.retrieval.pages.gallery_picture import draw_sheets
@@ -51,6 +52,7 @@ def write_gallery(
     ValueError: A file is damaged, or does not have what is asked for.
     OSError: A file cannot be read or written.
   """
+  output, features = local_paths(output), local_paths(features)
   suffixes = [Path(path).suffix for path in output]
   if not suffixes or set(suffixes) - {".png", ".html"}:
     raise ValueError("name files to write that end in .png or .html")
@@ -79,23 +81,21 @@ def _main(output: list[str], query: list[str], **settings) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_list(
+    cli.paths_flag(
       "features", None, "Features files of the same images.", required=True
     ),
     flags.DEFINE_list(
       "query", None, "Image indices of the queries.", required=True
     ),
-    flags.DEFINE_list(
+    cli.paths_flag(
       "output", None, "Files to write, .png or .html.", required=True
     ),
     flags.DEFINE_list(
       "descriptors", [], "Names of the descriptors to show; not given: all."
     ),
-    flags.DEFINE_string(
-      "ground_truth", None, "Ground-truth file to show, too."
-    ),
+    cli.path_flag("ground_truth", None, "Ground-truth file to show, too."),
     flags.DEFINE_integer("k", 10, "Images in a row.", lower_bound=1),
-    flags.DEFINE_string(
+    cli.path_flag(
       "images",
       None,
       "Folder of the image files; not given: where the features were made.",

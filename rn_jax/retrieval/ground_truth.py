@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags, logging
-from tqdm import tqdm
 
 from rn_jax.host import cli
+from rn_jax.host.exclusive import writing
 from rn_jax.host.parts import Parts
+from rn_jax.host.paths import local_path
 from rn_jax.host.processes import in_processes
+from rn_jax.host.progress import progress_bar
+from rn_jax.retrieval.image_indices import image_indices
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
 from rn_jax.retrieval.scene_graphs.compare import (
   METHODS,
@@ -66,6 +69,7 @@ def compute(
       `if __name__ == "__main__":` guard in the calling script.
 
   Raises:
+    BusyError: Another run writes the same file.
     GroundTruthError: The rule makes no sense, or `output` is something else.
     SceneError: A query is not in the database.
   """
@@ -74,15 +78,27 @@ def compute(
   distance_function(**rule)  # refuses nonsense
   if queries is None:
     queries = scenes.image_index[:NUM_QUERIES]
-  query_index = np.array(list(dict.fromkeys(map(int, queries))), np.int64)
+  query_index = np.array(list(dict.fromkeys(image_indices(queries))), np.int64)
   if not len(query_index):
     raise GroundTruthError("there are no queries")
-  positions = scenes.positions(query_index)
+  scenes.positions(query_index)  # refuses what is not there
   description = describe(scenes, **rule)
-  output = Path(output)
-  if output.exists():
-    return _reuse(output, description, query_index)
+  output = Path(local_path(output))
+  with writing(output):
+    if output.exists():
+      return _reuse(output, description, query_index)
+    return _compute(scenes, output, description, rule, query_index, workers)
 
+
+def _compute(
+  scenes: SceneGraphs,
+  output: Path,
+  description: dict,
+  rule: dict,
+  query_index: np.ndarray,
+  workers: int | None,
+) -> GroundTruth:
+  positions = scenes.positions(query_index)
   size = QUERIES_PER_PART
   queries_of = np.split(positions, range(size, len(positions), size))
   job = {"description": description, "queries": query_index.tolist()}
@@ -104,11 +120,11 @@ def compute(
     workers = workers if seconds > 5 else 1  # they take a while to start
     seconds /= workers
     print(
-      f"{left:,} pairs of {method} {match}: about {_duration(seconds)} with "
-      f"{workers} process{'es' * (workers > 1)}",
+      f"{left:,} pairs of {rule['method']} {rule['match']}: about "
+      f"{_duration(seconds)} with {workers} process{'es' * (workers > 1)}",
       flush=True,
     )
-  with tqdm(
+  with progress_bar(
     total=total, initial=total - left, unit=" pairs", unit_scale=True
   ) as bar:
     for i, distances in in_processes(
@@ -204,12 +220,12 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("scenes", None, "CLEVR_<split>_scenes.json to read."),
-    flags.DEFINE_string(
+    cli.path_flag("scenes", None, "CLEVR_<split>_scenes.json to read."),
+    cli.path_flag(
       "records_dir", None, "Records folder to read, in place of --scenes."
     ),
     flags.DEFINE_string("split", "val", "Split of the records."),
-    flags.DEFINE_string("output", None, "File to write, .npz.", required=True),
+    cli.path_flag("output", None, "File to write, .npz.", required=True),
     flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
     flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost."),
     flags.DEFINE_bool("quirk", False, "v2 as its published code computed it."),

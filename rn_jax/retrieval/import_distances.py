@@ -92,11 +92,9 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("cache_dir", None, "Folder of d_*.npy.", required=True),
-    flags.DEFINE_string(
-      "scenes", None, "Scenes file, CLEVR_<split>_scenes.json."
-    ),
-    flags.DEFINE_string(
+    cli.path_flag("cache_dir", None, "Folder of d_*.npy.", required=True),
+    cli.path_flag("scenes", None, "Scenes file, CLEVR_<split>_scenes.json."),
+    cli.path_flag(
       "records_dir",
       None,
       "Records folder with the scenes, in place of --scenes.",
@@ -113,5 +111,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "subset", None, "Only so many scenes, the first; not given: all.", 1
     ),
-    flags.DEFINE_string("output", None, "File to write, .npz.", required=True),
+    cli.path_flag("output", None, "File to write, .npz.", required=True),
   )

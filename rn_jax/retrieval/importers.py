@@ -94,13 +94,13 @@ def _main(input: str, output: str, name: str, **settings) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "input",
       None,
       "File to read: .h5 or .hdf5, else a pickle.",
       required=True,
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output", None, "Features file to write, .npz.", required=True
     ),
     flags.DEFINE_string(
@@ -116,7 +116,7 @@ if __name__ == "__main__":
       "How images are compared; not given: cosine for HDF5, else euclidean.",
     ),
     flags.DEFINE_string("split", "val", "Split of CLEVR."),
-    flags.DEFINE_string(
+    cli.path_flag(
       "names", None, "For HDF5: text file with an image's name a line."
     ),
     flags.DEFINE_string("dataset", "rmac", "For HDF5: name of the data set."),

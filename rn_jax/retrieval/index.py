@@ -21,14 +21,19 @@ import numpy as np
 from absl import app, flags, logging
 
 from rn_jax.host import cli
+from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.features import (
   METRICS,
   Features,
   load_features,
 )
+from rn_jax.retrieval.image_indices import is_index
 from rn_jax.retrieval.nearest.index_files import (
+  LOCK,
   ImageIndex,
   ImageIndexError,
+  changing,
   check_dimension,
   check_fits,
   exists,
@@ -65,16 +70,13 @@ def build_index(
       such an index.
     FeaturesError: There is no such descriptor.
     FileExistsError: There is an index.
+    BusyError: Another run writes to the folder, also of the functions below.
   """
-  folder = Path(output)
+  folder = Path(local_path(output))
   about = features.about(descriptor)
   metric = metric or about.get("metric", "euclidean")
   vectors = prepare(features.descriptor(descriptor), metric)
-  if exists(folder) and not overwrite:
-    raise FileExistsError(
-      f"{output} holds an index already; add to it, choose another folder, "
-      "or pass overwrite"
-    )
+  _check_free(folder, overwrite)  # before the work, and again after it
   header = {
     "metric": metric,
     "factory": factory,
@@ -91,8 +93,18 @@ def build_index(
     features.image_filename,
     np.zeros(len(features), np.int64),
   )
-  write_index(index)
+  with exclusive(folder / LOCK):
+    _check_free(folder, overwrite)
+    write_index(index)
   return index
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+  if exists(folder) and not overwrite:
+    raise FileExistsError(
+      f"{folder} holds an index already; add to it, choose another folder, "
+      "or pass overwrite"
+    )
 
 
 def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
@@ -104,39 +116,40 @@ def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
     ImageIndexError: The features are of another network or descriptor, an image
       is there already, or FAISS cannot add to such an index.
   """
-  index = open_index(path, mapped=False)
-  name = index.header["descriptor"]["name"]
-  check_fits(index, features.metadata, name)
-  vectors = features.descriptor(name)
-  check_dimension(index, vectors)
-  source = features.metadata.get("source", {})
-  sources = list(index.header["sources"])
-  if source not in sources:
-    sources.append(source)
-  place = sources.index(source)
-  known = index.image_filename[index.source == place]
-  again = np.intersect1d(known, features.image_filename)
-  if len(again):
-    raise ImageIndexError(
-      f"{path} holds {len(again)} of these images already, as {again[0]}; "
-      "remove them first"
+  with changing(path):
+    index = open_index(path, mapped=False)
+    name = index.header["descriptor"]["name"]
+    check_fits(index, features.metadata, name)
+    vectors = features.descriptor(name)
+    check_dimension(index, vectors)
+    source = features.metadata.get("source", {})
+    sources = list(index.header["sources"])
+    if source not in sources:
+      sources.append(source)
+    place = sources.index(source)
+    known = index.image_filename[index.source == place]
+    again = np.intersect1d(known, features.image_filename)
+    if len(again):
+      raise ImageIndexError(
+        f"{path} holds {len(again)} of these images already, as {again[0]}; "
+        "remove them first"
+      )
+    image_index = features.image_index
+    if np.isin(image_index, index.image_index).any():
+      first = index.image_index.max() + 1
+      image_index = first + np.arange(len(image_index))
+      logging.info("New images are numbered from %d", first)
+    with faiss_errors(f"{path}: FAISS cannot add to it"):
+      index.vectors.add(prepare(vectors, index.header["metric"]))
+    index = dataclasses.replace(
+      index,
+      header=index.header | {"sources": sources},
+      image_index=np.append(index.image_index, image_index),
+      image_filename=np.append(index.image_filename, features.image_filename),
+      source=np.append(index.source, np.full(len(features), place)),
     )
-  image_index = features.image_index
-  if np.isin(image_index, index.image_index).any():
-    first = index.image_index.max() + 1
-    image_index = first + np.arange(len(image_index))
-    logging.info("New images are numbered from %d", first)
-  with faiss_errors(f"{path}: FAISS cannot add to it"):
-    index.vectors.add(prepare(vectors, index.header["metric"]))
-  index = dataclasses.replace(
-    index,
-    header=index.header | {"sources": sources},
-    image_index=np.append(index.image_index, image_index),
-    image_filename=np.append(index.image_filename, features.image_filename),
-    source=np.append(index.source, np.full(len(features), place)),
-  )
-  write_index(index)
-  return index
+    write_index(index)
+    return index
 
 
 def remove_images(
@@ -150,36 +163,39 @@ def remove_images(
 
   Args:
     path: The index.
-    images: Their indices or names.
+    images: Their indices or names, or a single one.
 
   Raises:
     ImageIndexError: There is no such image, none would be left, or FAISS cannot
       add to such an index.
   """
-  index = open_index(path, mapped=False)
-  keep = np.ones(len(index), bool)
-  for image in images:
-    if str(image).isdigit():
-      of = index.image_index == int(image)
-    else:
-      of = index.image_filename == image
-    if not of.any():
-      raise ImageIndexError(f"{path}: there is no image {image!r} in it")
-    keep &= ~of
-  if not keep.any():
-    raise ImageIndexError(f"{path}: no image would be left")
-  with faiss_errors(f"{path}: FAISS cannot remove from it"):
-    vectors = index.vectors.reconstruct_n(0, len(index))[keep]
-    index.vectors.reset()
-    index.vectors.add(vectors)
-  index = dataclasses.replace(
-    index,
-    image_index=index.image_index[keep],
-    image_filename=index.image_filename[keep],
-    source=index.source[keep],
-  )
-  write_index(index)
-  return index
+  if isinstance(images, str) or is_index(images):
+    images = [images]
+  with changing(path):
+    index = open_index(path, mapped=False)
+    keep = np.ones(len(index), bool)
+    for image in images:
+      if str(image).isdigit():
+        of = index.image_index == int(image)
+      else:
+        of = index.image_filename == str(image)
+      if not of.any():
+        raise ImageIndexError(f"{path}: there is no image {image!r} in it")
+      keep &= ~of
+    if not keep.any():
+      raise ImageIndexError(f"{path}: no image would be left")
+    with faiss_errors(f"{path}: FAISS cannot remove from it"):
+      vectors = index.vectors.reconstruct_n(0, len(index))[keep]
+      index.vectors.reset()
+      index.vectors.add(vectors)
+    index = dataclasses.replace(
+      index,
+      image_index=index.image_index[keep],
+      image_filename=index.image_filename[keep],
+      source=index.source[keep],
+    )
+    write_index(index)
+    return index
 
 
 def _main(
@@ -212,8 +228,8 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("output", None, "Folder of the index.", required=True),
-    flags.DEFINE_string("features", None, "Features file to make it of."),
+    cli.path_flag("output", None, "Folder of the index.", required=True),
+    cli.path_flag("features", None, "Features file to make it of."),
     flags.DEFINE_string(
       "descriptor",
       None,
@@ -237,7 +253,7 @@ if __name__ == "__main__":
       "FAISS's search parameters, as nprobe=16 (how many of IVF's lists are "
       "searched; by default one) or efSearch=64 (for HNSW; by default 16).",
     ),
-    flags.DEFINE_string("add", None, "Features file to add to the index."),
+    cli.path_flag("add", None, "Features file to add to the index."),
     flags.DEFINE_list(
       "remove", [], "Images to remove from the index: indices or names."
     ),

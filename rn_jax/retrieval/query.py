@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Sequence
 
 import jax
@@ -26,6 +27,7 @@ from absl import app, flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.retrieval.image_indices import is_index
 from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
 from rn_jax.run_log import quiet_backends
 
@@ -35,7 +37,15 @@ __all__ = ["Hit", "LoadedIndex", "load_index", "to_csv", "to_json"]
 def to_json(images: Sequence[int | str], hits: Sequence[Hit]) -> str:
   """Returns a query and what it found as JSON."""
   found = [dataclasses.asdict(hit) for hit in hits]
-  return json.dumps({"query": list(images), "hits": found}, indent=2) + "\n"
+  return (
+    json.dumps({"query": list(images), "hits": found}, indent=2, default=_plain)
+    + "\n"
+  )
+
+
+def _plain(value) -> int | str:
+  """Returns an index of NumPy, or a path, as JSON has it."""
+  return int(value) if is_index(value) else os.fspath(value)
 
 
 def to_csv(hits: Sequence[Hit]) -> str:
@@ -75,19 +85,17 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string("index", None, "The index to search.", required=True),
+    cli.path_flag("index", None, "The index to search.", required=True),
     flags.DEFINE_multi_integer(
       "image_index", [], "Index of an image; may be given several times."
     ),
-    flags.DEFINE_multi_string(
-      "image", [], "Image file; may be given several times."
-    ),
-    flags.DEFINE_string(
+    cli.multi_path_flag("image", [], "Image file; may be given several times."),
+    cli.path_flag(
       "checkpoint",
       None,
       "The network that the index was made with; not given: where it was then.",
     ),
     flags.DEFINE_integer("k", 10, "How many to find.", lower_bound=1),
     flags.DEFINE_enum("format", "json", ["json", "csv"], "What to write."),
-    flags.DEFINE_string("output", None, "File to write; not given: print."),
+    cli.path_flag("output", None, "File to write; not given: print."),
   )

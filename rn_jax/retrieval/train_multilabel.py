@@ -30,6 +30,7 @@ from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.input_pipeline import TrainOrder, complete, make_batch
 from rn_jax.default_config import get_config
 from rn_jax.host import cli
+from rn_jax.host.paths import local_path
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
@@ -41,7 +42,7 @@ from rn_jax.retrieval.describe.multilabel import (
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
 from rn_jax.retrieval.scores.baselines import attribute_histogram
 from rn_jax.steps import init_state, update
-from rn_jax.train import Run, restore
+from rn_jax.train import Run, alone, restore
 from rn_jax.train_state import TrainState
 
 
@@ -67,7 +68,9 @@ def make_config(
       "scenes_per_block": None,
     }
   )
-  config.data.update(dir=os.path.abspath(records_dir), image_size=image_size)
+  config.data.update(
+    dir=os.path.abspath(local_path(records_dir)), image_size=image_size
+  )
   config.optimizer.update(
     schedule="constant", learning_rate=2.5e-4, weight_decay=1e-4, clip_norm=None
   )
@@ -96,10 +99,17 @@ def train_multilabel(
 
   Raises:
     SystemExit: SIGTERM or SIGINT arrived; the state is saved.
+    BusyError: Another run trains in the folder.
     CheckpointError: The folder holds another run.
     ValueError, RecordError: The data or the fraction are unusable.
   """
-  output, size = Path(output), config.train.batch_size
+  output = Path(local_path(output))
+  with alone(output):
+    return _train(config, output)
+
+
+def _train(config: ml_collections.ConfigDict, output: Path) -> dict:
+  size = config.train.batch_size
   parallel.check_divides(size, f"config.train.batch_size={size}")
   dataset = load_images(config, config.data.train_split)
   validation = load_images(config, config.data.eval_split)
@@ -130,8 +140,8 @@ def train_multilabel(
         order=order,
         num_steps=num_steps,
         step=make_step(network, optimizer, schedule),
-        score=lambda variables: score(
-          predict(variables),
+        score=lambda *args: score(
+          predict(*args),
           validation.scenes["targets"],
           dataset.scenes["targets"],
         ),
@@ -203,14 +213,23 @@ def make_step(
 def make_predict(
   network: MultilabelNetwork, images: np.ndarray, size: int
 ) -> Callable[[dict], np.ndarray]:
-  """Makes predict(variables) -> the logits of all images, [S, 15]."""
+  """Makes predict(variables) -> the logits of all images, [S, 15].
+
+  A second argument is called after each batch, and may raise.
+  """
   apply = jax.jit(
     lambda variables, x: network.apply(variables, {"image": x})[0]
   )
   starts = range(0, len(images), size)
-  return lambda variables: np.concatenate(
-    [apply(variables, images[i : i + size]) for i in starts]
-  )
+
+  def predict(variables, between=lambda: None):
+    logits = []
+    for i in starts:
+      logits.append(np.asarray(apply(variables, images[i : i + size])))
+      between()
+    return np.concatenate(logits)
+
+  return predict
 
 
 def _format(scores: dict) -> str:
@@ -232,10 +251,10 @@ def _main(output: str, **settings) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    flags.DEFINE_string(
+    cli.path_flag(
       "records_dir", None, "Records folder, with images.", required=True
     ),
-    flags.DEFINE_string(
+    cli.path_flag(
       "output", None, "Checkpoints folder to write.", required=True
     ),
     flags.DEFINE_integer("epochs", 350, "Passes over the images.", 1),

@@ -12,6 +12,7 @@ from small_network import write_network
 
 from rn_jax import parallel
 from rn_jax.data.records import read_scenes
+from rn_jax.host.exclusive import BusyError, writing
 from rn_jax.interop.import_torch import import_torch
 from rn_jax.retrieval import extract as extract_module
 from rn_jax.retrieval.describe.descriptors import (
@@ -320,6 +321,16 @@ def test_named_files_are_relative_to_their_common_folder(tmp_path):
   found = image_source(named, 16).read(0, 9)
   assert found.image_filename.tolist() == ["a/1.png", "b/2.png", "b/c/3.jpg"]
   assert found.arrays["image"].shape == (3, 16, 16, 3)
+
+
+def test_two_runs_do_not_meet_in_a_file(make_network, tmp_path):
+  path, *_ = make_network("ir_sd")
+  with (
+    writing(tmp_path / "features_val.npz"),
+    pytest.raises(BusyError, match=r"features_val\.npz: another run"),
+  ):
+    extract_command(path, tmp_path)
+  assert [p.name for p in tmp_path.glob("*feat*")] == []
 
 
 def test_goes_on_after_a_crash(make_network, tmp_path, monkeypatch):

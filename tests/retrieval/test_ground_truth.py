@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_scenes import generated
 
+from rn_jax.host.exclusive import BusyError, writing
 from rn_jax.retrieval import ground_truth
 from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.import_distances import import_cache
@@ -48,6 +49,13 @@ def test_a_file_holds_what_the_rule_says(tmp_path):
     assert truth.name.startswith(f"{method} {match}")
     assert (truth.name.endswith(")")) == bool(options)
   assert len(list(tmp_path.iterdir())) == 4  # no parts are left
+
+
+def test_two_runs_do_not_meet_in_a_file(tmp_path):
+  path = tmp_path / "truth.npz"
+  with writing(path), pytest.raises(BusyError, match=r"truth\.npz: another"):
+    compute(generated(4), path)
+  assert not list(tmp_path.iterdir())
 
 
 def test_queries_are_the_first_scenes_unless_named(tmp_path, monkeypatch):

@@ -17,11 +17,16 @@ import pytest
 from places import ROOT
 from small_network import write_network
 
+from rn_jax.host.exclusive import BusyError, exclusive
 from rn_jax.retrieval.describe.archive import read_archive, write_archive
 from rn_jax.retrieval.describe.features import METRICS, Features, load_features
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.index import add_images, build_index, remove_images
-from rn_jax.retrieval.nearest.index_files import ImageIndexError, open_index
+from rn_jax.retrieval.nearest.index_files import (
+  LOCK,
+  ImageIndexError,
+  open_index,
+)
 from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
 from rn_jax.retrieval.query import load_index, to_csv, to_json
 
@@ -200,6 +205,23 @@ def test_interrupted_changes_change_nothing(tmp_path, monkeypatch, what):
       assert load_index(path).like([2]) == before
   remove_images(path, [3])  # and takes away what the others left
   assert len(list(path.iterdir())) == 2
+
+
+def test_two_changes_do_not_meet(tmp_path):
+  folder = tmp_path / "index"
+  with exclusive(folder / LOCK), pytest.raises(BusyError, match="index: "):
+    build_index(make_features(), "x", folder)
+  build_index(make_features(), "x", folder)
+  more = make_features(seed=1)
+  for change in (
+    lambda: build_index(more, "x", folder, overwrite=True),
+    lambda: add_images(folder, more),
+    lambda: remove_images(folder, [3]),
+  ):
+    with exclusive(folder / LOCK), pytest.raises(BusyError, match="index: "):
+      change()
+    assert len(open_index(folder)) == 50
+    assert not (folder / LOCK).exists()
 
 
 def test_vectors_stay_on_disk(tmp_path):

@@ -12,6 +12,7 @@ from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.evaluate import load_network
+from rn_jax.host.exclusive import BusyError, exclusive
 from rn_jax.retrieval import train_multilabel as program
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.describe.multilabel import (
@@ -126,6 +127,12 @@ def test_a_run_without_updates_is_an_error(config, tmp_path):
   message = r"10 images, read in batches of 64 for 1 epochs, are 0\.16 updates"
   with pytest.raises(ValueError, match=message):
     train(config, tmp_path, 1)
+
+
+def test_two_runs_do_not_meet(config, tmp_path):
+  with exclusive(tmp_path / ".train.lock"), pytest.raises(BusyError):
+    train(config, tmp_path, 1)
+  assert not list(tmp_path.iterdir())
 
 
 def test_learns_by_heart_resumes_and_describes(

@@ -233,6 +233,37 @@ def test_mistakes_are_explained(flags, words, tmp_path):
   assert words in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    (("--config.optimizer.learning_rat=1",), "optimizer.learning_rate"),
+    (("--config.optimizer.lr=1",), "optimizer.learning_rate"),
+    (("--config.optimizr.clamp=1",), "there is optimizer"),
+    (("--config.seed.x=1",), "seed has no keys"),
+    (("--config.train.batch_size=many",), "--config.train.batch_size=many"),
+    (("--config=configs/tini.py",), "there is configs/tiny.py"),
+    (("--config=configs/tiny.py:other",), "original_sd"),
+    (("--config=tests",), "--config"),
+    (("--config.model.dtype=float31",), "bfloat16"),
+    (("--workdir=gs://bucket/run",), "--workdir=gs://bucket/run"),
+    (("--config.data.dir=gs://bucket/data",), "--config.data.dir"),
+    (("--config.train.init_from=s3://bucket/run",), "--config.train.init_from"),
+    (("--mode=ask", "--image=https://host/a.png"), "--image=https:"),
+    (("--mode=extract", "--images=https://host/a.png"), "--images=https:"),
+  ],
+)
+def test_slips_take_one_line_and_write_nothing(flags, words, tmp_path):
+  workdir = tmp_path / "new"
+  result = run(f"--workdir={workdir}", "--config.data.dir=nowhere", *flags)
+  assert result.returncode == 1
+  last = result.stderr.strip().splitlines()[-1]
+  assert "rror:" in last or "launch.py:" in last
+  assert words in last
+  assert "Traceback" not in result.stderr
+  assert not workdir.exists()
+  assert not (ROOT / "gs:").exists()
+
+
 def test_sigterm_saves_and_kill_loses_little(records_dir, tmp_path):
   command = [
     sys.executable,
@@ -261,6 +292,8 @@ def test_sigterm_saves_and_kill_loses_little(records_dir, tmp_path):
       assert time.monotonic() < deadline
       time.sleep(0.1)
     process.send_signal(number)
+    time.sleep(0.02)
+    process.send_signal(number)  # changes nothing
     _, errors = process.communicate(timeout=60)
     return process.returncode, errors
 

@@ -63,6 +63,46 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
   assert last[0] == last[1]
 
 
+def test_an_evaluation_that_was_cut_short_is_made_up_for(
+  make_config, tmp_path, monkeypatch
+):
+  config = make_config(**{"train.num_epochs": 2.0, "eval.batch_size": 1})
+  train.train(config, tmp_path / "whole")
+  last = read_lines(tmp_path / "whole")[-1]["step"]
+  exit_code = signals.StopSignals.exit_code
+  for step in (last // 2, last):
+    calls = []
+
+    def stop(self, done, step=step, calls=calls):
+      calls.append(done)
+      # After the update, and two batches of the evaluation.
+      return 143 if calls.count(step) == 3 else exit_code(self, done)
+
+    monkeypatch.setattr(signals.StopSignals, "exit_code", stop)
+    with pytest.raises(SystemExit) as stopped:
+      train.train(config, tmp_path / "parts")
+    assert stopped.value.code == 143
+    assert calls[-1] == step
+    meta = load_model(tmp_path / "parts" / "checkpoints" / str(step))[1]
+    assert not meta["metrics"]
+  monkeypatch.undo()
+  result = train.train(config, tmp_path / "parts")
+  assert result["num_examples"] == 20
+  scores = [
+    {x["step"]: x["val/accuracy"] for x in lines if "val/accuracy" in x}
+    for lines in (read_lines(tmp_path / n) for n in ("whole", "parts"))
+  ]
+  assert scores[0] == scores[1]
+  metas = [
+    load_model(tmp_path / name, which)[1]
+    for name in ("whole", "parts")
+    for which in ("best", "latest")
+  ]
+  for whole, parts in zip(metas[:2], metas[2:], strict=True):
+    assert whole["metrics"] == parts["metrics"] != {}
+    assert whole["hashes"]["model"] == parts["hashes"]["model"]
+
+
 def test_other_records_or_another_network_do_not_resume(make_config, tmp_path):
   train.train(make_config(**{"train.num_epochs": 1.0}), tmp_path)
   wider = make_config(**{"train.num_epochs": 2.0, "model.lstm_units": 24})

@@ -10,6 +10,7 @@ from training_runs import flatten, read_lines
 from rn_jax import train
 from rn_jax.checkpoint import load_model
 from rn_jax.data import input_pipeline
+from rn_jax.host.exclusive import BusyError, exclusive
 
 
 @pytest.mark.draws
@@ -28,6 +29,15 @@ def test_a_finished_run_is_evaluated_again_and_not_trained(
   for name in ("config.json", "first_batch.png", "plots"):
     assert (tmp_path / name).exists(), name
   assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_two_runs_do_not_meet_in_a_workdir(make_config, tmp_path):
+  with (
+    exclusive(tmp_path / "run" / ".train.lock"),
+    pytest.raises(BusyError, match=r"run: another run .*process \d+ on"),
+  ):
+    train.train(make_config(), tmp_path / "run")
+  assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_split_without_answers_cannot_be_learned(

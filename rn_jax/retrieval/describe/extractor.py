@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 import rn_jax
 from rn_jax import checkpoint, parallel
+from rn_jax.host.paths import local_path
 from rn_jax.models import RelationNetwork
 from rn_jax.models.relation_network import object_mask
 from rn_jax.retrieval.describe.descriptors import (
@@ -153,12 +154,13 @@ def load_extractor(
     model = make_model(
       config, len(vocabulary["questions"]), len(vocabulary["answers"])
     )
+  names = [names] if isinstance(names, str) else names
   chosen = dict.fromkeys(names or default_descriptors(config.model))
   descriptors = tuple(parse_descriptor(n, config.model) for n in chosen)
   metadata = {
     "network": {
       "name": network_name(config.model),
-      "checkpoint": os.path.abspath(path),
+      "checkpoint": os.path.abspath(local_path(path)),
       "checkpoint_sha256": meta["hashes"]["model"],
       "step": meta["step"],
       "config": config.model.to_dict(),

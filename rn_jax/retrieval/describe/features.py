@@ -20,6 +20,7 @@ from rn_jax.retrieval.describe.archive import (
   read_archive,
   write_archive,
 )
+from rn_jax.retrieval.image_indices import image_indices
 
 FORMAT_VERSION = 1
 METRICS = ("euclidean", "cosine")
@@ -80,15 +81,17 @@ class Features:
 
     Raises:
       FeaturesError: There is no such image.
+      ValueError: An index is no whole number.
     """
-    rows = {int(index): row for row, index in enumerate(self.image_index)}
-    unknown = [i for i in image_index if int(i) not in rows]
+    image_index = image_indices(image_index)
+    rows = {index: row for row, index in enumerate(self.image_index.tolist())}
+    unknown = [i for i in image_index if i not in rows]
     if unknown:
+      known = f" from {min(rows)} to {max(rows)}" if rows else ""
       raise FeaturesError(
-        f"no image of index {unknown[0]} here; there are {len(self)} from "
-        f"{self.image_index.min()} to {self.image_index.max()}"
+        f"no image of index {unknown[0]} here; there are {len(self)}{known}"
       )
-    return np.array([rows[int(i)] for i in image_index], np.int64)
+    return np.array([rows[i] for i in image_index], np.int64)
 
   def rows_of_files(self, filenames, where: str = "features") -> np.ndarray:
     """Returns the rows of images, given their names, whatever their folders.
@@ -126,11 +129,12 @@ def choose_descriptors(
 
   Args:
     features: What the files hold.
-    wanted: Names; empty: all.
+    wanted: Names, or a single one; empty: all.
 
   Raises:
     FeaturesError: No file has a descriptor that is wanted.
   """
+  wanted = [wanted] if isinstance(wanted, str) else wanted
   there = [(i, name) for i, f in enumerate(features) for name in f.descriptors]
   known = dict.fromkeys(name for _, name in there)
   if unknown := [name for name in wanted if name not in known]:

@@ -17,6 +17,7 @@ from rn_jax.data import records
 from rn_jax.data.decode import decode_image
 from rn_jax.data.images import read_image
 from rn_jax.data.states import state_arrays, state_description
+from rn_jax.host.paths import local_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +135,7 @@ def image_source(arguments: Sequence[str], image_size: int) -> Source:
     ValueError: There are no images; or, when read, a named file is none.
     OSError: There is no such file or folder.
   """
+  arguments = local_paths(arguments)
   named, files = set(), set()
   for argument in map(os.path.abspath, arguments):
     if os.path.isdir(argument):

@@ -12,6 +12,7 @@ an index only from those whose programs you would run, or their features file,
 which is safe, and make the index yourself.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -21,13 +22,15 @@ import faiss
 import numpy as np
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.archive import read_archive, write_archive
 from rn_jax.retrieval.nearest.search import faiss_errors
 
 FORMAT_VERSION = 2  # 1: a folder of .npy files and index.json
+LOCK = ".lock"  # held by whoever writes to the folder
 _SIDECAR = "index.npz"
 _OLD_SIDECAR = "index.json"
-# What a change makes superfluous, files of version 1 among it.
 # What a change makes superfluous; all but the first are of version 1.
 _SUPERSEDED = (
   *("vectors-*.faiss", _OLD_SIDECAR, "vectors-*.npy", "image_*-*.npy"),
@@ -70,6 +73,17 @@ def exists(folder: Path) -> bool:
   return any((folder / name).exists() for name in (_SIDECAR, _OLD_SIDECAR))
 
 
+def changing(
+  path: str | os.PathLike,
+) -> contextlib.AbstractContextManager[None]:
+  """Keeps others from changing an index, from its reading to its writing."""
+  folder = Path(local_path(path))
+  # Where there is none, open_index says so.
+  return (
+    exclusive(folder / LOCK) if exists(folder) else contextlib.nullcontext()
+  )
+
+
 def open_index(path: str | os.PathLike, *, mapped: bool = True) -> ImageIndex:
   """Opens an index.
 
@@ -81,7 +95,7 @@ def open_index(path: str | os.PathLike, *, mapped: bool = True) -> ImageIndex:
   Raises:
     ImageIndexError: There is none, or it is damaged or of another version.
   """
-  folder = Path(path)
+  folder = Path(local_path(path))
   if not exists(folder):
     raise ImageIndexError(
       f"{path}: no index here; make one with python -m rn_jax.retrieval.index"

@@ -10,7 +10,9 @@ import numpy as np
 
 from rn_jax.data.images import read_image
 from rn_jax.data.states import read_objects, state_arrays
+from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
+from rn_jax.retrieval.image_indices import is_index
 from rn_jax.retrieval.nearest.index_files import (
   ImageIndex,
   ImageIndexError,
@@ -54,7 +56,7 @@ class LoadedIndex:
     """Finds the images most like the mean of some.
 
     Args:
-      images: Indices of images in the index, or files.
+      images: Indices of images in the index, or files, or a single one.
       k: How many to find.
 
     Returns:
@@ -64,11 +66,22 @@ class LoadedIndex:
       ImageIndexError: There is no image of such an index, or the index was
         made with another network than the one at hand.
       CheckpointError: That network cannot be loaded.
-      ValueError: A file is not readable.
+      ValueError: A file is not readable, or there is no image, or `k` is not
+        at least 1.
       OSError: A file cannot be opened.
     """
-    numbers = [image for image in images if isinstance(image, int)]
-    paths = [image for image in images if not isinstance(image, int)]
+    if is_index(images) or isinstance(images, str | os.PathLike):
+      images = [images]
+    images = list(images)
+    numbers = [image for image in images if is_index(image)]
+    paths = [image for image in images if not is_index(image)]
+    for path in paths:
+      if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"{path!r} is neither an image index nor a file")
+      if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder; name image files")
+    if not images:
+      raise ValueError("name at least one image to find others like it")
     rows = self._rows_of(numbers)
     vectors = self.files.vectors.reconstruct_batch(rows)
     if paths:
@@ -92,10 +105,18 @@ class LoadedIndex:
 
     Raises:
       ImageIndexError: The vectors are of another length than the index's.
+      ValueError: They are no finite numbers [Q, D], or `k` is not at least 1.
     """
-    check_dimension(self.files, vectors)
     queries = prepare(vectors, self._metric)
-    k = min(k, len(self.files))
+    check_dimension(self.files, queries)
+    if not is_index(k) or k < 1:
+      raise ValueError(f"k is {k!r}, not a whole number from 1")
+    if excluded is not None and len(excluded) != len(queries):
+      raise ValueError(
+        f"there are {len(queries)} vectors and {len(excluded)} lists of rows "
+        "that are excluded"
+      )
+    k = min(int(k), len(self.files))
     found = nearest(self.files.vectors, self._metric, queries, k, excluded)
     return [
       [
@@ -135,7 +156,9 @@ class LoadedIndex:
     same = np.zeros(len(self.files), bool)
     for place, description in enumerate(self.files.header["sources"]):
       if "folder" in description:
-        name = os.path.relpath(os.path.abspath(path), description["folder"])
+        name = os.path.relpath(
+          os.path.abspath(local_path(path)), description["folder"]
+        )
         same |= (self.files.source == place) & (
           self.files.image_filename == Path(name).as_posix()
         )

@@ -28,9 +28,22 @@ def prepare(vectors: np.ndarray, metric: str) -> np.ndarray:
   """Returns vectors [N, D] as they are searched for and among, float32.
 
   For "cosine" they are scaled to unit length; zeros stay zeros.
+
+  Raises:
+    ValueError: They are no such array of finite numbers, or there is no such
+      metric.
   """
   if metric not in METRICS:
     raise ValueError(f"metric is {metric!r}, not one of {', '.join(METRICS)}")
+  vectors = np.asarray(vectors)
+  if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+    raise ValueError(
+      f"vectors are {vectors.dtype} {list(vectors.shape)}, not numbers [N, D]"
+    )
+  with np.errstate(over="ignore"):  # FAISS squares in float32
+    length = np.linalg.norm(vectors.astype(np.float32), axis=1)
+  if len(bad := np.flatnonzero(~np.isfinite(length))):
+    raise ValueError(f"vector {bad[0]} is not finite in float32")
   if metric == "cosine":
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.maximum(norm, 1e-12)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rn_jax.retrieval.describe.features import Features, choose_descriptors
+from rn_jax.retrieval.image_indices import image_indices
 from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruth
 
@@ -75,6 +76,9 @@ def compare(
     FeaturesError: The features lack an image or a descriptor.
     ValueError: A query is none of the ground truth's.
   """
+  queries = image_indices(queries)
+  if not queries or k < 1 or not features:
+    raise ValueError("features, a query and at least one neighbour are needed")
   chosen = choose_descriptors(features, descriptors)
   if truth is None:
     at = features[0].rows_of(queries)

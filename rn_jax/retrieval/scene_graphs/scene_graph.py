@@ -17,6 +17,8 @@ import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.records import read_scenes
+from rn_jax.host.paths import local_path
+from rn_jax.retrieval.image_indices import image_indices
 
 ORDERS = ("right", "front")
 _IDS = {
@@ -78,20 +80,22 @@ class SceneGraphs:
     kinds = right & ~both, front & ~both, both
     return np.stack([k.sum(axis=-1, dtype=np.int8) for k in kinds], axis=1)
 
-  def positions(self, image_indices: Sequence[int] | np.ndarray) -> np.ndarray:
+  def positions(self, wanted: Sequence[int] | np.ndarray) -> np.ndarray:
     """Finds scenes by their image indices.
 
     Raises:
       SceneError: There is no such scene.
+      ValueError: An index is no whole number.
     """
     position = {index: i for i, index in enumerate(self.image_index.tolist())}
-    missing = [i for i in map(int, image_indices) if i not in position]
+    wanted = image_indices(wanted)
+    missing = [i for i in wanted if i not in position]
     if missing:
       raise SceneError(
         f"no scene of image {missing[0]} among {len(self)} scenes, which have "
         f"the images {self.image_index.min()} to {self.image_index.max()}"
       )
-    return np.array([position[int(i)] for i in image_indices], np.int64)
+    return np.array([position[i] for i in wanted], np.int64)
 
   def sha256(self) -> str:
     """Returns a hash of the scenes, the same wherever they were read from."""
@@ -132,7 +136,7 @@ def read_scene_graphs(path: str | os.PathLike) -> SceneGraphs:
     SceneError: The file is missing or broken, or a scene is unusable.
   """
   try:
-    scenes = json.loads(Path(path).read_bytes())["scenes"]
+    scenes = json.loads(Path(local_path(path)).read_bytes())["scenes"]
   except FileNotFoundError:
     raise SceneError(
       f"{path}: no such file; give scenes/CLEVR_<split>_scenes.json of a CLEVR "

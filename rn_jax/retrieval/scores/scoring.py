@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
+from rn_jax.host.progress import progress_bar
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruth
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs
 from rn_jax.retrieval.scores import baselines, ranking
@@ -140,7 +140,7 @@ def score(
   )
   results = [[] for _ in candidates]
   levels = []
-  with tqdm(
+  with progress_bar(
     total=len(positions) * len(candidates), desc=truth.name, unit=" rankings"
   ) as bar:
     for block in blocks:
