@@ -194,6 +194,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
     left = flags.FLAGS(argv)
     config = _CONFIG.value
     _ = config.data  # raises what reading the file has raised
+  except SystemExit:  # help was asked for, and nothing is wrong
+    raise SystemExit(0) from None
   except Exception as error:  # A config file may raise nearly anything.
     lines = str(error).strip().split("\n")
     reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)

@@ -1,4 +1,4 @@
-"""Whether questions are right, and like those of CLEVR's own generator.
+r"""Whether questions are right, and like those of CLEVR's own generator.
 
     python -m benchmarks.question_fidelity --gold_dir=GOLD \\
         --language_dir=LANGUAGE

@@ -1,4 +1,4 @@
-"""How faithful the renderer is to Blender's pictures of CLEVR scenes.
+r"""How faithful the renderer is to Blender's pictures of CLEVR scenes.
 
     python -m benchmarks.render_fidelity --gold_dir=DIR [--weights_dir=DIR] \
         [--output_dir=DIR]

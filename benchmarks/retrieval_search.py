@@ -1,4 +1,4 @@
-"""Searching an index: FAISS's kinds of index against brute force by NumPy.
+r"""Searching an index: FAISS's kinds of index against brute force by NumPy.
 
     python -m benchmarks.retrieval_search --images=15000
     python -m benchmarks.retrieval_search --images=100000 \

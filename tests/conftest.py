@@ -10,7 +10,22 @@ from importlib import metadata
 
 import jax
 import pytest
+from jaxtyping import install_import_hook
 from PIL import Image, ImageDraw
+
+# The shapes in signatures are checked wherever these are called or traced; to
+# be said before any of them is imported. tests/models/test_shapes.py tests it.
+install_import_hook(
+  [
+    "data_prep.rendering",
+    "rn_jax.models",
+    "rn_jax.retrieval.describe.extractor",
+    "rn_jax.retrieval.describe.pooling",
+    "rn_jax.retrieval.describe.rmac",
+    "rn_jax.steps",
+  ],
+  "beartype.beartype",
+)
 
 from configs import tiny
 from data_prep.convert_clevr import convert

@@ -86,4 +86,14 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
       )
       raise SystemExit(128 + signal.SIGINT) from None
 
-  app.run(call)
+  app.run(call, flags_parser=parse_flags)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses flags as absl does, but --help ends the program with status 0."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except SystemExit as stop:
+    if isinstance(stop.__context__, flags.Error):
+      raise
+    raise SystemExit(0) from None  # nothing is wrong: help was asked for

@@ -1,4 +1,4 @@
-"""From a checkpoint and scenes to a features file.
+r"""From a checkpoint and scenes to a features file.
 
     python launch.py --mode=extract --checkpoint=CHECKPOINT --workdir=W \
         --config.data.dir=RECORDS --split=val

@@ -227,7 +227,12 @@ if __name__ == "__main__":
     flags.DEFINE_string("split", "val", "Split of the records."),
     cli.path_flag("output", None, "File to write, .npz.", required=True),
     flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
-    flags.DEFINE_enum("match", "soft", MATCHES, "What unlike attributes cost."),
+    flags.DEFINE_enum(
+      "match",
+      "soft",
+      MATCHES,
+      "What unlike objects cost: soft a quarter per attribute, hard 1.",
+    ),
     flags.DEFINE_bool("quirk", False, "v2 as its published code computed it."),
     flags.DEFINE_bool("tie_break", False, "v1 that breaks ties by places."),
     flags.DEFINE_integer(

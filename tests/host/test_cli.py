@@ -1,0 +1,30 @@
+"""Asking for help is no failure, a wrong flag is one."""
+
+import subprocess
+import sys
+
+import pytest
+from places import ROOT
+
+COMMANDS = [["launch.py"], ["-m", "data_prep.convert_clevr"]]
+
+
+def run(*arguments):
+  return subprocess.run(
+    [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True
+  )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_the_command_does(command):
+  shown = run(*command, "--help")
+  assert shown.returncode == 0, shown.stderr
+  assert "flags:" in shown.stdout
+  assert not shown.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_flag_fails(command):
+  refused = run(*command, "--image_size=wide", "--unheard_of=1")
+  assert refused.returncode == 1
+  assert "FATAL Flags parsing error" in refused.stderr
