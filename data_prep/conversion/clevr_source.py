@@ -70,7 +70,7 @@ def load_split(
   has_scenes = scenes_path.exists()
   if has_scenes:
     digests["scenes"] = hashlib.sha256()
-    sources = _read_scenes(scenes_path, digests["scenes"])
+    sources = read_scenes(scenes_path, digests["scenes"])
   elif not has_images:
     raise SourceError(
       f"{scenes_path}: no such file, and no images are converted either, so"
@@ -121,7 +121,16 @@ def _identity(element: dict, where: str) -> tuple[int, str]:
   return index, filename
 
 
-def _read_scenes(path: Path, digest) -> dict[int, Source]:
+def read_scenes(path: Path, digest) -> dict[int, Source]:
+  """Reads a scenes file: the scenes by image_index, without questions.
+
+  Args:
+    path: CLEVR_<split>_scenes.json.
+    digest: Hash object that is fed the whole file.
+
+  Raises:
+    SourceError: The file is missing or broken, or scenes are not told apart.
+  """
   sources, numbers = {}, {}
   for number, element in enumerate(read_elements(path, "scenes", digest)):
     where = f"{path}: scene {number}"

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from small_scenes import BY_HAND, by_hand, generated
+from small_scenes import BY_HAND, by_hand, generated, scene
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.retrieval.scene_graphs.scene_graph import (
@@ -140,6 +140,13 @@ def test_fields_of_another_type_are_refused(tmp_path, changes):
   path.write_text(json.dumps({"scenes": [BY_HAND["A"] | changes]}))
   with pytest.raises(SceneError, match=r"scenes\.json: scene 0"):
     read_scene_graphs(path)
+
+
+def test_a_list_of_booleans_is_no_list_of_objects():
+  relations = {"front": [[False]], "right": [[]]}
+  one = scene(["small red metal cube"], [0], [0]) | {"relationships": relations}
+  with pytest.raises(SceneError, match="front"):
+    scene_graphs([one])
 
 
 def test_endless_nesting_is_refused(tmp_path):
