@@ -7,6 +7,7 @@ keys.
 
 import pickletools
 from pickletools import OpcodeInfo, StackObject
+from typing import Any
 
 _KEYS = (
   *(pickletools.pyint, pickletools.pybool, pickletools.pyinteger_or_bool),
@@ -32,7 +33,7 @@ class KeyScan:
     self._stack: list[StackObject] = []
     self._memo: dict[int, StackObject] = {}
 
-  def follow(self, opcode: OpcodeInfo, argument: object) -> None:
+  def follow(self, opcode: OpcodeInfo, argument: Any) -> None:
     """Takes the next instruction.
 
     Raises:

@@ -87,7 +87,8 @@ def load(
   try:
     for opcode, argument, _ in pickletools.genops(stream):
       if opcode.name == "GLOBAL":
-        _stand_in(known, *str(argument).split(" ", 1), _Budget(0))
+        module, name = str(argument).split(" ", 1)
+        _stand_in(known, module, name, _Budget(0))
       if opcode.name not in _OPCODES and opcode.name not in opcodes:
         raise TorchFileError(
           f"its pickle uses the instruction {opcode.name}, which a state dict "

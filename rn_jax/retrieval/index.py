@@ -16,6 +16,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
@@ -169,12 +170,12 @@ def remove_images(
     ImageIndexError: There is no such image, none would be left, or FAISS cannot
       add to such an index.
   """
-  if isinstance(images, str) or is_index(images):
-    images = [images]
+  single = isinstance(images, str) or is_index(images)
+  wanted: Sequence[Any] = [images] if single else images
   with changing(path):
     index = open_index(path, mapped=False)
     keep = np.ones(len(index), bool)
-    for image in images:
+    for image in wanted:
       if str(image).isdigit():
         of = index.image_index == int(image)
       else:

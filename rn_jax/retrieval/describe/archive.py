@@ -13,7 +13,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -127,7 +127,7 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
   return array.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
   version = np.lib.format.read_magic(stream)
   if version == (1, 0):
     return np.lib.format.read_array_header_1_0(stream)
@@ -150,5 +150,5 @@ def _sha256(array: np.ndarray) -> str:
   """A hash of an array's type, shape and values, in C order."""
   digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
   content = np.ascontiguousarray(array).reshape(-1)
-  digest.update(content.view(np.uint8))
+  digest.update(memoryview(content.view(np.uint8)))
   return digest.hexdigest()

@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,17 +71,16 @@ class LoadedIndex:
         at least 1.
       OSError: A file cannot be opened.
     """
-    if is_index(images) or isinstance(images, str | os.PathLike):
-      images = [images]
-    images = list(images)
-    numbers = [image for image in images if is_index(image)]
-    paths = [image for image in images if not is_index(image)]
+    single = is_index(images) or isinstance(images, str | os.PathLike)
+    asked: list[Any] = [images] if single else list(images)
+    numbers = [image for image in asked if is_index(image)]
+    paths = [image for image in asked if not is_index(image)]
     for path in paths:
       if not isinstance(path, str | os.PathLike):
         raise ValueError(f"{path!r} is neither an image index nor a file")
       if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder; name image files")
-    if not images:
+    if not asked:
       raise ValueError("name at least one image to find others like it")
     rows = self._rows_of(numbers)
     vectors = self.files.vectors.reconstruct_batch(rows)
