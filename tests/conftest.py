@@ -1,6 +1,7 @@
 """Settings and data of all tests."""
 
 import atexit
+import gc
 import json
 import os
 import pathlib
@@ -39,6 +40,10 @@ if _CACHE is None:  # in the process that starts the others
   _CACHE = tempfile.mkdtemp(prefix="rn_jax_tests_")
   os.environ["RN_JAX_TESTS_CACHE"] = _CACHE
   atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# Tracing makes many objects that live on; to look through them all the time
+# would be a twentieth of the suite's time.
+gc.set_threshold(100_000, 50, 50)
+
 # XLA's older way to emit loops compiles in two thirds of the time; a newer XLA
 # no longer has it, and stops at a flag that it does not know.
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):

@@ -150,5 +150,5 @@ def _sha256(array: np.ndarray) -> str:
   """A hash of an array's type, shape and values, in C order."""
   digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
   content = np.ascontiguousarray(array).reshape(-1)
-  digest.update(memoryview(content.view(np.uint8)))
+  digest.update(content.view(np.uint8).data)
   return digest.hexdigest()

@@ -109,8 +109,8 @@ def test_any_number_of_workers_makes_the_same(tmp_path):
 def test_the_same_without_progress_bars(tmp_path, monkeypatch):
   make(tmp_path / "shown", "train", SCENES_PER_PART + 1)
   # As TQDM_DISABLE=1 does, which tqdm reads when it is imported.
-  hidden = functools.partial(split_files.tqdm, disable=True)
-  monkeypatch.setattr(split_files, "tqdm", hidden)
+  hidden = functools.partial(split_files.progress_bar, disable=True)
+  monkeypatch.setattr(split_files, "progress_bar", hidden)
   make(tmp_path / "hidden", "train", SCENES_PER_PART + 1)
   assert _bytes(tmp_path / "shown") == _bytes(tmp_path / "hidden")
 

@@ -88,8 +88,8 @@ def test_drawing_goes_on_after_an_interruption(
   make(tmp_path / "whole", "train", 12, **options)
   rendered.clear()
   # Whatever a bar counts, also where TQDM_DISABLE=1 forbids them.
-  bar = functools.partial(pictures.tqdm, disable=hidden)
-  monkeypatch.setattr(pictures, "tqdm", bar)
+  bar = functools.partial(pictures.progress_bar, disable=hidden)
+  monkeypatch.setattr(pictures, "progress_bar", bar)
 
   def fail_later(scenes, width, height):
     if len(rendered) == 2:
