@@ -31,6 +31,7 @@ from rn_jax.data.input_pipeline import TrainOrder, complete, make_batch
 from rn_jax.default_config import get_config
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
+from rn_jax.loop import Run, alone, restore
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
@@ -42,7 +43,6 @@ from rn_jax.retrieval.describe.multilabel import (
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
 from rn_jax.retrieval.scores.baselines import attribute_histogram
 from rn_jax.steps import init_state, update
-from rn_jax.train import Run, alone, restore
 from rn_jax.train_state import TrainState
 
 
