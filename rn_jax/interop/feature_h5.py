@@ -29,7 +29,7 @@ def read_vectors(
     OSError: The text file cannot be opened.
   """
   try:
-    import h5py
+    import h5py  # pyright: ignore[reportMissingImports] (an extra)
   except ImportError as error:
     raise ValueError(
       "HDF5 files need h5py: pip install 'rn_jax[retrieval]'"
