@@ -5,8 +5,8 @@
 Generates 20,000 scenes of 3 to 10 objects with 200,000 questions of the
 zero-hop and one-hop families (count, exist and query, with and without a
 spatial relation), and trains on them for four epochs. On two x86 cores that
-takes five to seven minutes and reaches 93.1 % on 10,000 other questions, where the
-question alone gives 40.0 %.
+takes five to seven minutes and reaches 93.1 % on 10,000 other questions, where
+the question alone gives 40.0 %.
 """
 
 import ml_collections
