@@ -127,7 +127,8 @@ def _read_scene(scene: dict) -> tuple[dict, dict]:
   """Returns objects and relationships of a scene as the records hold them.
 
   Raises:
-    KeyError: Something is missing, or a value is unknown.
+    KeyError, UnknownAttributeError: Something is missing, or has an unknown
+      value.
     TypeError, ValueError: Something is damaged.
   """
   objects = _object_arrays(scene["objects"])

@@ -31,7 +31,8 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
     in rn_jax.clevr, [N] int64.
 
   Raises:
-    ValueError: Says which object is not as CLEVR describes it, and how.
+    UnknownAttributeError: An object lacks something, or has an unknown value.
+    ValueError: One is damaged. Both say which object, and how.
   """
   if not isinstance(objects, Sequence) or isinstance(objects, str):
     raise ValueError("objects is no list")
