@@ -81,6 +81,7 @@ class Checkpointer:
     vocabulary: dict,
     data_sha256: str | None = None,
     metrics: dict | None = None,
+    order: dict | None = None,
   ) -> None:
     """Takes a copy of the state and writes it in the background.
 
@@ -95,6 +96,7 @@ class Checkpointer:
       data_sha256: Identifies the training data; see Dataset.sha256.
       metrics: Numbers; "accuracy" decides which checkpoint is best. None if
         there was no time to evaluate.
+      order: See TrainOrder.state.
     """
     step = int(state.step)
     if step in self._manager.all_steps():
@@ -106,7 +108,9 @@ class Checkpointer:
       "model": _host_model(state.params, state.batch_stats),
       "train": fmt.flatten(_to_host(train)),
     }
-    meta = fmt.make_meta(step, items, config, vocabulary, metrics, data_sha256)
+    meta = fmt.make_meta(
+      step, items, config, vocabulary, metrics, data_sha256, order
+    )
     self._accuracy[step] = fmt.finite_accuracy(meta)
     _save(self._manager, items, meta)
 

@@ -49,6 +49,7 @@ def make_meta(
   vocabulary: dict,
   metrics: dict | None,
   data_sha256: str | None,
+  order: dict | None = None,
 ) -> dict:
   """Builds the meta of a checkpoint from its items {name: tree of numpy}."""
   meta = {
@@ -59,6 +60,7 @@ def make_meta(
     "config": config,
     "vocabulary": vocabulary,
     "data_sha256": data_sha256,
+    "order": order,
   }
   return with_metrics(meta, metrics)
 

@@ -68,6 +68,11 @@ def get_config() -> ml_collections.ConfigDict:
   # Questions about a scene that share a training batch, and with it the
   # question-free layers' work; 1 draws all questions independently.
   data.questions_per_scene = 1
+  # Stages that come before the mixture of all questions, for example
+  # ("zero_hop: 250000", "zero_hop comparison: 2000000 or 0.98"): template files
+  # or types of questions, how many questions are read, and the training
+  # accuracy at which the stage ends earlier.
+  data.curriculum = ()
   # Keep the data in device memory and send indices. False: the host gathers
   # each batch, for data that do not fit there.
   data.on_device = True
@@ -90,7 +95,7 @@ def get_config() -> ml_collections.ConfigDict:
   generate.min_visible_pixels = 0
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
-  # "doubling", "constant" or "cosine" (linear warm-up, then cosine to zero).
+  # "doubling", "constant" or "cosine" (linear warm-up, a hold, then cosine).
   optimizer.schedule = "doubling"
   optimizer.learning_rate = 5e-4
   # Doubling: where it starts, and epochs between doublings.
@@ -101,6 +106,10 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.clamp = False
   # Cosine: epochs of linear warm-up.
   optimizer.warmup_epochs = 1.0
+  # Cosine: epochs at the full rate between warm-up and fall.
+  optimizer.hold_epochs = 0.0
+  # Cosine: the rate at the end.
+  optimizer.final_learning_rate = 0.0
   # L2 added to the gradient; with decoupled_weight_decay, AdamW's decay.
   optimizer.weight_decay = 1e-4
   optimizer.decoupled_weight_decay = False

@@ -7,6 +7,8 @@ import jax
 import ml_collections
 from ml_collections.config_dict import FieldReference
 
+from rn_jax.default_config import get_config
+
 # Types that products can have.
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -33,8 +35,11 @@ def read_config(
     ValueError: A value is neither a number nor a word that it may be.
   """
   config = ml_collections.ConfigDict(saved)
-  if "cache" not in config.data:
-    config.data.cache = True  # networks trained before there was one
+  defaults = get_config()
+  for part in ("data", "optimizer", "train"):
+    for key, value in defaults[part].items():  # younger than the checkpoint
+      if part in config and key not in config[part]:
+        config[part][key] = value
   known = [key for key in _NUMBERS if key[1] in config.get(key[0], {})]
   for part, name in known:
     # Of type object, so that words may replace numbers.

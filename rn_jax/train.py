@@ -11,7 +11,7 @@ from rn_jax import evaluate, metrics, parallel, run_log
 from rn_jax.checkpoint import Checkpointer
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
-from rn_jax.data.input_pipeline import TrainOrder
+from rn_jax.data.train_order import make_train_order
 from rn_jax.host.paths import local_path
 from rn_jax.loop import Run, alone, restore
 from rn_jax.optimizer import make_optimizer, make_schedule
@@ -61,12 +61,7 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   )
   for part in (dataset, validation):
     evaluate.check_answers(part)
-  order = TrainOrder(
-    dataset.questions["scene"],
-    config.train.batch_size,
-    data.questions_per_scene,
-    config.seed,
-  )
+  order = make_train_order(config, dataset)
   num_steps = order.num_steps(config.train.num_epochs)
 
   vocabulary = dataset.vocabulary
@@ -83,7 +78,7 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   like = jax.eval_shape(fresh_state)
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
   with Checkpointer(workdir / "checkpoints") as checkpointer:
-    state = restore(checkpointer, like, config, dataset, workdir)
+    state = restore(checkpointer, like, config, dataset, order, workdir)
     if state is None:
       state = jax.jit(fresh_state)()
       if config.train.init_from:

@@ -22,7 +22,8 @@ from places import ROOT
 from rn_jax import parallel
 from rn_jax.checkpoint import load_model
 from rn_jax.data.dataset import load_dataset
-from rn_jax.data.input_pipeline import Feed, TrainOrder, make_batch
+from rn_jax.data.input_pipeline import Feed, make_batch
+from rn_jax.data.train_order import TrainOrder
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import (
   init_state,
