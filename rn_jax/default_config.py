@@ -123,8 +123,11 @@ def get_config() -> ml_collections.ConfigDict:
   # accelerators that hold the data.
   train.updates_per_call = FieldReference("auto", field_type=object)
   train.num_epochs = 350.0
-  # Run or checkpoint whose question-free layers a fresh run begins with.
+  # Run or checkpoint whose layers a fresh run begins with.
   train.init_from = ""
+  # "question_free": what is made of pairs before the question joins; "all":
+  # whatever fits, words and answers by their names.
+  train.init_parts = "question_free"
   # Epochs between evaluations on the validation split; each is followed by a
   # checkpoint.
   train.eval_every = 1.0

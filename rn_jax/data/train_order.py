@@ -270,7 +270,8 @@ class TrainOrder:
       Whether the stage ends.
     """
     index = self.stage(done)
-    if index == len(self.stages) or self.stages[index].accuracy is None:
+    level = self.stages[index].accuracy if index < len(self.stages) else None
+    if level is None:
       self._seen, self._right = 0, 0.0
       return False
     started = self.ends[index - 1] if index else 0
@@ -282,11 +283,7 @@ class TrainOrder:
     self._seen, self._right = 0, 0.0
     spared = self.ends[index] - (done + notice)
     all_of_stage = done - seen >= started
-    if (
-      spared <= 0
-      or not all_of_stage
-      or right < self.stages[index].accuracy * seen
-    ):
+    if spared <= 0 or not all_of_stage or right < level * seen:
       return False
     self.ends[index:] = [end - spared for end in self.ends[index:]]
     return True

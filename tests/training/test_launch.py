@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +44,9 @@ def trained(records_dir, tmp_path_factory):
   # A table of the parameters, a rate and an ETA.
   assert "relation_core/g_2/kernel" in result.stderr
   assert "questions/s  ETA" in result.stderr
+  # In the end it shows how to ask, and what the network says.
+  assert f"--image={workdir}/example.png" in result.stderr
+  assert re.search(r"\d %  \w+\n\nThe right answer is '\w+'", result.stderr)
   return workdir
 
 
