@@ -1,19 +1,16 @@
 """Which questions each update reads: a pure function of its number.
 
-Questions come in epochs, each in an order of its own. A curriculum puts stages
-before that, in which only some questions are read: training on what is easy or
-rare first lets a network find what it never finds in the mixture of all.
+Questions come in epochs, each in an order of its own, after the stages of a
+curriculum.
 """
 
-import re
 from collections.abc import Sequence
 from concurrent import futures
-from typing import NamedTuple
 
 import ml_collections
 import numpy as np
 
-from rn_jax.clevr import QUESTION_TYPES, template_file
+from rn_jax.data.curriculum import Stage, choose_questions, parse_stage
 from rn_jax.data.dataset import Dataset
 
 
@@ -48,69 +45,6 @@ def group_questions(
   return groups if rng is None else rng.permutation(groups)
 
 
-class Stage(NamedTuple):
-  """A stage of a curriculum: `zero_hop comparison: 200000 or 0.95`.
-
-  Attributes:
-    names: Template files, or types of questions.
-    questions: How many are read before the next stage begins.
-    accuracy: Training accuracy, 0 to 1, at which it begins earlier; None: not.
-  """
-
-  names: tuple[str, ...]
-  questions: int
-  accuracy: float | None = None
-
-
-def parse_stage(text: str) -> Stage:
-  """Reads a stage of config.data.curriculum.
-
-  Raises:
-    ValueError: It is not of the form of the example above.
-  """
-  found = re.fullmatch(
-    r"\s*(\w+(?:[\s,]+\w+)*)\s*:\s*([\d_]+)(?:\s+or\s+(0?\.\d+))?\s*", text
-  )
-  if not found or not int(found[2]):
-    raise ValueError(
-      f"config.data.curriculum has the stage {text!r}, which is not like "
-      "'zero_hop one_hop: 200000' (template files or types of questions, and "
-      "how many questions are read), or 'zero_hop: 200000 or 0.95' (or until "
-      "so many of a hundred training questions are answered right)"
-    )
-  names = tuple(re.split(r"[\s,]+", found[1]))
-  return Stage(names, int(found[2]), float(found[3]) if found[3] else None)
-
-
-def choose_questions(dataset: Dataset, names: Sequence[str]) -> np.ndarray:
-  """Returns the numbers of the questions of some template files or types.
-
-  Args:
-    dataset: A split.
-    names: Template files ("zero_hop") or types of questions, of
-      clevr.QUESTION_TYPES ("count").
-
-  Raises:
-    ValueError: There are none of a name.
-  """
-  families, index = np.unique(dataset.family, return_inverse=True)
-  file = np.array([template_file(name) for name in families])[index]
-  kind = dataset.questions["question_type"]
-  chosen = np.zeros(len(file), bool)
-  for name in names:
-    of_name = file == name
-    if not of_name.any() and name in QUESTION_TYPES:
-      of_name = kind == list(QUESTION_TYPES).index(name)
-    if not of_name.any():
-      there = [*np.unique(file[file != ""]), *QUESTION_TYPES]
-      raise ValueError(
-        f"config.data.curriculum names {name!r}, of which split "
-        f"{dataset.split!r} has no questions; there are {', '.join(there)}"
-      )
-    chosen |= of_name
-  return np.flatnonzero(chosen)
-
-
 def make_train_order(
   config: ml_collections.ConfigDict, dataset: Dataset
 ) -> "TrainOrder":
@@ -121,7 +55,7 @@ def make_train_order(
     config.train.batch_size,
     config.data.questions_per_scene,
     config.seed,
-    [(stage, choose_questions(dataset, stage.names)) for stage in stages],
+    [(stage, choose_questions(dataset, stage)) for stage in stages],
   )
 
 

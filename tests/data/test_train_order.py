@@ -1,17 +1,10 @@
-"""Every question once an epoch, and the stages of a curriculum before that."""
+"""Every question once an epoch, after the stages of a curriculum."""
 
 import numpy as np
 import pytest
 
-from rn_jax.data.dataset import load_dataset
-from rn_jax.data.train_order import (
-  Stage,
-  TrainOrder,
-  choose_questions,
-  group_questions,
-  make_train_order,
-  parse_stage,
-)
+from rn_jax.data.curriculum import Stage
+from rn_jax.data.train_order import TrainOrder, group_questions
 
 
 def test_groups_by_hand():
@@ -127,34 +120,3 @@ def test_a_stage_is_judged_by_its_own_updates_alone():
   assert not order.observe(8, np.ones(4), decide=True, notice=0)
   assert order.observe(9, np.ones(1), decide=True, notice=0)
   assert order.ends == [5, 9]
-
-
-def test_stages_are_read_from_text():
-  assert parse_stage("zero_hop: 250_000") == Stage(("zero_hop",), 250000)
-  assert parse_stage(" zero_hop, count : 5 or 0.95") == Stage(
-    ("zero_hop", "count"), 5, 0.95
-  )
-  for text in ("zero_hop", "zero_hop: 0", ": 5", "a: 5 or 95", "a: -1", "a:b"):
-    with pytest.raises(ValueError, match=r"data.curriculum has the stage"):
-      parse_stage(text)
-
-
-def test_questions_of_a_file_and_of_a_type(make_config):
-  config = make_config()
-  dataset = load_dataset(config.data, "states", "train")
-  files = np.array([name.split("/")[0] for name in dataset.family])
-  name = files[0]
-  np.testing.assert_array_equal(
-    choose_questions(dataset, [name]), np.flatnonzero(files == name)
-  )
-  kind = dataset.questions["question_type"]
-  both = choose_questions(dataset, [name, "count"])
-  np.testing.assert_array_equal(
-    both, np.flatnonzero((files == name) | (kind == 0))
-  )
-  with pytest.raises(ValueError, match=f"names 'four_hop'.*{name}.*count"):
-    choose_questions(dataset, ["four_hop"])
-  config.data.curriculum = ("count: 10000000",)
-  order = make_train_order(config, dataset)
-  with pytest.raises(ValueError, match="the whole training has"):
-    order.num_steps(1.0)
