@@ -23,9 +23,10 @@ onload = () => {{
   const focused = page.activeElement === button;
   button.click();
   const opened = open();
+  const at_close = page.activeElement.closest(".large") !== null;
   page.activeElement.click();
-  document.body.textContent =
-    `wide ${{wide}} focused ${{focused}} opened ${{opened}} left ${{open()}}`;
+  document.body.textContent = `wide ${{wide}} focused ` +
+    `${{focused && at_close}} opened ${{opened}} left ${{open()}}`;
 }};
 </script>"""
 
