@@ -13,14 +13,22 @@ from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe import descriptors
 
 
-def _find_config(argument: str) -> str:
-  """Finds a configs/NAME.py that the current folder lacks beside this file."""
-  found = re.match(r"(--?config=)?(configs/.+\.py)", argument)
+def _find_file(argument: str) -> str:
+  """Finds what the current folder lacks beside this file.
+
+  That is configs/NAME.py, and the project's own networks in pretrained.
+  """
+  found = re.match(
+    r"(--?(?:config|checkpoint|config\.train\.init_from)=)?"
+    r"(configs/.+\.py|pretrained/\w+)",
+    argument,
+  )
   if not found or Path(found[2]).exists():
     return argument
-  return (found[1] or "") + str(
-    Path(__file__).parent / argument[found.start(2) :]
-  )
+  beside = Path(__file__).parent
+  if not (beside / found[2]).exists():
+    return argument
+  return (found[1] or "") + str(beside / argument[found.start(2) :])
 
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -248,9 +256,9 @@ def _no_such_config(argv: list[str]) -> str | None:
 
 def run() -> None:
   """Runs the command, which is called rn-jax where it is installed."""
-  sys.argv[1:] = map(_find_config, sys.argv[1:])
+  sys.argv[1:] = map(_find_file, sys.argv[1:])
   if not any(re.match("--?config(=|$)", x) for x in sys.argv):
-    sys.argv[1:1] = ["--config=" + _find_config("configs/common.py")]
+    sys.argv[1:1] = ["--config=" + _find_file("configs/common.py")]
   # `--help` shows the text and the flags of the program, whose name is another.
   sys.modules["__main__"].__doc__ = __doc__
   for flag in flags.FLAGS.get_key_flags_for_module(__name__):

@@ -23,7 +23,7 @@ from rn_jax.default_config import get_config
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
-from rn_jax.plots import figures
+from rn_jax.plots import curves
 from rn_jax.plots.run_plots import read_metrics
 from rn_jax.run_log import quiet_backends
 from rn_jax.settings import read_config
@@ -73,7 +73,7 @@ def publish(
     step=meta["step"],
   )
   blind = [score.get("question_only_accuracy") for score in scores.values()]
-  figure = figures.draw_accuracy(
+  figure = curves.draw_accuracy(
     series, next((rate for rate in blind if rate is not None), None)
   )
   figure.savefig(output / "accuracy.png", dpi=80)

@@ -9,10 +9,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from places import ROOT
 
+import launch
 from data_prep.convert_clevr import convert
+from rn_jax.checkpoint import load_model
+from rn_jax.checkpoint_format import flatten
+from rn_jax.publish import publish
 
 ENVIRONMENT = dict(os.environ, JAX_PLATFORMS="cpu")
 
@@ -75,6 +80,28 @@ def test_train_leaves_everything(trained):
     "train/samples_per_second",
     "train/learning_rate",
   } <= set(first)
+
+
+def test_a_published_network_is_that_of_the_run(trained, tmp_path):
+  card = publish(
+    trained,
+    tmp_path / "mine",
+    {"val": trained / "eval_val.json"},
+    "It cannot count to four.",
+  ).read_text()
+  variables, meta = load_model(trained)
+  given, its_meta = load_model(tmp_path / "mine")
+  for name, array in flatten(variables).items():
+    np.testing.assert_array_equal(flatten(given)[name], array, err_msg=name)
+  assert its_meta["config"]["data"]["dir"] == ""
+  assert its_meta["vocabulary"] == meta["vocabulary"]
+  accuracy = json.loads((trained / "eval_val.json").read_text())["accuracy"]
+  assert f"| **all** | {100 * accuracy:.1f} |" in card
+  assert "It cannot count to four." in card
+  assert "| `model.question_layer` | `2` |" in card
+  assert its_meta["hashes"]["model"] in card
+  names = {path.name for path in (tmp_path / "mine").iterdir()}
+  assert names == {"README.md", "accuracy.png", "checkpoints"}
 
 
 def test_evaluate_needs_only_a_checkpoint(trained, tmp_path):
@@ -318,3 +345,18 @@ def test_sigterm_saves_and_kill_loses_little(records_dir, tmp_path):
     errors.split("Stopped by a signal after update ")[1].split(",")[0]
   )
   assert saved()[-1] == stopped
+
+
+def test_files_of_the_installation_are_found_from_anywhere(
+  tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  config = f"{ROOT}/configs/tiny.py"
+  assert launch._find_file("--config=configs/tiny.py") == f"--config={config}"
+  assert launch._find_file("configs/tiny.py:ir_fp") == f"{config}:ir_fp"
+  assert launch._find_file("--config=configs/no.py") == "--config=configs/no.py"
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs/tiny.py").touch()
+  assert launch._find_file("--config=configs/tiny.py") == (
+    "--config=configs/tiny.py"
+  )
