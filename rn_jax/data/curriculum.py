@@ -25,7 +25,7 @@ class Stage(NamedTuple):
 
   Attributes:
     names: Template files, with the numbers of some of their templates behind a
-      slash or with all, or types of questions.
+      slash or with all, or types of questions; "all" for all questions.
     questions: How many are read before the next stage begins.
     accuracy: Training accuracy, 0 to 1, at which it begins earlier; None: not.
     objects: Most objects of a scene; None: any number.
@@ -73,6 +73,8 @@ def choose_questions(dataset: Dataset, stage: Stage) -> np.ndarray:
   chosen = np.zeros(len(index), bool)
   for name in stage.names:
     of_name = np.isin(families, _families(families, name))[index]
+    if name == "all":
+      of_name = np.ones(len(index), bool)
     if not of_name.any() and name in QUESTION_TYPES:
       of_name = kind == list(QUESTION_TYPES).index(name)
     if not of_name.any():
@@ -80,7 +82,7 @@ def choose_questions(dataset: Dataset, stage: Stage) -> np.ndarray:
       raise ValueError(
         f"config.data.curriculum names {name!r}, of which split "
         f"{dataset.split!r} has no questions; there are "
-        f"{', '.join([*sorted(files), *QUESTION_TYPES])}"
+        f"{', '.join([*sorted(files), *QUESTION_TYPES, 'all'])}"
       )
     chosen |= of_name
   if stage.objects is not None:

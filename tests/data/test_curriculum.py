@@ -34,6 +34,7 @@ def test_questions_of_files_templates_types_and_small_scenes(make_config):
     (f"{file}/0-1", (files == file) & (numbers < 2)),
     (f"{file}/{numbers[0]}", (files == file) & (numbers == numbers[0])),
     (f"{file} up to 5 objects", (files == file) & small),
+    ("all up to 5 objects", small),
   ):
     chosen = choose_questions(dataset, parse_stage(f"{text}: 9"))
     assert len(chosen), text
