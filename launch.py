@@ -113,14 +113,19 @@ def _start_jax() -> None:
   import jax
 
   from rn_jax import parallel, run_log
-  from rn_jax.host import compile_cache
+  from rn_jax.host import compile_cache, cpu_devices
 
   run_log.quiet_backends()
   compile_cache.enable(_COMPILATION_CACHE.value)
   if _DEBUG.value:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)
-  if _MODE.value != "train":
+  if _MODE.value == "train":
+    train, data = _CONFIG.value.train, _CONFIG.value.data
+    cpu_devices.divide_cpu(
+      train.cpu_devices, train.batch_size // data.questions_per_scene
+    )
+  else:
     # What one only looks at is computed as exactly as the accelerator can.
     jax.config.update("jax_default_matmul_precision", "highest")
   parallel.initialize_distributed(

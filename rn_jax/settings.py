@@ -19,6 +19,7 @@ _NUMBERS = {
   ("data", "max_question_length"): {0: None},
   ("optimizer", "clip_norm"): {0: None},
   ("train", "updates_per_call"): {0: "auto"},
+  ("train", "cpu_devices"): {0: "auto"},
 }
 
 
