@@ -29,19 +29,23 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.scenes_per_block = 8
 
   config.data.curriculum = (
-    "zero_hop: 250_000",
-    "zero_hop comparison: 2_250_000 or 0.93",
+    "zero_hop up to 5 objects: 100_000",
+    "zero_hop comparison/0-3 up to 5 objects: 500_000 or 0.97",
+    "zero_hop one_hop comparison up to 5 objects: 1_000_000 or 0.95",
+    "all up to 5 objects: 2_000_000 or 0.95",
+    "all up to 7 objects: 2_000_000 or 0.95",
   )
 
   config.optimizer.schedule = "cosine"
-  config.optimizer.learning_rate = 5e-4
+  config.optimizer.learning_rate = 7e-4
   config.optimizer.warmup_epochs = 0.05
-  config.optimizer.hold_epochs = 6.0
+  config.optimizer.hold_epochs = 12.0
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 1.0
 
+  config.train.cpu_devices = "auto"
   config.train.batch_size = 64
-  config.train.num_epochs = 14.0
-  config.train.eval_every = 0.25
+  config.train.num_epochs = 30.0
+  config.train.eval_every = 0.5
   config.train.log_every = 500
   return config
