@@ -46,6 +46,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.question_layer = 0
   # "sum", "mean" or "weighted" (one learned scalar per pair position).
   model.aggregation = "sum"
+  # Factor of that sum. Over 4,096 pairs of cells it is so large that a fresh
+  # network's loss is hundreds of nats.
+  model.sum_scale = 1.0
   # Scenes related at a time. None: all at once; "auto": on a CPU as many as its
   # cache holds, all elsewhere.
   model.scenes_per_block = FieldReference("auto", field_type=object)

@@ -37,9 +37,11 @@ def read_config(
   """
   config = ml_collections.ConfigDict(saved)
   defaults = get_config()
-  for part in ("data", "optimizer", "train"):
-    for key, value in defaults[part].items():  # younger than the checkpoint
-      if part in config and key not in config[part]:
+  for part in ("model", "data", "optimizer", "train"):
+    if part == "model" and "g_units" not in config.model:
+      continue  # the multi-label CNN, whose model has other keys
+    for key, value in defaults[part].items():
+      if part in config and key not in config[part]:  # younger than the file
         config[part][key] = value
   known = [key for key in _NUMBERS if key[1] in config.get(key[0], {})]
   for part, name in known:
