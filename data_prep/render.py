@@ -15,6 +15,7 @@ from absl import flags
 from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError, read_elements
+from data_prep.generation.split_lock import alone
 from data_prep.rendering.engine import BATCH, render
 from rn_jax.clevr import HEIGHT, WIDTH
 from rn_jax.data.images import ImageError, opened
@@ -47,38 +48,46 @@ def render_split(
   Raises:
     SourceError: The scenes file is missing or damaged, or a scene of it.
     ValueError: A picture that is there has another size.
+    BusyError: Another run makes pictures of this split in this folder.
   """
   path = Path(local_path(clevr_dir)) / "scenes" / f"CLEVR_{split}_scenes.json"
-  folder = Path(local_path(output_dir or clevr_dir)) / "images" / split
+  output_dir = Path(local_path(output_dir or clevr_dir))
+  folder = output_dir / "images" / split
   scenes = list(read_elements(path, "scenes", hashlib.sha256()))
   for i, scene in enumerate(scenes):
     name = scene.get("image_filename")
     # Nothing a file says may name a place outside the folder.
     if not isinstance(name, str) or not name or name != Path(name).name:
       raise SourceError(f"{path}: scene {i}: image_filename is {name!r}")
+  with alone(output_dir, split, folder):
+    _draw_missing(scenes, path, folder, (width, height))
+  return folder
+
+
+def _draw_missing(
+  scenes: list[dict], path: Path, folder: Path, size: tuple[int, int]
+) -> None:
+  """Draws those scenes of the file `path` that have no picture in a folder."""
   missing = [
-    s
-    for s in scenes
-    if not _is_drawn(folder / s["image_filename"], (width, height))
+    s for s in scenes if not _is_drawn(folder / s["image_filename"], size)
   ]
   folder.mkdir(parents=True, exist_ok=True)
   with progress_bar(
     total=len(scenes),
     initial=len(scenes) - len(missing),
     unit=" images",
-    desc=split,
+    desc=folder.name,
   ) as progress:
     for start in range(0, len(missing), BATCH):
       batch = missing[start : start + BATCH]
       try:
-        pictures = render(batch, width, height)
+        pictures = render(batch, *size)
       except ValueError as error:
         raise SourceError(f"{path}: {error}") from error
       for scene, pixels in zip(batch, pictures, strict=True):
         with replacing(folder / scene["image_filename"]) as temporary:
           Image.fromarray(pixels).save(temporary, format="PNG")
       progress.update(len(batch))
-  return folder
 
 
 def _is_drawn(path: Path, size: tuple[int, int]) -> bool:

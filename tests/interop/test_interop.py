@@ -15,6 +15,7 @@ from places import SHARED
 from rn_jax.checkpoint import CheckpointError, load_model, write_model
 from rn_jax.clevr import tokenize
 from rn_jax.evaluate import load_network
+from rn_jax.host.exclusive import BusyError, exclusive, writing
 from rn_jax.interop.export_torch import export_torch
 from rn_jax.interop.import_torch import import_torch
 from rn_jax.interop.recognize import recognize
@@ -218,6 +219,21 @@ def test_an_existing_checkpoint_is_kept(tmp_path, vocabulary):
   import_torch(tmp_path / "a.pth", vocabulary, tmp_path / "checkpoint")
   with pytest.raises(CheckpointError, match="already holds"):
     import_torch(tmp_path / "a.pth", vocabulary, tmp_path / "checkpoint")
+
+
+def test_imports_and_exports_write_alone(tmp_path, vocabulary):
+  write_state_dict(tmp_path / "a.pth", random_tensors(config_of("ir-sd")))
+  folder, output = tmp_path / "checkpoint", tmp_path / "b.pth"
+  busy = r"another run is writing here \(process \d+ on"
+  with (
+    exclusive(folder / ".import.lock"),
+    pytest.raises(BusyError, match=f"{folder}: {busy}"),
+  ):
+    import_torch(tmp_path / "a.pth", vocabulary, folder)
+  import_torch(tmp_path / "a.pth", vocabulary, folder)
+  with writing(output), pytest.raises(BusyError, match=f"{output}: {busy}"):
+    export_torch(folder, output)
+  assert not output.exists()
 
 
 def test_an_avf_rn_is_not_exported(tmp_path):
