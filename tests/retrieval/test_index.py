@@ -280,8 +280,9 @@ def test_the_same_call_again_makes_only_what_is_missing(
   build_index(make_features(), "x", path, **how, overwrite=True)
   # What was put in again may have lost something.
   remove_images(path, [49])
-  last = make_features(1, first=49)
-  last.image_filename[0] = "0/49.png"
+  last = dataclasses.replace(
+    make_features(1, first=49), image_filename=np.array(["0/49.png"])
+  )
   add_images(path, last)
   with pytest.raises(FileExistsError, match="holds another index already"):
     build_index(make_features(), "x", path, **how)
