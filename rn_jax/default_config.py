@@ -139,7 +139,7 @@ def use_reference_semantics(config: ml_collections.ConfigDict) -> None:
   Published weights need all of it. Without any padding their accuracy falls
   from 92.6 to 84 % (rendered images), so a split of a few short questions wants
   more: data.max_question_length=50, the longest one that CLEVR's templates
-  allow, changes no answer and probabilities by some thousandths.
+  allow. Of 100 questions it changes no answer, and no probability by .004.
   """
   config.model.one_hot_objects = False
   config.model.mask_objects = False
