@@ -10,6 +10,7 @@ from ml_collections import config_flags
 
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
+from rn_jax.host.write_errors import explain
 from rn_jax.retrieval.describe import descriptors
 
 
@@ -105,7 +106,7 @@ def main(argv: list[str]) -> None:
   except (FlaxError, FloatingPointError, OSError, ValueError) as error:
     if _DEBUG.value:
       raise
-    logging.error("%s (--debug shows where)", error)
+    logging.error("%s (--debug shows where)", explain(error))
     sys.exit(1)
 
 
@@ -239,9 +240,15 @@ def _unknown_key(argv: list[str]) -> str | None:
       if not isinstance(part, dict):
         return f"--config.{found[1]}: {'.'.join(path)} has no keys"
       if name not in part:
-        near = difflib.get_close_matches(name, part) or list(part)
+        # Else the nearest, however far: they show what kind of keys it has.
+        near = difflib.get_close_matches(name, part) or (
+          difflib.get_close_matches(name, part, n=5, cutoff=0)
+        )
         near = ", ".join(".".join([*path, key]) for key in near)
-        return f"--config.{found[1]}: no such key; there is {near}"
+        return (
+          f"--config.{found[1]}: no such key; there is {near}; "
+          "rn_jax/default_config.py has them all"
+        )
       part = part[name]
       path.append(name)
   return None

@@ -153,14 +153,13 @@ def use_reference_semantics(config: ml_collections.ConfigDict) -> None:
   """Makes the networks read their input as the reference implementation does.
 
   Raw attribute indices, twelve rows that all count as objects, and questions
-  read together with the padding before them. Published weights need all of it.
-  Without any padding their accuracy falls from 92.6 to 84 % (rendered images);
-  from about eight words on, more changes nothing. The reference pads to the
-  longest question of a split, which is less for a few short questions; here it
-  is always the longest one that CLEVR's templates allow.
+  read together with the padding before them, to the longest one of the split.
+  Published weights need all of it. Without any padding their accuracy falls
+  from 92.6 to 84 % (rendered images), so a split of a few short questions wants
+  more: data.max_question_length=50, the longest one that CLEVR's templates
+  allow. Of 100 questions it changes no answer, and no probability by .004.
   """
   config.model.one_hot_objects = False
   config.model.mask_objects = False
   config.model.exact_lengths = False
   config.data.max_objects = 12
-  config.data.max_question_length = 50

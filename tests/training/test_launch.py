@@ -269,7 +269,8 @@ def test_mistakes_are_explained(flags, words, tmp_path):
   [
     (("--config.optimizer.learning_rat=1",), "optimizer.learning_rate"),
     (("--config.optimizer.lr=1",), "optimizer.learning_rate"),
-    (("--config.optimizr.clamp=1",), "there is optimizer"),
+    (("--config.optimizr.clamp=1",), "there is optimizer;"),
+    (("--config.model.zzz=1",), "; rn_jax/default_config.py has them all"),
     (("--config.seed.x=1",), "seed has no keys"),
     (("--config.train.batch_size=many",), "--config.train.batch_size=many"),
     (("--config=configs/tini.py",), "there is configs/tiny.py"),
@@ -290,6 +291,7 @@ def test_slips_take_one_line_and_write_nothing(flags, words, tmp_path):
   last = result.stderr.strip().splitlines()[-1]
   assert "rror:" in last or "launch.py:" in last
   assert words in last
+  assert last.count("model.") <= 6  # not all that there are
   assert "Traceback" not in result.stderr
   assert not workdir.exists()
   assert not (ROOT / "gs:").exists()
