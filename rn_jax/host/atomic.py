@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import logging
 
 from rn_jax.host.paths import local_path
+from rn_jax.host.write_errors import naming
 
 # The host is in the name, for process numbers are those of one host only.
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
@@ -28,7 +29,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.write_text(text)
 
   The content is on the disk before it gets its name. If the block raises, what
-  it wrote is removed and `path` stays as it was. What killed processes left in
+  it wrote is removed and `path` stays as it was; errors of a full disk name
+  it. What killed processes left in
   the folder is removed, too, once in each process.
 
   Args:
@@ -39,10 +41,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
   # With the process, so that two of them never write the same file.
   temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
   try:
-    yield temporary
-    with open(temporary, "rb+") as file:
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with naming(path):
+      yield temporary
+      with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """Files are replaced as a whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -99,3 +100,17 @@ def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path):
       temporary.touch()
       expected = sorted([written, recent, temporary])
       assert leftovers(tmp_path) == expected
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
+  path = tmp_path / "results.json"
+
+  def write():
+    with replacing(path) as temporary:
+      temporary.touch()
+      raise OSError(errno.ENOSPC, "No space left on device")
+
+  with pytest.raises(OSError, match="No space") as caught:
+    write()
+  assert caught.value.filename == str(path)
+  assert not list(tmp_path.iterdir())
