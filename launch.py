@@ -218,7 +218,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
     reason = _unknown_key(argv) or _no_such_config(argv) or reason
     raise SystemExit(f"error: {reason}") from None
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
-  for part, name in (("data", "dir"), ("train", "init_from")):
+  for part, name in (
+    ("data", "dir"),
+    ("generate", "language_dir"),
+    ("train", "init_from"),
+  ):
     try:
       path = config[part][name] = local_path(config[part][name])
     except ValueError as error:

@@ -3,7 +3,7 @@
     python -m benchmarks.relation_core [--inputs=states] [--scenes=32] ...
 
 "concatenated" lays out every pair with its question in memory and applies one
-Dense layer after another. RelationCore computes the same from the same
+Dense layer after another. Pairwise computes the same from the same
 parameters, all scenes at once or in blocks. "off by" is how far results and
 gradients are from the concatenated form's in float32: the L2 norm of the
 difference over that of the array, for the worst array.
@@ -19,7 +19,9 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.workload import difference, exact
-from rn_jax.models.relation_core import RelationCore
+from rn_jax.models.blocks import map_blocks
+from rn_jax.models.relation.pairwise import Pairwise
+from rn_jax.models.scene import Scene
 
 # Objects, their features, question width, units of the published networks.
 SIZES = {
@@ -29,7 +31,7 @@ SIZES = {
 
 
 def concatenated(params, objects, question, question_layer, dtype):
-  """RelationCore's [S, K, D] from pairs and questions laid out in memory."""
+  """Pairwise's [S, K, D] from pairs and questions laid out in memory."""
   s, n, f = objects.shape
   k = question.shape[1]
   objects = jnp.repeat(objects.astype(dtype), k, 0)
@@ -49,11 +51,15 @@ def concatenated(params, objects, question, question_layer, dtype):
 
 
 def factorised(params, objects, question, question_layer, dtype, block):
-  """The same from RelationCore, in blocks of so many scenes (0: all)."""
+  """The same from Pairwise, in blocks of so many scenes (0: all)."""
   units = [params[f"g_{index}"]["bias"].size for index in range(len(params))]
   rates = (0.0,) * len(units)
-  core = RelationCore(units, rates, question_layer, "sum", block, dtype)
-  return core.apply({"params": params}, objects, None, question)
+  core = Pairwise(units, rates, question_layer, "sum", bool(block), dtype)
+
+  def relate(scene, question):
+    return (), core.apply({"params": params}, scene, question)
+
+  return map_blocks(relate, Scene(objects), question, block)[1]
 
 
 def gradient(function):
@@ -81,8 +87,8 @@ def run(
     objects = jax.random.normal(keys[0], (scenes, n, f))
     question = jax.random.normal(keys[1], (scenes, questions_per_scene, q))
     rates = (0.0,) * len(widths)
-    core = RelationCore(widths, rates, question_layer, "sum", 0, "float32")
-    params = core.init(keys[2], objects, None, question)["params"]
+    core = Pairwise(widths, rates, question_layer, "sum", False, "float32")
+    params = core.init(keys[2], Scene(objects), question)["params"]
     arrays = (params, objects, question)
     options = {"question_layer": question_layer, "dtype": dtype}
     variants = {"concatenated": partial(concatenated, **options)}

@@ -96,6 +96,7 @@ def get_config() -> ml_collections.ConfigDict:
   generate.min_objects = 3
   generate.max_objects = 10
   generate.min_visible_pixels = 0
+  generate.language_dir = ""
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   # "doubling", "constant" or "cosine" (linear warm-up, a hold, then cosine).

@@ -180,7 +180,10 @@ def _main(
   workdir: str, output: str, evaluation: list[str], notes: str | None
 ) -> None:
   quiet_backends()
-  named = dict(item.rpartition("=")[::2] for item in evaluation)
+  named = {}
+  for item in evaluation:
+    name, _, path = item.rpartition("=")
+    named[name] = path
   text = Path(notes).read_text() if notes else ""
   print(publish(workdir, output, named, text))
 

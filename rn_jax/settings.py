@@ -8,6 +8,8 @@ import ml_collections
 from ml_collections.config_dict import FieldReference
 
 from rn_jax.default_config import get_config
+from rn_jax.models.blocks import scenes_in_cache
+from rn_jax.models.relation.head import make_head
 
 # Types that products can have.
 DTYPES = ("float32", "bfloat16", "float16")
@@ -81,10 +83,19 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   model, train = config.model, config.train
   if model.scenes_per_block == "auto":
     # A block that stays in a CPU's cache; see benchmarks/relation_core.py.
-    in_cache = 1 if model.inputs == "pixels" else 16
-    model.scenes_per_block = in_cache if on_cpu else None
+    activations = make_head(model).activations(_num_objects(config))
+    model.scenes_per_block = scenes_in_cache(activations) if on_cpu else None
   if train.get("updates_per_call") == "auto":
     # Calls cost little on a CPU; batches sent from the host are large.
     one = on_cpu or not config.data.on_device
     train.updates_per_call = 1 if one else min(10, train.log_every)
   return config
+
+
+def _num_objects(config: ml_collections.ConfigDict) -> int:
+  if config.model.inputs == "states":
+    return config.data.max_objects
+  side = config.data.image_size
+  for _ in config.model.conv_channels:
+    side = -(-side // 2)
+  return side**2

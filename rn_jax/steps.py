@@ -15,7 +15,8 @@ from rn_jax.data.augmentation import augment
 from rn_jax.data.input_pipeline import complete
 from rn_jax.models import RelationNetwork
 from rn_jax.models.blocks import sum_over_blocks
-from rn_jax.models.relation_network import object_mask
+from rn_jax.models.relation_network import answer_in_blocks
+from rn_jax.models.scene import Scene
 from rn_jax.rng import stream
 from rn_jax.settings import resolve
 from rn_jax.train_state import TrainState
@@ -147,26 +148,19 @@ def _loss(
   """
   mask = batch["mask"]
   total = jax.lax.psum(mask.sum().astype(jnp.float32), parallel.AXIS)
-  (objects, code), updated = model.apply(
+  (scene, code), updated = model.apply(
     {"params": params, "batch_stats": batch_stats},
     batch,
     train=True,
     method="encode",
     mutable=["batch_stats"],
   )
-  objects_there = object_mask(model.config, batch)
   loss, right = sum_over_blocks(
     functools.partial(_block_loss, model),
-    {name: params[name] for name in ("relation_core", "answer_network")},
-    {"objects": objects, "question": code},
-    {
-      "answer": batch["answer"],
-      "mask": mask,
-      "keys": keys,
-      "object_mask": objects_there,
-    },
-    objects_there,
-    objects.shape[1],
+    {name: params[name] for name in model.reasoner},
+    scene,
+    code,
+    {"answer": batch["answer"], "mask": mask, "keys": keys},
     model.config.scenes_per_block,
   )
   batch_stats = updated.get("batch_stats") or {}
@@ -174,17 +168,15 @@ def _loss(
 
 
 def _block_loss(
-  model: RelationNetwork, params: dict, encoded: dict, rest: dict, rows: int
+  model: RelationNetwork,
+  params: dict,
+  scene: Scene,
+  question: Float[Array, "S K Q"],
+  rest: dict,
 ) -> tuple[Float[Array, ""], Int[Array, " S"]]:
   """Returns a block's summed loss, and how many answers are right."""
   logits, _ = model.apply(
-    {"params": params},
-    encoded["objects"],
-    rest["object_mask"],
-    encoded["question"],
-    keys=rest["keys"],
-    rows=rows,
-    method="relate",
+    {"params": params}, scene, question, keys=rest["keys"], method="reason"
   )
   right = (logits.argmax(-1) == rest["answer"]) & rest["mask"]
   return _cross_entropy(logits, rest).sum(), right.sum(-1)
@@ -201,7 +193,7 @@ def make_predict_step(model: RelationNetwork) -> Callable:
 
   def step(variables: dict, tables: dict, batch: dict):
     batch = complete(tables, batch)
-    logits, _ = model.apply(variables, batch)
+    logits = answer_in_blocks(model, variables, batch)
     predictions = {
       "answer": logits.argmax(-1).astype(jnp.int32),
       "probability": jax.nn.softmax(logits).max(-1),

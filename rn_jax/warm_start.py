@@ -15,6 +15,8 @@ from absl import logging
 
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.checkpoint_format import flatten
+from rn_jax.models.relation.head import make_head
+from rn_jax.settings import read_config
 from rn_jax.train_state import TrainState
 
 PARTS = ("question_free", "all")
@@ -48,7 +50,7 @@ def warm_start(
       f"config.train.init_parts is {parts!r}, not one of {PARTS}"
     )
   variables, meta = load_model(path)
-  other = ml_collections.ConfigDict(meta["config"]).model
+  other = read_config(meta["config"]).model
   if "relation_core" not in variables["params"] or (
     other.inputs != config.model.inputs
   ):
@@ -139,10 +141,10 @@ def _take_question_free(
 ) -> tuple[TrainState, list[str]]:
   """Takes what is made of pairs before the question joins.
 
-  That is: the convolutions with their BatchNorm statistics, and g_theta's
-  layers from the first on, up to the layer at which the question joins in
-  either network, or to the first layer of another shape. None of them reads
-  words, so the vocabularies may differ.
+  That is: the convolutions with their BatchNorm statistics, and the
+  parameters of the head that are free of the question in either network, up to
+  the first of another shape. None of them reads words, so the vocabularies may
+  differ.
   """
   params, statistics = variables["params"], variables["batch_stats"]
   new_params, new_statistics = dict(state.params), dict(state.batch_stats)
@@ -163,9 +165,9 @@ def _take_question_free(
     dict(state.params["relation_core"]),
     params["relation_core"],
   )
-  for index in range(min(_question_free(model), _question_free(other))):
-    name = f"g_{index}"
-    if not _same_shapes(core[name], other_core[name]):
+  theirs = make_head(other).question_free
+  for name in make_head(model).question_free:
+    if name not in theirs or not _same_shapes(core[name], other_core[name]):
       break
     core[name] = other_core[name]
     taken.append(name)
@@ -179,11 +181,6 @@ def _take_question_free(
     state, params=new_params, batch_stats=new_statistics
   )
   return state, taken
-
-
-def _question_free(model: ml_collections.ConfigDict) -> int:
-  """Returns how many layers of g_theta come before the question."""
-  return min(model.question_layer, len(model.g_units))
 
 
 def _same_shapes(mine: Mapping, theirs: Mapping) -> bool:

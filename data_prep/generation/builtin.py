@@ -24,6 +24,7 @@ def prepare(
   min_objects: int,
   max_objects: int,
   min_visible_pixels: int = 0,
+  language_dir: str = "",
 ) -> Path:
   """Generates a train and a val split and converts them to records.
 
@@ -36,15 +37,23 @@ def prepare(
     max_objects: Most objects of a scene.
     min_visible_pixels: Fewest pixels that each object shows; 0, as states are
       seen whatever stands before them, does not look.
+    language_dir: Folder of the question templates; empty: the project's own.
 
   Returns:
     The records folder, which is reused when it has been made before.
   """
   # All that decides what the data are; a new release makes new data.
+  language = load_language(language_dir or None, names=templates or None)
   arguments = dict(
-    locals(),
+    num_train_scenes=num_train_scenes,
+    num_val_scenes=num_val_scenes,
+    seed=seed,
+    templates=templates,
+    min_objects=min_objects,
+    max_objects=max_objects,
+    min_visible_pixels=min_visible_pixels,
     generator=VERSION,
-    language=load_language(names=templates or None).fingerprint,
+    language=language.fingerprint,
     records=records.FORMAT_VERSION,
   )
   key = json.dumps(arguments, sort_keys=True).encode()
@@ -63,6 +72,7 @@ def prepare(
       min_objects,
       max_objects,
       min_visible_pixels,
+      language_dir=language_dir or None,
       templates=tuple(templates),
     )
     generate(root, job)

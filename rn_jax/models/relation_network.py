@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from rn_jax.models.affine import Affine, add_rows, dropout
+from rn_jax.models.blocks import map_blocks
 from rn_jax.models.conv_encoder import ConvEncoder
 from rn_jax.models.question_encoder import QuestionEncoder
-from rn_jax.models.relation_core import RelationCore
+from rn_jax.models.relation.head import make_head
+from rn_jax.models.scene import Scene
 from rn_jax.models.state_encoder import encode_states
 
 
@@ -100,22 +102,8 @@ class RelationNetwork(nn.Module):
       raise ValueError(
         f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
       )
-    # Layers are counted through g_theta and f_phi as one chain.
+    self.relation_core = make_head(config)
     layer, num_g = config.question_layer, len(config.g_units)
-    if not 0 <= layer < num_g + len(config.f_units):
-      raise ValueError(
-        f"config.model.question_layer is {layer}; the network has hidden "
-        f"layers 0 to {num_g + len(config.f_units) - 1}"
-      )
-    self.relation_core = RelationCore(
-      units=config.g_units,
-      dropout_rates=config.g_dropout,
-      question_layer=layer if layer < num_g else None,
-      aggregation=config.aggregation,
-      scenes_per_block=config.scenes_per_block,
-      dtype=dtype,
-      scale=config.sum_scale,
-    )
     self.answer_network = AnswerNetwork(
       units=config.f_units,
       dropout_rates=config.f_dropout,
@@ -145,54 +133,49 @@ class RelationNetwork(nn.Module):
       [S, N, F], `question` [S, K, Q], `relations` [S, K, D] (the sums over
       pairs; [S, 1, D] for an AVF-RN).
     """
-    objects, code = self.encode(batch, train=train)
-    mask = object_mask(self.config, batch)
-    logits, relations = self.relate(objects, mask, code, keys=keys)
-    outputs = {"objects": objects, "question": code, "relations": relations}
-    return logits, outputs
+    scene, code = self.encode(batch, train=train)
+    logits, relations = self.reason(scene, code, keys=keys)
+    outputs = {"question": code, "relations": relations}
+    return logits, outputs | {"objects": scene.objects}
+
+  @property
+  def reasoner(self) -> tuple[str, ...]:
+    """Names of the parts of the parameters that `reason` reads."""
+    return "relation_core", "answer_network"
 
   def encode(
     self, batch: Mapping[str, Array], *, train: bool = False
-  ) -> tuple[Float[Array, "S N F"], Float[Array, "S K Q"]]:
-    """Returns objects and questions as vectors."""
+  ) -> tuple[Scene, Float[Array, "S K Q"]]:
+    """Returns scenes, and their questions as vectors."""
     question = batch["question"]
     s, k, t = question.shape
     code = self.question_encoder(
       question.reshape(s * k, t), batch["question_length"].reshape(s * k)
     ).reshape(s, k, -1)
-    return self._encode_objects(batch, train), code
+    return self.encode_scenes(batch, train=train), code
 
-  def _encode_objects(self, batch, train=False):
+  def encode_scenes(
+    self, batch: Mapping[str, Array], *, train: bool = False
+  ) -> Scene:
+    """Returns scenes; the batch needs no questions."""
     if self.config.inputs == "pixels":
-      return self.conv_encoder(batch["image"], train=train)
-    return encode_states(batch["objects"], self.config.one_hot_objects)
+      return Scene(self.conv_encoder(batch["image"], train=train))
+    objects = encode_states(batch["objects"], self.config.one_hot_objects)
+    mask = batch["object_mask"] if self.config.mask_objects else None
+    return Scene(objects, mask)
 
-  def describe(self, batch: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns what the network knows of scenes before it is asked.
+  def describe(self, scene: Scene) -> dict[str, Array]:
+    """Returns what is known of scenes before a question; see Pairwise."""
+    return self.relation_core.describe(scene)
 
-    Args:
-      batch: As for a call, without questions.
-
-    Returns:
-      `objects` [S, N, F], and of an AVF-RN `relations` [S, D].
-    """
-    found = {"objects": self._encode_objects(batch)}
-    if self.relation_core.question_layer is None:
-      mask = object_mask(self.config, batch)
-      relations = self.relation_core(found["objects"], mask, None)
-      found["relations"] = relations[:, 0]
-    return found
-
-  def relate(
+  def reason(
     self,
-    objects: Float[Array, "S N F"],
-    mask: Bool[Array, "S N"] | None,
+    scene: Scene,
     question: Float[Array, "S K Q"],
     *,
     keys: Key[Array, " S"] | None = None,
-    rows: int | None = None,
   ) -> tuple[Float[Array, "S K A"], Float[Array, "S K_or_1 D"]]:
-    """From encoded scenes to logits and relations; see RelationCore."""
+    """From encoded scenes and questions to logits and relations."""
     core_keys = answer_keys = None
     if keys is not None:
       k = question.shape[1]
@@ -200,16 +183,21 @@ class RelationNetwork(nn.Module):
       answer_keys = jax.vmap(
         lambda key: jax.random.split(jax.random.fold_in(key, 1), k)
       )(keys)
-    relations = self.relation_core(
-      objects, mask, question, keys=core_keys, rows=rows
-    )
+    relations = self.relation_core(scene, question, keys=core_keys)
     return self.answer_network(relations, question, answer_keys), relations
 
 
-def object_mask(
-  config: ml_collections.FrozenConfigDict, batch: Mapping[str, Array]
-) -> Bool[Array, "S N"] | None:
-  """Returns which rows are objects; None: all count."""
-  if config.inputs == "states" and config.mask_objects:
-    return batch["object_mask"]
-  return None
+def answer_in_blocks(
+  model: RelationNetwork, variables: Mapping, batch: Mapping[str, Array]
+) -> Float[Array, "S K A"]:
+  """Returns the logits of a batch, a block of scenes after another.
+
+  They are those of `model.apply(variables, batch)`; blocks of
+  config.scenes_per_block bound the memory, and on a CPU stay in its cache.
+  """
+  scene, code = model.apply(variables, batch, method="encode")
+
+  def answer(scene, code):
+    return (), model.apply(variables, scene, code, method="reason")[0]
+
+  return map_blocks(answer, scene, code, model.config.scenes_per_block)[1]

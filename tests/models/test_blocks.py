@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rn_jax.models.blocks import map_blocks, sum_over_blocks
+from rn_jax.models.blocks import map_blocks, scenes_in_cache, sum_over_blocks
+from rn_jax.models.scene import Scene
 
 # Scenes of 1 to 8 objects; the third has a hole.
 MASK = np.arange(8) < np.array([[8], [1], [5], [3], [4], [2], [6]])
@@ -23,17 +24,19 @@ def make_scenes():
 def test_blocks_keep_the_order_and_look_at_every_object(block, masked):
   objects, _ = make_scenes()
   weights = MASK if masked else np.ones_like(MASK)
+  mask = jnp.array(MASK) if masked else None
   seen = []
 
-  def function(scenes, rows):
+  def function(scene, weight):
+    rows = scene.objects.shape[1]
     seen.append(rows)
-    x, weight = scenes
-    each = (x[:, :rows] * weight[:, :rows, None]).sum(1)
+    if scene.mask is not None:
+      weight = scene.mask
+    each = (scene.objects * weight[:, :rows, None]).sum(1)
     return each.sum(0), each
 
-  total, each = map_blocks(
-    function, (objects, weights), jnp.array(MASK) if masked else None, 8, block
-  )
+  scene = Scene(jnp.array(objects), mask)
+  total, each = map_blocks(function, scene, weights, block)
   expected = (objects * weights[..., None]).sum(1)
   np.testing.assert_allclose(each, expected, rtol=1e-5)
   np.testing.assert_allclose(total, expected.sum(0), rtol=1e-5)
@@ -42,11 +45,15 @@ def test_blocks_keep_the_order_and_look_at_every_object(block, masked):
 
 def test_a_block_is_told_the_least_of_four_sizes_that_holds_its_objects():
   objects, _ = make_scenes()
+  boxes = np.repeat(objects, 2, -1)[..., :4]
 
-  def function(scenes, rows):
-    return (), jnp.full(len(scenes), rows)
+  def function(scene, rest):
+    rows = scene.objects.shape[1]
+    assert scene.boxes.shape == (1, rows, 4)
+    return (), jnp.full(1, rows)
 
-  _, rows = map_blocks(function, objects, jnp.array(MASK), 8, 1)
+  scene = Scene(jnp.array(objects), jnp.array(MASK), jnp.array(boxes))
+  _, rows = map_blocks(function, scene, (), 1)
   np.testing.assert_array_equal(rows, [8, 2, 6, 4, 4, 2, 6])
 
 
@@ -54,16 +61,15 @@ def test_a_block_is_told_the_least_of_four_sizes_that_holds_its_objects():
 def test_the_gradient_that_comes_with_the_loss_is_the_gradient(block):
   objects, target = make_scenes()
 
-  def loss(params, x, rest, rows):
-    mask, target = rest
-    hidden = jnp.tanh(x[:, :rows] @ params["kernel"])
-    value = (hidden * mask[:, :rows, None]).sum((1, 2)) - target
+  def loss(params, scene, shift, target):
+    hidden = jnp.tanh(scene.objects @ params["kernel"]) + shift[:, None, None]
+    value = (hidden * scene.mask[..., None]).sum((1, 2)) - target
     return jnp.square(value).sum(), value > 0
 
   def total(params, x, block):
-    value, right = sum_over_blocks(
-      loss, params, jnp.sin(x), (MASK, target), jnp.array(MASK), 8, block
-    )
+    scene = Scene(jnp.sin(x), jnp.array(MASK))
+    shift = jnp.cos(x[:, 0, 0])
+    value, right = sum_over_blocks(loss, params, scene, shift, target, block)
     return 3 * value + (params["kernel"] ** 2).sum(), right
 
   params = {"kernel": jnp.asarray(objects[0, :3])}
@@ -80,3 +86,10 @@ def test_the_gradient_that_comes_with_the_loss_is_the_gradient(block):
   ):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
   assert np.abs(others[1][0]).max() > 0.1
+
+
+def test_a_block_fills_the_cache_and_holds_a_scene_at_least():
+  # The published networks: 100 pairs of 512 numbers, 4,096 of 256.
+  assert scenes_in_cache(100 * 512) == 16
+  assert scenes_in_cache(4096 * 256) == 1
+  assert scenes_in_cache(10**9) == 1

@@ -11,11 +11,13 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from configs import tiny
-from rn_jax.models import RelationNetwork, relation_core
+from rn_jax.models import RelationNetwork
+from rn_jax.models.blocks import map_blocks
 from rn_jax.models.conv_encoder import ConvEncoder, cell_coordinates
 from rn_jax.models.question_encoder import QuestionEncoder, reverse_sequences
-from rn_jax.models.relation_core import RelationCore
-from rn_jax.models.relation_network import object_mask
+from rn_jax.models.relation import pairwise
+from rn_jax.models.relation.pairwise import Pairwise
+from rn_jax.models.scene import Scene
 from rn_jax.models.state_encoder import encode_states
 
 NUM_WORDS, NUM_ANSWERS = 82, 28
@@ -103,7 +105,7 @@ def test_parameter_count(name):
 @pytest.mark.parametrize("question_layer", [0, 1, 2, None])
 @pytest.mark.parametrize("aggregation", ["sum", "mean", "weighted"])
 @pytest.mark.parametrize("masked", [True, False])
-def test_relation_core_is_a_double_loop_over_pairs(
+def test_the_pairwise_head_is_a_double_loop_over_pairs(
   question_layer, aggregation, masked
 ):
   rng = np.random.default_rng(1)
@@ -111,18 +113,19 @@ def test_relation_core_is_a_double_loop_over_pairs(
   objects = jnp.asarray(rng.normal(size=(s, n, f)), jnp.float32)
   question = jnp.asarray(rng.normal(size=(s, k, q)), jnp.float32)
   mask = jnp.arange(n) < jnp.array([[3], [4]]) if masked else None
-  core = RelationCore(
+  core = Pairwise(
     units=(8, 7, 6),
     dropout_rates=(0.0, 0.0, 0.0),
     question_layer=question_layer,
     aggregation=aggregation,
-    scenes_per_block=None,
+    one_by_one=False,
     dtype=jnp.float32,
     scale=0.5,
   )
-  variables = core.init(jax.random.key(0), objects, mask, question)
+  scene = Scene(objects, mask)
+  variables = core.init(jax.random.key(0), scene, question)
   params = randomize(variables["params"], rng)
-  result = core.apply({"params": params}, objects, mask, question)
+  result = core.apply({"params": params}, scene, question)
 
   weights = params.get("position_weights")
   num_results = 1 if question_layer is None else k
@@ -153,28 +156,35 @@ def test_relation_core_is_a_double_loop_over_pairs(
 @pytest.mark.parametrize("name", SIX)
 def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
   # Questions one at a time too, as 4,096 pairs of 64 cells are.
-  monkeypatch.setattr(relation_core, "_PAIRS_IN_CACHE", 1)
+  monkeypatch.setattr(pairwise, "_PAIRS_IN_CACHE", 1)
   config = tiny.get_config(name)
   batch = make_batch(np.random.default_rng(2), s=3)
   model = make_model(config)
   variables = init(model, batch)
   # What comes before is no part of any block.
-  encoded = model.apply(variables, batch, method="encode")
-  mask = object_mask(model.config, batch)
+  scene, code = model.apply(variables, batch, method="encode")
   keys = jax.random.split(jax.random.key(1), 3)
 
   def loss(params, encoded, blocks):
     objects, question = encoded
-    logits, _ = make_model(config, scenes_per_block=blocks).apply(
-      {**variables, "params": params},
-      objects,
-      mask,
-      question,
-      keys=keys,
-      method="relate",
-    )
+    model = make_model(config, scenes_per_block=blocks)
+
+    def answer(scene, rest):
+      question, keys = rest
+      logits, _ = model.apply(
+        {**variables, "params": params},
+        scene,
+        question,
+        keys=keys,
+        method="reason",
+      )
+      return (), logits
+
+    scenes = scene._replace(objects=objects)
+    logits = map_blocks(answer, scenes, (question, keys), blocks)[1]
     return jnp.square(logits).mean()
 
+  encoded = scene.objects, code
   results = [
     jax.jit(jax.value_and_grad(loss, (0, 1)), static_argnums=2)(
       variables["params"], encoded, blocks

@@ -8,7 +8,7 @@ from jaxtyping import TypeCheckError
 from data_prep.rendering import camera
 from rn_jax import steps
 from rn_jax.models.affine import Weights
-from rn_jax.models.pairs import first_layer
+from rn_jax.models.relation.pairs import first_layer
 from rn_jax.retrieval.describe import pooling, rmac
 
 

@@ -14,6 +14,8 @@ from rn_jax import parallel
 from rn_jax.data.records import read_scenes
 from rn_jax.host.exclusive import BusyError, writing
 from rn_jax.interop.import_torch import import_torch
+from rn_jax.models.affine import Weights
+from rn_jax.models.relation.pairs import pair_inputs
 from rn_jax.retrieval import extract as extract_module
 from rn_jax.retrieval.describe.descriptors import (
   default_descriptors,
@@ -24,7 +26,7 @@ from rn_jax.retrieval.describe.extractor import (
   make_extract_step,
 )
 from rn_jax.retrieval.describe.features import load_features
-from rn_jax.retrieval.describe.pooling import pair_layers, pool_pairs
+from rn_jax.retrieval.describe.pooling import pool_pairs
 from rn_jax.retrieval.describe.sources import image_source, split_source
 from rn_jax.retrieval.extract import extract, extract_command
 
@@ -75,7 +77,8 @@ def test_pairs_are_those_of_a_double_loop(layer):
     "g_1": {"kernel": rng.normal(size=(5, 7)), "bias": rng.normal(size=7)},
   }
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-  found = np.asarray(pair_layers(params, objects, [layer])[layer])
+  layers = [Weights(**params[f"g_{index}"]) for index in range(2)]
+  found = np.asarray(pair_inputs(layers, objects)[layer])
   flat = found.reshape(16, -1)
   expected = loop_over_pairs(params, objects, layer)
   np.testing.assert_allclose(flat, expected, rtol=1e-5, atol=1e-6)
@@ -91,8 +94,11 @@ def test_pairs_lead_to_the_sums_of_the_network(make_network, name):
   variables = jax.tree.map(jnp.asarray, variables)
   _, outputs = model.apply(variables, batch)
   params = variables["params"]["relation_core"]
+  scene = model.apply(variables, batch, method="encode_scenes")
+  described = model.apply(variables, scene, method="describe")
+  assert list(described) == ["g0", "g1", "g2"]
   for row in range(2):
-    pairs = pair_layers(params, outputs["objects"][row], [2])[2]
+    pairs = described["g2"][row]
     x = np.asarray(pairs).reshape(-1, pairs.shape[-1])
     asked = np.broadcast_to(outputs["question"][row, 0], (len(x), 16))
     x = np.concatenate([x, asked], -1)

@@ -5,6 +5,8 @@ import re
 
 import ml_collections
 
+from rn_jax.models.relation.head import make_head
+
 # Shown by `launch.py --help`.
 HELP = (
   "Names of descriptors. gL_avg, gL_max and gL_sum: mean, largest value and "
@@ -17,7 +19,7 @@ HELP = (
   "of the last convolution, and conv_rmac, R-MAC pooling of them. aggregate: "
   "the sum over pairs of an AVF-RN. Not given: what is usual for the network"
 )
-_PAIRS = re.compile(r"g(\d+)_(avg|max|sum)(_raw)?")
+_PAIRS = re.compile(r"(g\d+)_(avg|max|sum)(_raw)?")
 _CELLS = ("avg", "max", "rmac")
 
 
@@ -28,7 +30,8 @@ class Descriptor:
   Attributes:
     name: As above.
     label: For tables and pictures.
-    layer: The layer of g_theta whose input is pooled, "conv", or "aggregate".
+    layer: What is pooled: "g2", the input of g_theta's layer 2, "conv", or
+      "aggregate".
     pooling: "avg", "max", "sum", "rmac", or "network" where it does that.
     unit_pairs: Whether each pair is scaled to unit length first.
     metric: How images are compared in the literature: "euclidean" or "cosine".
@@ -36,7 +39,7 @@ class Descriptor:
 
   name: str
   label: str
-  layer: int | str
+  layer: str
   pooling: str
   unit_pairs: bool = False
   metric: str = "euclidean"
@@ -47,15 +50,16 @@ class Descriptor:
 
 
 def network_name(model: ml_collections.ConfigDict) -> str:
-  """Returns "RN", "2S-RN" or "AVF-RN", by where the question joins.
+  """Returns "RN", "2S-RN" or "AVF-RN", by what the head knows of a scene.
 
-  "multilabel" if none does: the network of multilabel.py.
+  "multilabel" if there is no head: the network of multilabel.py.
   """
-  if "question_layer" not in model:
+  if "g_units" not in model:
     return "multilabel"
-  if model.question_layer >= len(model.g_units):
+  head = make_head(model)
+  if "aggregate" in head.described:
     return "AVF-RN"
-  return "2S-RN" if model.question_layer else "RN"
+  return "2S-RN" if head.question_free else "RN"
 
 
 def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
@@ -67,14 +71,14 @@ def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
   kind = network_name(model)
   if kind == "multilabel":
     return ["conv_avg"]
-  layer = model.question_layer
+  last = make_head(model).described[-1]
   names = {
     "RN": ["g0_avg", "g0_avg_raw"],
-    "2S-RN": [f"g{layer}_avg", f"g{layer}_max"],
+    "2S-RN": [f"{last}_avg", f"{last}_max"],
     "AVF-RN": ["aggregate"],
   }[kind]
   if model.inputs == "states" and model.mask_objects and kind == "2S-RN":
-    names.append(f"g{layer}_sum")
+    names.append(f"{last}_sum")
   if model.inputs == "pixels":
     names += [f"conv_{pooling}" for pooling in _CELLS]
   return names
@@ -94,16 +98,16 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
       "conv_rmac"
     )
   if pairs:
-    layer, pooling, raw = int(pairs[1]), pairs[2], bool(pairs[3])
-    last = min(model.question_layer, len(model.g_units))
-    if layer > last:
+    layer, pooling, raw = pairs[1], pairs[2], bool(pairs[3])
+    layers = [x for x in make_head(model).described if x != "aggregate"]
+    if layer not in layers:
       raise ValueError(
-        f"descriptor {name!r}: in this {network} the question joins at layer "
-        f"{model.question_layer} of {len(model.g_units)} of g_theta; what does "
-        f"not depend on it ends at the input of layer {last}: g{last}_{pooling}"
+        f"descriptor {name!r}: in this {network} what does not depend on the "
+        f"question ends at the input of layer {layers[-1][1:]} of g_theta: "
+        f"{layers[-1]}_{pooling}"
       )
-    usual = network == "2S-RN" and layer == last
-    where = "" if usual else f" g{layer}"
+    usual = network == "2S-RN" and layer == layers[-1]
+    where = "" if usual else f" {layer}"
     suffix = " (raw pairs)" if raw else ""
     label = f"{network}{where} {pooling}{suffix}"
     return Descriptor(name, label, layer, pooling, unit_pairs=not raw)

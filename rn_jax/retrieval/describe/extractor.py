@@ -7,6 +7,7 @@ describe({"image": images})["g2_avg"]  # [S, H, W, 3] -> [S, D]
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -22,7 +23,8 @@ import rn_jax
 from rn_jax import checkpoint, parallel
 from rn_jax.host.paths import local_path
 from rn_jax.models import RelationNetwork
-from rn_jax.models.relation_network import object_mask
+from rn_jax.models.blocks import map_blocks
+from rn_jax.models.scene import Scene
 from rn_jax.retrieval.describe.descriptors import (
   Descriptor,
   default_descriptors,
@@ -45,30 +47,29 @@ def make_extract_step(
     step(variables, scenes, batch) -> {name: [S, D]} of the whole batch, to be
     mapped by parallel.pmap_predict_step; `scenes` is empty.
   """
-  config = model.config
+  of_head = any(d.layer != "conv" for d in descriptors)
+
+  def describe(variables, scene):
+    described = {}
+    if of_head:
+      found = model.apply(variables, scene, method="describe")
+      described = cast(dict[str, jax.Array], found)
+    return jax.vmap(functools.partial(describe_scene, descriptors))(
+      described, scene.objects, scene.mask
+    )
 
   def step(variables: dict, scenes: dict, batch: dict):
     if isinstance(model, MultilabelNetwork):
-      _, described = model.apply(variables, batch)
+      _, outputs = model.apply(variables, batch)
+      scene = Scene(cast(dict, outputs)["objects"])
     else:
-      found = model.apply(variables, batch, method="describe")
-      described = cast(dict[str, jax.Array], found)
-    mask = object_mask(config, batch)
-
-    def describe(scene):
-      described, mask = scene
-      return describe_scene(
-        descriptors,
-        variables["params"].get("relation_core", {}),
-        described["objects"],
-        mask,
-        described.get("relations"),
-      )
-
-    # As the relation core does it: few scenes at a time stay in the cache.
-    block = config.scenes_per_block or len(described["objects"])
-    block = min(block, len(described["objects"]))
-    found = jax.lax.map(describe, (described, mask), batch_size=block)
+      scene = model.apply(variables, batch, method="encode_scenes")
+    _, found = map_blocks(
+      lambda scene, _: ((), describe(variables, scene)),
+      cast(Scene, scene),
+      (),
+      model.config.scenes_per_block,
+    )
     return parallel.gather_over_devices(found)
 
   return step

@@ -40,8 +40,8 @@ def relate(
     question: None will do where question_layer is None.
     pair_weights: Entry [p, q] for the pair [o_q ; o_p], of all scenes or of
       each; None: ones.
-    question_layer: See RelationCore.
-    dropout_rates: See RelationCore.
+    question_layer: See Pairwise.
+    dropout_rates: See Pairwise.
     keys: For dropout; None: no dropout.
     one_by_one: Answer the first question of each scene, then the second...
 
@@ -90,6 +90,31 @@ def relate(
   return answer(of_question)
 
 
+def pair_inputs(
+  layers: Sequence[Weights], objects: Float[Array, "*S N F"]
+) -> list[Float[Array, "*S N N _"]]:
+  """Returns the inputs of g_theta's first layers, without the question.
+
+  Args:
+    layers: Those that come before the question joins.
+    objects: Of any number of scenes.
+
+  Returns:
+    Of each layer, and of the one behind the last; entry [p, q] belongs to the
+    pair [o_q ; o_p].
+  """
+  pairs = (*objects.shape[:-1], *objects.shape[-2:])
+  of_q = jnp.broadcast_to(objects[..., None, :, :], pairs)
+  of_p = jnp.broadcast_to(objects[..., :, None, :], pairs)
+  found = [jnp.concatenate([of_q, of_p], -1)]
+  if layers:
+    x = first_layer(layers[0], objects)
+    for layer in range(1, len(layers) + 1):
+      found.append(nn.relu(x))
+      x = g_theta(layers, x, layer - 1, layer)
+  return found
+
+
 def first_layer(
   layer: Weights, objects: Float[Array, "*S N F"]
 ) -> Float[Array, "*S N N D"]:
@@ -127,7 +152,7 @@ def g_theta(
     first: See above.
     last: The layer before whose activation to stop; behind the last layer
       there is none.
-    dropout_rates: See RelationCore.
+    dropout_rates: See Pairwise.
     key: For dropout; None: no dropout.
   """
   for index in range(first, last):
