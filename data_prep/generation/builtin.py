@@ -43,19 +43,11 @@ def prepare(
     The records folder, which is reused when it has been made before.
   """
   # All that decides what the data are; a new release makes new data.
+  arguments = locals() | {"generator": VERSION}
   language = load_language(language_dir or None, names=templates or None)
-  arguments = dict(
-    num_train_scenes=num_train_scenes,
-    num_val_scenes=num_val_scenes,
-    seed=seed,
-    templates=templates,
-    min_objects=min_objects,
-    max_objects=max_objects,
-    min_visible_pixels=min_visible_pixels,
-    generator=VERSION,
-    language=language.fingerprint,
-    records=records.FORMAT_VERSION,
-  )
+  # Its content counts, not where it lies.
+  arguments |= {"language": language.fingerprint, "language_dir": None}
+  arguments["records"] = records.FORMAT_VERSION
   key = json.dumps(arguments, sort_keys=True).encode()
   root = user_cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
   records_dir = root / "records"

@@ -1,6 +1,10 @@
 """The quickstart's data: made once, and anew when they would be others."""
 
+import json
+import shutil
+
 import pytest
+from places import ROOT
 
 from data_prep.generation import builtin
 from rn_jax.data import records
@@ -40,6 +44,12 @@ def test_data_are_reused_and_depend_on_all_that_makes_them(
   }
   assert families == {f"zero_hop/{index}" for index in range(6)}
   assert prepare(num_train_scenes=41) != first
+  # Templates count by their content, wherever they lie.
+  copy = shutil.copytree(ROOT / "data_prep/language", tmp_path / "language")
+  assert prepare(language_dir=str(copy)) == first
+  synonyms = json.loads((copy / "synonyms.json").read_text())
+  (copy / "synonyms.json").write_text(json.dumps(synonyms | {"cube": ["box"]}))
+  assert prepare(language_dir=str(copy)) != first
   monkeypatch.setattr(builtin, "VERSION", builtin.VERSION + 1)
   assert prepare() != first
 
