@@ -67,7 +67,10 @@ def test_an_older_config_means_what_it_meant():
 def test_auto_is_what_suits_the_machine(monkeypatch):
   pixels, states = original_fp.get_config(), common.get_config()
   assert resolve(pixels).model.scenes_per_block == 1
-  assert resolve(states).model.scenes_per_block == 16
+  assert resolve(states).model.scenes_per_block == 32
+  wide = states.copy_and_resolve_references()
+  wide.model.g_units = (512, 512, 512, 512)
+  assert resolve(wide).model.scenes_per_block == 16
   assert resolve(states).train.updates_per_call == 1
   assert states.model.scenes_per_block == "auto"  # a copy is resolved
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
