@@ -1,0 +1,1 @@
+"""Modules that relate objects to each other."""
