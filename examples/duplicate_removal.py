@@ -27,7 +27,7 @@ from rn_jax.models.relation.duplicate_removal import (
 )
 from rn_jax.models.scene import Scene
 
-_OBJECTS, _COPIES, _FALSE = 5, 5, 5  # of each picture, at most
+_OBJECTS, _COPIES, _FALSE = 4, 4, 4  # of each picture, at most
 _BOXES = _OBJECTS * _COPIES + _FALSE
 _LOOKS = 8
 
@@ -36,7 +36,7 @@ def pictures(rng: np.random.Generator, count: int) -> dict[str, jax.Array]:
   """Makes pictures of boxes, true boxes, scores and features."""
   shape = count, _OBJECTS
   truth_mask = np.arange(_OBJECTS) < rng.integers(2, _OBJECTS + 1, (count, 1))
-  center = rng.uniform(0.3, 0.7, (*shape, 2))
+  center = rng.uniform(0.38, 0.62, (*shape, 2))
   half = rng.uniform(0.08, 0.16, (*shape, 2))
   looks = rng.normal(size=(*shape, _LOOKS))
 
@@ -100,7 +100,7 @@ def train(module: DuplicateRemoval, updates: int, rng: np.random.Generator):
   params = module.init(jax.random.key(0), scene, batch["scores"])["params"]
   optimizer = optax.chain(
     optax.clip_by_global_norm(1.0),
-    optax.adam(optax.cosine_decay_schedule(3e-3, updates)),
+    optax.adam(optax.cosine_decay_schedule(2e-3, updates)),
   )
 
   @jax.jit
@@ -196,7 +196,7 @@ def compare(
 def main():
   """Reads the command line and prints the table."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--updates", type=int, default=1600)
+  parser.add_argument("--updates", type=int, default=1200)
   parser.add_argument("--seed", type=int, default=0)
   options = parser.parse_args()
   rows = compare(options.updates, options.seed)

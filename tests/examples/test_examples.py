@@ -22,7 +22,7 @@ def test_duplicate_removal_runs_and_measures():
     batch | twice | {"scores": jnp.array(scores)}, 0.99
   )
   np.testing.assert_array_equal(
-    kept > 0, np.append(scores[:, :5] > 0, np.zeros((3, 5), bool), 1)
+    kept > 0, np.append(scores[:, :4] > 0, np.zeros((3, 4), bool), 1)
   )
 
 
