@@ -8,6 +8,9 @@ noisy, and false boxes. Each box comes with noisy looks of its object, as a
 detector's features are. The learned removal is trained on other pictures of
 the kind. Suppression and the least score of both are tuned on pictures for
 that purpose; the table is of pictures that neither has seen.
+
+So short a training improves on the bare scores, but tuned suppression stays
+ahead at all overlaps but the strictest.
 """
 
 import argparse
