@@ -57,6 +57,14 @@ DIRECTIONS = {
   "below": [0.0, 0.0, -1.0],
 }
 
+# The camera looks at the origin, upright, from this point, of which each
+# coordinate is moved by up to half a unit from scene to scene; through a 35 mm
+# lens on a sensor 32 mm wide.
+CAMERA_POSITION = (7.481131553649902, -6.5076398849487305, 5.34366512298584)
+CAMERA_TAN_X = 16 / 35  # tangent of half the horizontal angle of view
+CAMERA_TAN_Y = CAMERA_TAN_X * HEIGHT / WIDTH
+CAMERA_NEAREST = 0.1  # what is closer is not in the picture; in world units
+
 ANSWER_CLASSES = {
   "number": tuple(str(n) for n in range(MAX_OBJECTS + 1)),
   "material": MATERIALS,

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from rn_jax.clevr import CAMERA_POSITION as POSITION
+from rn_jax.clevr import CAMERA_TAN_X as TAN_X
+from rn_jax.clevr import CAMERA_TAN_Y as TAN_Y
 from rn_jax.clevr import HEIGHT, WIDTH
 
-POSITION = (7.481131553649902, -6.5076398849487305, 5.34366512298584)
 JITTER = 0.5
-TAN_X = 16 / 35  # tangent of half the horizontal angle of view
-TAN_Y = TAN_X * HEIGHT / WIDTH
 
 # The depths carry nearly all that is known; the pixels, which are rounded,
 # only settle what three depths leave open.

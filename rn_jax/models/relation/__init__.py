@@ -1,1 +1,1 @@
-"""Heads: from the objects of a scene to what is said of it as a whole."""
+"""Modules that relate objects to each other."""
