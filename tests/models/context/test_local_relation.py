@@ -16,6 +16,7 @@ KERNEL = 5
 
 def relate_by_hand(x, queries, keys, prior, strides, similarity):
   """One window, one neighbour, one channel at a time, in float64."""
+  x, queries, keys, prior = map(np.float64, (x, queries, keys, prior))
   b, h, w, channels = x.shape
   groups = keys.shape[-1]
   radius = round(len(prior) ** 0.5) // 2
@@ -54,7 +55,8 @@ def random_layer(x, **fields):
 
 
 def normal(*shape, seed=0):
-  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+  values = np.random.default_rng(seed).normal(size=shape)
+  return jnp.asarray(values, jnp.float32)
 
 
 @pytest.mark.parametrize("similarity", ["mul", "sq", "abs"])
@@ -65,7 +67,7 @@ def test_windows_are_those_of_a_loop(similarity, size, strides):
   x, keys = normal(2, *size, 6), normal(2, *size, 3, seed=1)
   queries = normal(2, *size, 3, seed=2)[:, ::strides, ::strides]
   prior = normal(KERNEL**2, 3, seed=3)
-  weights = local_attention(queries, keys, jnp.array(prior), strides, similarity)
+  weights = local_attention(queries, keys, prior, strides, similarity)
   np.testing.assert_allclose(weights.sum(-2), 1.0, rtol=1e-5)
   expected = relate_by_hand(x, queries, keys, prior, strides, similarity)
   np.testing.assert_allclose(
@@ -78,12 +80,12 @@ def test_the_layer_projects_and_has_a_prior_of_offsets():
   layer, params = random_layer(x, features=6, kernel=KERNEL, strides=2)
 
   def dense(x, name):
-    return x @ np.array(params[name]["kernel"]) + np.array(params[name]["bias"])
+    return x @ params[name]["kernel"] + params[name]["bias"]
 
   places = np.array(
-    [(c / 2, r / 2) for r in range(-2, 3) for c in range(-2, 3)], np.float64
+    [(c / 2, r / 2) for r in range(-2, 3) for c in range(-2, 3)]
   )
-  prior = dense(np.maximum(dense(places, "prior_0"), 0), "prior_1")
+  prior = dense(jnp.maximum(dense(places, "prior_0"), 0), "prior_1")
   y = relate_by_hand(
     x, dense(x, "query")[:, ::2, ::2], dense(x, "key"), prior, 2, "mul"
   )
@@ -103,7 +105,7 @@ def test_without_query_key_and_prior_it_averages_what_is_inside():
   x = normal(1, 6, 9, 4)
   zeros = jnp.zeros((1, 6, 9, 2))
   weights = local_attention(zeros, zeros, jnp.zeros((49, 2)))
-  expected = np.zeros_like(x)
+  expected = np.zeros(x.shape)
   for r, c in np.ndindex(6, 9):
     window = x[:, max(r - 3, 0) : r + 4, max(c - 3, 0) : c + 4]
     expected[:, r, c] = window.mean((1, 2))
@@ -135,7 +137,7 @@ def test_what_is_beyond_the_border_does_not_matter():
     apply(x[:, :, :8])[:, :, :6], whole[:, :, :6], rtol=1e-4, atol=1e-4
   )
   # Cells with a whole window move with the picture.
-  moved = apply(np.roll(x, 1, 2))
+  moved = apply(jnp.roll(x, 1, 2))
   np.testing.assert_allclose(
     moved[:, :, 3:-2], whole[:, :, 2:-3], rtol=1e-4, atol=1e-4
   )
@@ -190,9 +192,15 @@ def test_bfloat16_leaves_prior_and_softmax_alone():
 def test_vmap_is_a_loop():
   x = normal(3, 1, 4, 4, 8)
   layer, params = random_layer(x[0], features=4, kernel=3)
-  apply = lambda x: layer.apply({"params": params}, x)  # noqa: E731
+
+  def apply(x):
+    return layer.apply({"params": params}, x)
+
   np.testing.assert_allclose(
-    jax.vmap(apply)(x), [apply(each) for each in x], rtol=1e-4, atol=1e-5
+    jax.vmap(apply)(x),
+    jnp.stack([apply(each) for each in x]),
+    rtol=1e-4,
+    atol=1e-5,
   )
 
 
