@@ -26,8 +26,8 @@ from rn_jax.models.context.lr_net import STAGE_SIZES, BottleneckNetwork
 
 SHAPES = ("disc", "square", "triangle", "cross")
 SIDE = 32
-NUM_TRAIN, NUM_TEST = 2048, 512
-BATCH, STEPS = 64, 120
+NUM_TRAIN, NUM_TEST = 2048, 256
+BATCH, STEPS = 32, 100
 RADIUS = 0.06  # of the perturbation of each number, which are from 0 to 1
 ATTACK_STEPS = 10
 

@@ -48,7 +48,7 @@ class RegionFeatures(nn.Module):
     self,
     x: Float[Array, "B H W C"],
     boxes: Float[Array, "B R 4"],
-    mask: Bool[Array, "B #R #H #W"] | None = None,
+    mask: Bool[Array, " B #R #H #W"] | None = None,
   ) -> Float[Array, "B R bins C"]:
     """Returns the features of boxes.
 
@@ -111,7 +111,7 @@ def embed_coordinates(
 
 def region_weights(
   logits: Float[Array, "B R K H W"],
-  mask: Bool[Array, "B #R #H #W"] | None = None,
+  mask: Bool[Array, " B #R #H #W"] | None = None,
 ) -> Float[Array, "B R K H W"]:
   """Returns the softmax over cells, float32; zeros where masked."""
   logits = logits.astype(jnp.float32)

@@ -50,7 +50,7 @@ class NonLocal(nn.Module):
     """
     if self.mode not in MODES:
       raise ValueError(f"mode is {self.mode!r}, not one of {MODES}")
-    b, h, w, c = x.shape
+    b, c = len(x), x.shape[-1]
     width = self.features or max(c // 2, 1)
     x = x.astype(self.dtype)
 
