@@ -89,7 +89,9 @@ class BottleneckNetwork(nn.Module):
         name="stem",
       )(x)
     x = nn.relu(self._normalized(x, "stem", train))
-    x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    # One cell on every side, as PyTorch pads; no maximum of x is below 0.
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = nn.max_pool(x, (3, 3), (2, 2))
     for stage, (size, width, output) in enumerate(
       zip(self.stage_sizes, self.widths, self.outputs, strict=True)
     ):
