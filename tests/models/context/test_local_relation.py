@@ -127,8 +127,7 @@ def test_a_prior_of_one_place_shifts():
   np.testing.assert_allclose(y[:, :, :-1], x[:, :, 1:], rtol=1e-5)
 
 
-def test_what_is_beyond_the_border_does_not_matter():
-  # Far from each other, the halves of a picture see nothing of the other one.
+def test_a_cell_sees_its_window_only_and_moves_with_the_picture():
   x = normal(1, 5, 12, 16)
   layer, params = random_layer(x, features=4, kernel=KERNEL)
   apply = jax.jit(lambda x: layer.apply({"params": params}, x))
