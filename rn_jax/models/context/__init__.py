@@ -1,0 +1,1 @@
+"""Blocks that relate the cells of a feature map to one another."""
