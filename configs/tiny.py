@@ -25,6 +25,9 @@ def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
   model.lstm_units = 16
   model.g_units = (32,) * len(model.g_units)
   model.f_units = (32,) * len(model.f_units)
+  model.head.width = 32
+  model.head.num_relations = 4
+  model.head.key_width = 8
   config.data.image_size = 32
   # So few pairs need no blocks, which take longer to compile.
   config.model.scenes_per_block = None

@@ -39,10 +39,30 @@ def get_config() -> ml_collections.ConfigDict:
   # g_theta: width and dropout rate of each layer.
   model.g_units = (256, 256, 256, 256)
   model.g_dropout = (0.0, 0.0, 0.0, 0.0)
+  # From the objects of a scene to its vector: "pairwise", g_theta over pairs;
+  # "object_relation", layers of object relations; "object_relation_pairwise",
+  # such layers and then pairs.
+  model.head = head = ml_collections.ConfigDict()
+  head.kind = "pairwise"
+  # Object relations: how many layers, and their objects' features.
+  head.layers = 2
+  head.width = 256
+  # Relations of a layer, which divide the width, and the width of their keys.
+  head.num_relations = 16
+  head.key_width = 16
+  # How boxes of objects are compared: "log_abs", "signed" or "none".
+  head.geometry = "log_abs"
+  # Whose size distances are measured in: "query" or "key".
+  head.denominator = "query"
+  # "sum" or "mean" over objects; without pairs only.
+  head.pooling = "sum"
+  # Start as if there were no object relations.
+  head.zero_init = False
   # f_phi: width and dropout rate of each hidden layer.
   model.f_units = (256, 256)
   model.f_dropout = (0.0, 0.5)
-  # The layer at whose input the question joins, counted through g and f.
+  # The layer at whose input the question joins, counted through g (or object
+  # relations without pairs) and f.
   model.question_layer = 0
   # "sum", "mean" or "weighted" (one learned scalar per pair position).
   model.aggregation = "sum"

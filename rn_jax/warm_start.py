@@ -12,6 +12,7 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.checkpoint_format import flatten
@@ -161,26 +162,34 @@ def _take_question_free(
       )
     new_params[conv], new_statistics[conv] = params[conv], statistics[conv]
     taken.append(conv)
-  core, other_core = (
-    dict(state.params["relation_core"]),
-    params["relation_core"],
-  )
+  core = dict(flatten_dict(state.params["relation_core"], sep="/"))
+  other_core = flatten_dict(params["relation_core"], sep="/")
   theirs = make_head(other).question_free
   for name in make_head(model).question_free:
-    if name not in theirs or not _same_shapes(core[name], other_core[name]):
+    mine = _below(core, name)
+    if name not in theirs or not _same_shapes(mine, _below(other_core, name)):
       break
-    core[name] = other_core[name]
+    core |= _below(other_core, name)
     taken.append(name)
-  new_params["relation_core"] = core
+  new_params["relation_core"] = unflatten_dict(core, sep="/")
   if not taken:
     raise CheckpointError(
-      f"config.train.init_from: {path} has no layer to start from: its g_0 is "
-      "of another shape, or the question joins there in one of the networks"
+      f"config.train.init_from: {path} has no layer to start from: its first "
+      "is of another shape, or the question joins there in one of the networks"
     )
   state = dataclasses.replace(
     state, params=new_params, batch_stats=new_statistics
   )
   return state, taken
+
+
+def _below(params: Mapping, name: str) -> dict:
+  """Returns the parameters of that name, and those within it."""
+  return {
+    key: array
+    for key, array in params.items()
+    if key == name or key.startswith(name + "/")
+  }
 
 
 def _same_shapes(mine: Mapping, theirs: Mapping) -> bool:

@@ -54,6 +54,9 @@ def map_blocks(
     return function(scene, rest)
   size, num_objects = scene.objects.shape[:2]
   block = min(block, size)
+  if scene.boxes is not None and len(scene.boxes) < size:  # all scenes' alike
+    function = _with_boxes(function, scene.boxes)
+    scene = scene._replace(boxes=None)
   if scene.mask is None:
     return _in_order(lambda x: function(*x), (scene, rest), block)
   # For CLEVR's 3 to 10 objects: 4, 6, 8 and 10.
@@ -76,6 +79,16 @@ def map_blocks(
   total, rows = _in_order(choose, ordered, block)
   back = jnp.argsort(order)
   return total, jax.tree.map(lambda x: x[back], rows)
+
+
+def _with_boxes(function: Callable, boxes: Float[Array, "1 N 4"]) -> Callable:
+  """Gives a function the boxes that all scenes have."""
+
+  def call(scene, rest):
+    rows = scene.objects.shape[1]
+    return function(scene._replace(boxes=boxes[:, :rows]), rest)
+
+  return call
 
 
 def first_objects(scene: Scene, rows: int) -> Scene:

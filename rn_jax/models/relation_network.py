@@ -1,5 +1,6 @@
 """Relation Networks: encoders, relation core and answer network, wired."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -13,8 +14,8 @@ from rn_jax.models.affine import Affine, add_rows, dropout
 from rn_jax.models.blocks import map_blocks
 from rn_jax.models.conv_encoder import ConvEncoder
 from rn_jax.models.question_encoder import QuestionEncoder
-from rn_jax.models.relation.head import make_head
-from rn_jax.models.scene import Scene
+from rn_jax.models.relation.head import make_head, question_layers
+from rn_jax.models.scene import Scene, boxes_of_states, grid_boxes
 from rn_jax.models.state_encoder import encode_states
 
 
@@ -103,11 +104,10 @@ class RelationNetwork(nn.Module):
         f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
       )
     self.relation_core = make_head(config)
-    layer, num_g = config.question_layer, len(config.g_units)
     self.answer_network = AnswerNetwork(
       units=config.f_units,
       dropout_rates=config.f_dropout,
-      question_layer=None if layer < num_g else layer - num_g,
+      question_layer=question_layers(config)[1],
       num_answers=self.num_answers,
       dtype=dtype,
     )
@@ -158,11 +158,17 @@ class RelationNetwork(nn.Module):
     self, batch: Mapping[str, Array], *, train: bool = False
   ) -> Scene:
     """Returns scenes; the batch needs no questions."""
+    with_boxes = self.config.head.kind != "pairwise"  # which needs none
     if self.config.inputs == "pixels":
-      return Scene(self.conv_encoder(batch["image"], train=train))
+      cells = self.conv_encoder(batch["image"], train=train)
+      side = math.isqrt(cells.shape[1])
+      return Scene(
+        cells, None, grid_boxes(side, side)[None] if with_boxes else None
+      )
     objects = encode_states(batch["objects"], self.config.one_hot_objects)
     mask = batch["object_mask"] if self.config.mask_objects else None
-    return Scene(objects, mask)
+    boxes = boxes_of_states(batch["objects"]) if with_boxes else None
+    return Scene(objects, mask, boxes)
 
   def describe(self, scene: Scene) -> dict[str, Array]:
     """Returns what is known of scenes before a question; see Pairwise."""

@@ -21,9 +21,9 @@ def test_an_array_of_another_shape_is_refused():
 
 def test_sizes_of_one_name_must_agree():
   pairs, mask = jnp.ones((5, 5, 3)), jnp.ones(5, bool)
-  assert pooling.pool_pairs(pairs, mask, "avg", False).shape == (3,)
+  assert pooling.pool_vectors(pairs, mask, "avg", False).shape == (3,)
   with pytest.raises(TypeCheckError, match=r"mask[\s\S]* N"):
-    pooling.pool_pairs(pairs, mask[:4], "avg", False)
+    pooling.pool_vectors(pairs, mask[:4], "avg", False)
 
 
 def test_the_check_is_at_work_elsewhere():

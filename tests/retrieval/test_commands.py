@@ -78,5 +78,5 @@ def test_mistakes_end_without_a_traceback(make_config, records_dir, tmp_path):
     *(f"--config.data.dir={records_dir}", "--descriptors=g3_avg"),
   )
   assert done.returncode == 1
-  assert "ends at the input of layer 2: g2_avg" in done.stderr
+  assert "the inputs of its first layers: g2_avg" in done.stderr
   assert "Traceback" not in done.stderr

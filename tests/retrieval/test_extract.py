@@ -26,7 +26,7 @@ from rn_jax.retrieval.describe.extractor import (
   make_extract_step,
 )
 from rn_jax.retrieval.describe.features import load_features
-from rn_jax.retrieval.describe.pooling import pool_pairs
+from rn_jax.retrieval.describe.pooling import pool_vectors
 from rn_jax.retrieval.describe.sources import image_source, split_source
 from rn_jax.retrieval.extract import extract, extract_command
 
@@ -116,7 +116,7 @@ def test_pairs_lead_to_the_sums_of_the_network(make_network, name):
 
 def test_pools_unit_pairs_and_leaves_out_padding():
   pairs = np.array([[[3, 4], [0, 0]], [[0, 2], [9, 9]]], np.float32)
-  pool = jax.jit(pool_pairs, static_argnums=(2, 3))
+  pool = jax.jit(pool_vectors, static_argnums=(2, 3))
   everything = None
   np.testing.assert_allclose(pool(pairs, everything, "avg", False), [3, 3.75])
   np.testing.assert_allclose(pool(pairs, everything, "max", False), [9, 9])
@@ -247,8 +247,8 @@ def test_every_network_has_its_usual_descriptors(
 @pytest.mark.parametrize(
   ("config_name", "name", "message"),
   [
-    ("ir_fp", "g3_avg", "joins at layer 2 of 4 .* g2_avg"),
-    ("original_fp", "g1_max", "ends at the input of layer 0"),
+    ("ir_fp", "g3_avg", "knows before the question only g0 to g2.*: g2_avg"),
+    ("original_fp", "g1_max", "only g0 to g0"),
     ("avf_fp", "g5_avg", "layer 4"),
     ("ir_sd", "conv_avg", "no convolutions"),
     ("ir_fp", "aggregate", "only an AVF-RN"),

@@ -17,9 +17,11 @@ HELP = (
   "and so on: the same without the scaling. L is at most the layer at which "
   "the question joins. From pixels also conv_avg and conv_max over the cells "
   "of the last convolution, and conv_rmac, R-MAC pooling of them. aggregate: "
-  "the sum over pairs of an AVF-RN. Not given: what is usual for the network"
+  "the sum over pairs of an AVF-RN. oL_avg and so on: of object relations "
+  "without pairs, each object's input of layer L. Not given: what is usual "
+  "for the network"
 )
-_PAIRS = re.compile(r"(g\d+)_(avg|max|sum)(_raw)?")
+_LAYERS = re.compile(r"([go]\d+)_(avg|max|sum)(_raw)?")
 _CELLS = ("avg", "max", "rmac")
 
 
@@ -30,8 +32,8 @@ class Descriptor:
   Attributes:
     name: As above.
     label: For tables and pictures.
-    layer: What is pooled: "g2", the input of g_theta's layer 2, "conv", or
-      "aggregate".
+    layer: What is pooled: "g2", the input of g_theta's layer 2, "o1", that of
+      the second layer of object relations, "conv", or "aggregate".
     pooling: "avg", "max", "sum", "rmac", or "network" where it does that.
     unit_pairs: Whether each pair is scaled to unit length first.
     metric: How images are compared in the literature: "euclidean" or "cosine".
@@ -50,16 +52,18 @@ class Descriptor:
 
 
 def network_name(model: ml_collections.ConfigDict) -> str:
-  """Returns "RN", "2S-RN" or "AVF-RN", by what the head knows of a scene.
+  """Returns "RN", "2S-RN", "AVF-RN" or "object relations", by the head.
 
-  "multilabel" if there is no head: the network of multilabel.py.
+  "multilabel" if there is none: the network of multilabel.py.
   """
   if "g_units" not in model:
     return "multilabel"
   head = make_head(model)
   if "aggregate" in head.described:
-    return "AVF-RN"
-  return "2S-RN" if head.question_free else "RN"
+    return "AVF-RN" if "g0" in head.described else "object relations"
+  if "g0" not in head.described:
+    return "object relations"
+  return "2S-RN" if "g_0" in head.question_free else "RN"
 
 
 def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
@@ -72,6 +76,8 @@ def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
   if kind == "multilabel":
     return ["conv_avg"]
   last = make_head(model).described[-1]
+  if kind == "object relations":
+    return [last if last == "aggregate" else f"{last}_sum"]
   names = {
     "RN": ["g0_avg", "g0_avg_raw"],
     "2S-RN": [f"{last}_avg", f"{last}_max"],
@@ -91,22 +97,22 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
     ValueError: There is no such name, or this network cannot give it.
   """
   network = network_name(model)
-  pairs = _PAIRS.fullmatch(name)
+  layers = _LAYERS.fullmatch(name)
   if network == "multilabel" and not name.startswith("conv_"):
     raise ValueError(
       f"descriptor {name!r}: the multi-label CNN gives conv_avg, conv_max and "
       "conv_rmac"
     )
-  if pairs:
-    layer, pooling, raw = pairs[1], pairs[2], bool(pairs[3])
-    layers = [x for x in make_head(model).described if x != "aggregate"]
-    if layer not in layers:
+  if layers:
+    layer, pooling, raw = layers[1], layers[2], bool(layers[3])
+    known = [x for x in make_head(model).described if x != "aggregate"]
+    if layer not in known:
       raise ValueError(
-        f"descriptor {name!r}: in this {network} what does not depend on the "
-        f"question ends at the input of layer {layers[-1][1:]} of g_theta: "
-        f"{layers[-1]}_{pooling}"
+        f"descriptor {name!r}: this {network} knows before the question only "
+        f"{known[0]} to {known[-1]}, the inputs of its first layers: "
+        f"{known[-1]}_{pooling}"
       )
-    usual = network == "2S-RN" and layer == layers[-1]
+    usual = network == "2S-RN" and layer == known[-1]
     where = "" if usual else f" {layer}"
     suffix = " (raw pairs)" if raw else ""
     label = f"{network}{where} {pooling}{suffix}"
@@ -125,10 +131,10 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
       return Descriptor(name, label, "conv", pooling, metric="cosine")
     return Descriptor(name, f"{network} conv {pooling}", "conv", pooling)
   if name == "aggregate":
-    if network != "AVF-RN":
+    if "aggregate" not in make_head(model).described:
       raise ValueError(
         "descriptor 'aggregate': only an AVF-RN sums its pairs before it reads "
-        f"the question; this is an {network}"
+        f"the question; this network: {network}"
       )
     return Descriptor(name, network, "aggregate", "network")
   raise ValueError(

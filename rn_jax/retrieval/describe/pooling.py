@@ -16,32 +16,34 @@ from rn_jax.retrieval.describe.rmac import rmac
 _SMALLEST_NORM = 1e-12
 
 
-def pool_pairs(
-  pairs: Float[Array, "N N D"],
+def pool_vectors(
+  vectors: Float[Array, "N D"] | Float[Array, "N N D"],
   mask: Bool[Array, " N"] | None,
   pooling: str,
-  unit_pairs: bool,
+  unit: bool,
 ) -> Float[Array, " D"]:
-  """Pools pairs.
+  """Pools the vectors of a scene's objects, or of its pairs of objects.
 
   Args:
-    pairs: Their features.
+    vectors: Of each object or pair.
     mask: Which objects there are; None: all.
     pooling: "avg", "max" or "sum".
-    unit_pairs: Scale each pair to unit length first.
+    unit: Scale each vector to unit length first.
   """
-  counts = jnp.ones(pairs.shape[:2])
+  counts = jnp.ones(vectors.shape[:-1])
   if mask is not None:
-    counts = (mask[:, None] & mask[None, :]).astype(jnp.float32)
+    there = mask if vectors.ndim == 2 else mask[:, None] & mask[None, :]
+    counts = there.astype(jnp.float32)
+  vectors, counts = vectors.reshape(-1, vectors.shape[-1]), counts.reshape(-1)
   scale = jnp.ones_like(counts)
-  if unit_pairs:
-    norm = jnp.linalg.norm(pairs, axis=-1)
+  if unit:
+    norm = jnp.linalg.norm(vectors, axis=-1)
     scale = 1.0 / jnp.maximum(norm, _SMALLEST_NORM)
   if pooling != "max":
-    total = jnp.einsum("pq,pqd->d", counts * scale, pairs)
+    total = (counts * scale) @ vectors
     return total if pooling == "sum" else total / counts.sum()
-  scaled = pairs * scale[..., None]
-  return jnp.where(counts[..., None] > 0, scaled, -jnp.inf).max((0, 1))
+  scaled = vectors * scale[:, None]
+  return jnp.where(counts[:, None] > 0, scaled, -jnp.inf).max(0)
 
 
 def describe_scene(
@@ -54,7 +56,7 @@ def describe_scene(
 
   Args:
     descriptors: Which.
-    described: What the head knows of it; see Pairwise.describe.
+    described: What the head knows of it; see the head's `describe`.
     objects: From pixels the cells in row-major order, the last two features
       being coordinates.
     mask: Which objects there are; None: all.
@@ -69,7 +71,7 @@ def describe_scene(
     elif d.pooling == "network":
       x = described[d.layer]
     else:
-      x = pool_pairs(described[d.layer], mask, d.pooling, d.unit_pairs)
+      x = pool_vectors(described[d.layer], mask, d.pooling, d.unit_pairs)
     found[d.name] = x.astype(jnp.float32)
   return found
 
