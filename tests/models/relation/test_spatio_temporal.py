@@ -134,28 +134,24 @@ def test_the_whole_is_its_parts_one_after_the_other():
   def related(scene):
     return spatial.apply({"params": params["spatial"]}, scene)
 
-  frames = [
-    related(Scene(*(x[:, :, t] for x in (tracks, mask, boxes))))
-    for t in range(3)
-  ]
-  temporal = TemporalAggregation()
-  of_tracks = [
-    temporal.apply(
-      {"params": params["temporal"]},
-      jnp.stack([frame[:, k] for frame in frames], 1),
-      mask[:, k],
+  for s in range(2):
+    frames = [
+      related(Scene(*(x[s, :, t][None] for x in (tracks, mask, boxes))))[0]
+      for t in range(3)
+    ]
+    of_tracks = TemporalAggregation().apply(
+      {"params": params["temporal"]}, jnp.stack(frames, 1), mask[s]
     )
-    for k in range(4)
-  ]
-  expected = PairSimilarity(8).apply(
-    {"params": params["similarity"]},
-    jnp.stack(of_tracks, 1),
-    related(detections),
-    *expected_boxes(boxes, mask),
-    detections.boxes,
-  )
-  there = np.any(mask, -1)[:, :, None] & np.asarray(detections.mask)[:, None]
-  np.testing.assert_allclose(logits[there], expected[there], atol=1e-4)
+    one = Scene(*(x[s][None] for x in detections))
+    expected = PairSimilarity(8).apply(
+      {"params": params["similarity"]},
+      of_tracks[None],
+      related(one),
+      *(x[None] for x in expected_boxes(boxes[s], mask[s])),
+      one.boxes,
+    )[0]
+    there = np.ix_(np.any(mask[s], 1), np.asarray(one.mask[0]))
+    np.testing.assert_allclose(logits[s][there], expected[there], atol=1e-4)
 
 
 def test_absent_frames_and_detections_change_nothing():
