@@ -2,7 +2,7 @@
 
 from rn_jax.retrieval.describe.extractor import load_extractor
 
-describe = load_extractor("pretrained/ir_fp", ["g2_avg"])
+describe = load_extractor("imported/ir_fp", ["g2_avg"])
 describe({"image": images})["g2_avg"]  # [S, H, W, 3] -> [S, D]
 """
 
