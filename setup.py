@@ -42,11 +42,16 @@ setup(
     "Typing :: Typed",
   ],
   python_requires=">=3.11",
-  packages=["configs", *find_packages(include=["rn_jax*", "data_prep*"])],
+  packages=[
+    "configs",
+    "pretrained",
+    *find_packages(include=["rn_jax*", "data_prep*"]),
+  ],
   py_modules=["launch"],
   package_data={
     "rn_jax": ["py.typed", "**/*.html"],
     "data_prep": ["**/*.json"],
+    "pretrained": ["**/*"],
   },
   entry_points={"console_scripts": ["rn-jax = launch:run"]},
   install_requires=[

@@ -31,6 +31,7 @@ from data_prep.generation.job import Job
 from rn_jax import parallel
 from rn_jax.data import input_pipeline, records
 from rn_jax.data.dataset import load_dataset
+from rn_jax.data.train_order import TrainOrder
 
 _DISTINCT = 256  # scenes of the shard
 
@@ -106,9 +107,7 @@ def measure_waiting(config, inputs: str, batch_size: int, updates: int):
   rows = []
   for on_device in (True, False):
     for per_call in (1, 10) if on_device else (1,):
-      order = input_pipeline.TrainOrder(
-        dataset.questions["scene"], batch_size, 1, 0
-      )
+      order = TrainOrder(dataset.questions["scene"], batch_size, 1, 0)
 
       def step(state, tables, batch):
         batch = input_pipeline.complete(tables, batch)

@@ -249,7 +249,7 @@ def test_every_network_has_its_usual_descriptors(
   [
     ("ir_fp", "g3_avg", "knows before the question only g0 to g2.*: g2_avg"),
     ("original_fp", "g1_max", "only g0 to g0"),
-    ("avf_fp", "g5_avg", "layer 4"),
+    ("avf_fp", "g5_avg", "only g0 to g4"),
     ("ir_sd", "conv_avg", "no convolutions"),
     ("ir_fp", "aggregate", "only an AVF-RN"),
     ("ir_fp", "avg", "usual for this 2S-RN: g2_avg"),

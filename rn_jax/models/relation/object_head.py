@@ -95,16 +95,15 @@ class ObjectHead(nn.Module):
       assert question is not None
       number, objects = question.shape[1], x.shape[1]
 
-      def each(x):  # of a scene, for each of its questions
-        return None if x is None else jnp.repeat(x, number, 0)
-
-      boxes = scene.boxes
+      mask, boxes = scene.mask, scene.boxes
+      if mask is not None:
+        mask = jnp.repeat(mask, number, 0)
       if boxes is not None and len(boxes) > 1:
-        boxes = each(boxes)
+        boxes = jnp.repeat(boxes, number, 0)
       asked = question.reshape(-1, 1, question.shape[-1]).astype(x.dtype)
       asked = jnp.broadcast_to(asked, (len(asked), objects, asked.shape[-1]))
-      x = jnp.concatenate([each(x), asked], -1)
-      scene = Scene(x, each(scene.mask), boxes)
+      x = jnp.concatenate([jnp.repeat(x, number, 0), asked], -1)
+      scene = Scene(x, mask, boxes)
       *_, x = self._through(scene, self._free, len(self.layers))
     pooled = pool_objects(x, scene.mask, self.pooling)
     return self.scale * pooled.reshape(-1, number, pooled.shape[-1])
