@@ -37,6 +37,20 @@ def directions(
   return tuple(x * right[i] + y * up[i] - back[i] for i in range(3))
 
 
+def footprint(num_rows: int, num_columns: int) -> float:
+  """Width at depth one of what a sample of a grid shall stand for.
+
+  That is a pixel of the picture, but of CLEVR's where the picture is coarser,
+  and no less than the sample itself. Where the two ways differ: the mean.
+  """
+
+  def mean(rows, columns):
+    return TAN_X / columns + TAN_Y / rows
+
+  sample = mean(num_rows, num_columns)
+  return min(SAMPLES * sample, max(sample, mean(HEIGHT, WIDTH)))
+
+
 def srgb(light: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
   """Display value in [0, 1] of linear light, clipped."""
   light = jnp.clip(light, 0, 1)
