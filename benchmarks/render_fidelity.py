@@ -7,7 +7,8 @@ Draws the scenes of a CLEVR folder again, 128x128, and compares with its images
 resized as the networks read them: once with the lamps where CLEVR's generator
 had put them, once with nominal lamps. With the published weights it also
 compares the answers, and, as a yardstick, those on the images with a little
-noise. Gold images are for measuring; nothing in the renderer is fitted to them.
+noise. Drawn at the images' own size, it counts isolated bright pixels, which no
+resized picture shows. Gold images are for measuring; nothing in the renderer is fitted to them.
 
 The generator does not store where its lamps were. The gold images were made
 one at a time with known seeds, so its random numbers can be drawn again here.
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import median_filter
 
 from benchmarks import timing
 from data_prep.convert_clevr import convert
@@ -84,6 +86,17 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   return similar.mean((1, 2, 3))
 
 
+def bright_pixels(images: np.ndarray) -> np.ndarray:
+  """Counts isolated bright pixels of uint8 images [B, H, W, 3], [B].
+
+  Those whose largest colour is more than 60 above the median of the 3x3 pixels
+  around them.
+  """
+  value = images.max(-1).astype(int)
+  median = median_filter(value, (1, 3, 3), mode="nearest")
+  return (value - median > 60).sum((1, 2))
+
+
 def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
   """Prints the tables; returns their rows. Arguments: see the flags below."""
   gold_dir = Path(gold_dir)
@@ -108,7 +121,7 @@ def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
         )
   print(f"\n{len(scenes)} scenes, {_SIZE}x{_SIZE}, against Blender's images\n")
   timing.print_table(("lamps", "PSNR dB", "worst", "SSIM"), rows)
-  result = {"images": rows}
+  result = {"images": rows, "bright": _compare_bright(gold_dir, scenes, lamps)}
   if weights_dir:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 255 * _NOISE, images["gold"].shape)
@@ -120,20 +133,42 @@ def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
   return result
 
 
-def _gold_images(gold_dir: Path, scenes: list[dict]) -> np.ndarray:
+def _gold_images(
+  gold_dir: Path, scenes: list[dict], size: int = _SIZE
+) -> np.ndarray:
   folder = gold_dir / "images" / _SPLIT
   files = [folder / scene["image_filename"] for scene in scenes]
-  return np.stack([read_image(file, _SIZE) for file in files])
+  return np.stack([read_image(file, size) for file in files])
 
 
-def _draw(scenes: list[dict], lamps: list | None, name: str) -> np.ndarray:
+def _compare_bright(
+  gold_dir: Path, scenes: list[dict], lamps: list
+) -> list[tuple]:
+  """Prints and returns the numbers of isolated bright pixels."""
+  gold = _gold_images(gold_dir, scenes, 0)
+  height, width = gold.shape[1:3]
+  drawn = _draw(scenes, lamps, "replayed", (width, height))
+  counts = [("gold", gold), ("replayed lamps", drawn)]
+  counts = [(name, bright_pixels(images)) for name, images in counts]
+  rows = [(name, n.mean(), np.median(n), int(n.max())) for name, n in counts]
+  print(f"\nIsolated bright pixels of a picture, {width}x{height}\n")
+  timing.print_table(("images", "mean", "median", "most"), rows)
+  return rows
+
+
+def _draw(
+  scenes: list[dict],
+  lamps: list | None,
+  name: str,
+  size: tuple[int, int] = (_SIZE, _SIZE),
+) -> np.ndarray:
   pictures = []
   for start in progress_bar(
     range(0, len(scenes), _BATCH), desc=f"drawing, {name} lamps"
   ):
     part = slice(start, start + _BATCH)
     positions = lamps and lamps[part]
-    pictures.append(render(scenes[part], _SIZE, _SIZE, lamps=positions))
+    pictures.append(render(scenes[part], *size, lamps=positions))
   return np.concatenate(pictures)
 
 

@@ -67,7 +67,7 @@ def index_picture(
 def _by_tiles(
   function, stage: Stage, rows: int, columns: int, plan: Plan
 ) -> Shaped[Array, "{rows} {columns} C"]:
-  """Puts together function(stage, directions, phases, footprint, plan) of all tiles."""
+  """Puts together what a function such as `_light` makes of all tiles."""
   high, wide = (plan.tile or rows), (plan.tile or columns)
   down, across = -(-rows // high), -(-columns // wide)
   row, column = (a.ravel() for a in np.indices((high, wide)))

@@ -34,7 +34,8 @@ class Stage(NamedTuple):
 
   Attributes:
     camera: Position.
-    axes: Right, up and back of the picture.
+    axes: Right, up and back of the picture; the first two of unit length but
+      where the frame is not of CLEVR's ratio.
     objects: Padded to MAX_OBJECTS rows.
     count: Number of true objects.
     lamps: Its lamps.

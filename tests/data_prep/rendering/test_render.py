@@ -126,6 +126,19 @@ def test_a_split_is_drawn_and_gone_on_with(clevr_dir, scenes, pictures):
     render_split(clevr_dir, "val", width=16, height=16)
 
 
+def test_scenes_of_few_objects_are_counted_once(clevr_dir, scenes, caplog):
+  path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
+  few = []
+  for scene in scenes[:2]:
+    lone = {**scene, "objects": scene["objects"][:1]}
+    del lone["camera"]
+    few.append(lone)
+  path.write_text(json.dumps({"scenes": [*few, scenes[2]]}))
+  with caplog.at_level("WARNING", "absl"):
+    render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+  assert caplog.text.count("2 of 3 scenes have fewer than three objects") == 1
+
+
 def test_file_names_cannot_leave_the_folder(clevr_dir, scenes):
   path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   outside = {**scenes[0], "image_filename": "../x.png"}
