@@ -10,17 +10,26 @@ from ml_collections import config_flags
 
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
+from rn_jax.host.write_errors import explain
 from rn_jax.retrieval.describe import descriptors
 
 
-def _find_config(argument: str) -> str:
-  """Finds a configs/NAME.py that the current folder lacks beside this file."""
-  found = re.match(r"(--?config=)?(configs/.+\.py)", argument)
+def _find_file(argument: str) -> str:
+  """Finds what the current folder lacks beside this file.
+
+  That is configs/NAME.py, and the project's own networks in pretrained.
+  """
+  found = re.match(
+    r"(--?(?:config|checkpoint|config\.train\.init_from)=)?"
+    r"(configs/.+\.py|pretrained/\w+)",
+    argument,
+  )
   if not found or Path(found[2]).exists():
     return argument
-  return (found[1] or "") + str(
-    Path(__file__).parent / argument[found.start(2) :]
-  )
+  beside = Path(__file__).parent
+  if not (beside / found[2]).exists():
+    return argument
+  return (found[1] or "") + str(beside / argument[found.start(2) :])
 
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -97,7 +106,7 @@ def main(argv: list[str]) -> None:
   except (FlaxError, FloatingPointError, OSError, ValueError) as error:
     if _DEBUG.value:
       raise
-    logging.error("%s (--debug shows where)", error)
+    logging.error("%s (--debug shows where)", explain(error))
     sys.exit(1)
 
 
@@ -105,14 +114,19 @@ def _start_jax() -> None:
   import jax
 
   from rn_jax import parallel, run_log
-  from rn_jax.host import compile_cache
+  from rn_jax.host import compile_cache, cpu_devices
 
   run_log.quiet_backends()
   compile_cache.enable(_COMPILATION_CACHE.value)
   if _DEBUG.value:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)
-  if _MODE.value != "train":
+  if _MODE.value == "train":
+    train, data = _CONFIG.value.train, _CONFIG.value.data
+    cpu_devices.divide_cpu(
+      train.cpu_devices, train.batch_size // data.questions_per_scene
+    )
+  else:
     # What one only looks at is computed as exactly as the accelerator can.
     jax.config.update("jax_default_matmul_precision", "highest")
   parallel.initialize_distributed(
@@ -226,9 +240,15 @@ def _unknown_key(argv: list[str]) -> str | None:
       if not isinstance(part, dict):
         return f"--config.{found[1]}: {'.'.join(path)} has no keys"
       if name not in part:
-        near = difflib.get_close_matches(name, part) or list(part)
+        # Else the nearest, however far: they show what kind of keys it has.
+        near = difflib.get_close_matches(name, part) or (
+          difflib.get_close_matches(name, part, n=5, cutoff=0)
+        )
         near = ", ".join(".".join([*path, key]) for key in near)
-        return f"--config.{found[1]}: no such key; there is {near}"
+        return (
+          f"--config.{found[1]}: no such key; there is {near}; "
+          "rn_jax/default_config.py has them all"
+        )
       part = part[name]
       path.append(name)
   return None
@@ -248,9 +268,9 @@ def _no_such_config(argv: list[str]) -> str | None:
 
 def run() -> None:
   """Runs the command, which is called rn-jax where it is installed."""
-  sys.argv[1:] = map(_find_config, sys.argv[1:])
+  sys.argv[1:] = map(_find_file, sys.argv[1:])
   if not any(re.match("--?config(=|$)", x) for x in sys.argv):
-    sys.argv[1:1] = ["--config=" + _find_config("configs/common.py")]
+    sys.argv[1:1] = ["--config=" + _find_file("configs/common.py")]
   # `--help` shows the text and the flags of the program, whose name is another.
   sys.modules["__main__"].__doc__ = __doc__
   for flag in flags.FLAGS.get_key_flags_for_module(__name__):

@@ -4,13 +4,15 @@
     python -m benchmarks.fuzz --count=200
 
 For each reader of files that others made (weights, archives of features, the
-scenes of a CLEVR folder) a small file is made and damaged again and again:
-bytes are changed, cut out, put in; in JSON values become others. Prints how
-often each reader took a file, refused it with the error it promises, or did
-anything else, with one example each; that is a fault, and ends with status 1.
+scenes, questions and programs of a CLEVR folder) a small file is made and
+damaged again and again: bytes are changed, cut out, put in; in JSON values
+become others. Prints how often each reader took a file, refused it with the
+error it promises, or did anything else, with one example each; that is a fault,
+and ends with status 1.
 """
 
 import collections
+import functools
 import hashlib
 import json
 import random
@@ -23,9 +25,16 @@ from absl import flags
 
 from benchmarks import timing
 from data_prep.conversion.clevr_json import SourceError
-from data_prep.conversion.clevr_source import read_scenes
+from data_prep.conversion.clevr_source import load_split, read_scenes
+from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import build_scene
-from data_prep.generation.scenes import sample_scene
+from data_prep.generation.job import Job, make_part
+from data_prep.language.programs import (
+  InvalidProgramError,
+  SceneTable,
+  execute,
+  scene_table,
+)
 from rn_jax.interop.torch_file import (
   TorchFileError,
   read_state_dict,
@@ -39,7 +48,10 @@ from rn_jax.retrieval.describe.features import (
 )
 
 _OUTCOMES = ("taken", "refused", "fault")
-_VALUES = (None, True, -1, 0, 0.5, 1e300, 2**70, "", "a", "1.5", [], [0], {})
+_VALUES = (
+  *(None, True, -1, 0, 1, 0.5, 1e300, 2**70),
+  *("", "a", "1.5", [], [0], {}),
+)
 
 
 def run(minutes: float, count: int, seed: int) -> list[tuple]:
@@ -80,17 +92,26 @@ def _targets(folder: Path) -> dict[str, tuple]:
   """(path, content, reader, its error, how to damage it) of each reader."""
   numbers = np.arange(12, dtype=np.float32).reshape(4, 3)
   weights, archive = folder / "a.pth", folder / "a.npz"
-  scenes = folder / "CLEVR_train_scenes.json"
   write_state_dict(weights, {"a.weight": numbers, "a.bias": numbers[0]})
   names = np.array(["a.png", "b.png", "c.png", "d.png"])
   save_features(archive, Features({"x": numbers}, np.arange(4), names, {}))
-  made = [sample_scene(0, "train", index) for index in range(3)]
-  scenes.write_text(json.dumps({"scenes": made}))
+  made, asked = make_part(Job("train", 3, min_visible_pixels=0), 0)
+  longest = max((q["program"] for q in asked[:10]), key=len)  # of scene 0
+  scenes = _write(folder / "CLEVR_train_scenes.json", {"scenes": made})
+  program = _write(folder / "program.json", longest)
+  # Damaged questions are about whole scenes.
+  _write(folder / "scenes" / scenes.name, {"scenes": made})
+  questions = folder / "questions" / "CLEVR_train_questions.json"
+  _write(questions, {"questions": asked})
+  answer = functools.partial(_answer, scene_table(made[0]))
   readers = {
     "weights": (weights, read_state_dict, TorchFileError, _damage_bytes),
     "archives": (archive, load_features, FeaturesError, _damage_bytes),
     "scenes, bytes": (scenes, _read_scenes, SourceError, _damage_bytes),
     "scenes, values": (scenes, _read_scenes, SourceError, _damage_json),
+    "questions, bytes": (questions, _ask, SourceError, _damage_bytes),
+    "questions, values": (questions, _ask, SourceError, _damage_json),
+    "programs": (program, answer, InvalidProgramError, _damage_json),
   }
   return {
     name: (path, path.read_bytes(), *rest)
@@ -98,9 +119,23 @@ def _targets(folder: Path) -> dict[str, tuple]:
   }
 
 
+def _write(path: Path, content) -> Path:
+  path.parent.mkdir(exist_ok=True)
+  path.write_text(json.dumps(content))
+  return path
+
+
 def _read_scenes(path: Path) -> None:
-  for source in read_scenes(path, hashlib.sha256()).values():
+  for source in read_scenes(path, hashlib.sha256(), "train", {}).values():
     build_scene(source)
+
+
+def _ask(path: Path) -> None:
+  load_split(path.parent.parent, "train", Vocabulary())
+
+
+def _answer(table: SceneTable, path: Path) -> None:
+  execute(json.loads(path.read_text()), table)
 
 
 def _damage_bytes(whole: bytes, rng: random.Random) -> bytes:

@@ -12,9 +12,10 @@ to 1; reading is a small part of an update, so the third stays far below 1.
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from absl import flags
+from matplotlib import rc_context, ticker
+from matplotlib.figure import Figure
 
 from benchmarks import timing
 from benchmarks.workload import (
@@ -24,14 +25,12 @@ from benchmarks.workload import (
   random_dataset,
 )
 from rn_jax import parallel
-from rn_jax.data.input_pipeline import group_questions, make_batch
+from rn_jax.data.input_pipeline import make_batch
+from rn_jax.data.train_order import group_questions
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import init_state, make_model, make_train_step
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 # What is varied, and what the others stay at.
 SIZES = {
@@ -40,6 +39,12 @@ SIZES = {
   "words": (5, 10, 20, 40, 80, 160),
 }
 FIXED = {"objects": 24, "batch": 16, "words": 20}
+_MEANING = {
+  "objects": "objects in a scene",
+  "batch": "questions in a batch",
+  "words": "words in a question",
+}
+_INK, _CURVE = "#767676", "#3b82c4"
 
 
 class Update:
@@ -76,22 +81,34 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def draw(path: str, times: dict[str, dict[int, float]]) -> None:
-  """Draws milliseconds over each size, on logarithmic axes."""
-  figure, axes = plt.subplots(
-    1, len(times), figsize=(9, 2.8), sharey=True, squeeze=False
-  )
-  for axis, (name, points) in zip(axes[0], times.items(), strict=True):
+  """Draws milliseconds over each size, on logarithmic axes.
+
+  For light pages and dark ones: no paper, and ink that shows on both.
+  """
+  figure = Figure(figsize=(7.2, 3), layout="constrained")
+  figure.patch.set_visible(False)
+  panels = figure.subplots(1, len(times), sharey=True, squeeze=False)[0]
+  for axes, (name, points) in zip(panels, times.items(), strict=True):
     sizes, values = list(points), list(points.values())
     power = exponent(sizes, values)
-    axis.loglog(sizes, values, "o-", color="tab:blue", markersize=4)
-    axis.set_title(f"time ~ {name}^{power:.2f}", fontsize=9)
-    axis.set_xlabel(name)
-    axis.grid(True, which="both", alpha=0.3)
-  axes[0, 0].set_ylabel("ms an update")
-  figure.tight_layout()
-  with replacing(Path(path)) as temporary:
+    axes.patch.set_visible(False)
+    axes.loglog(sizes, values, "o-", color=_CURVE, markersize=4)
+    axes.set_title(f"time ~ size to the power {power:.2f}", fontsize=9)
+    axes.set_xlabel(_MEANING[name])
+    axes.set_xticks(sizes, [str(size) for size in sizes], fontsize=8)
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axes.minorticks_off()
+    axes.grid(axis="y", color=_INK, alpha=0.3, linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(_INK)
+    axes.tick_params(colors=_INK)
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+      text.set_color(_INK)
+  panels[0].set_ylabel("time of an update (ms)")
+  # Text stays text, which can be read aloud and copied.
+  with replacing(Path(path)) as temporary, rc_context({"svg.fonttype": "none"}):
     figure.savefig(temporary, format=Path(path).suffix[1:])
-  plt.close(figure)
 
 
 def run(

@@ -29,6 +29,7 @@ from benchmarks.workload import (
 )
 from rn_jax import parallel
 from rn_jax.data import input_pipeline
+from rn_jax.data.train_order import TrainOrder
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import init_state, make_model, make_train_step
 
@@ -43,7 +44,7 @@ class Trainer:
   def __init__(self, config, dataset, stack: contextlib.ExitStack):
     data = config.data
     per_scene = data.questions_per_scene
-    order = input_pipeline.TrainOrder(
+    order = TrainOrder(
       dataset.questions["scene"], config.train.batch_size, per_scene, 0
     )
     model = make_model(config, NUM_WORDS, NUM_ANSWERS)

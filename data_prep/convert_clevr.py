@@ -20,7 +20,12 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep.conversion import records_folder, shards, tfds_source
+from data_prep.conversion import (
+  oddities,
+  records_folder,
+  shards,
+  tfds_source,
+)
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_source import Split, load_split
 from data_prep.conversion.growing_vocabulary import Vocabulary
@@ -133,11 +138,15 @@ def convert(
         known=known,
       )
       manifest["splits"][split] = {
-        **shards.summarise(entries),
+        **shards.summarise(entries, loaded.oddities),
         "source": description,
       }
     manifest["vocabulary_sha256"] = words.sha256()
     records_folder.finish_folder(output_dir, manifest, words)
+  for split in splits:
+    oddities.tell(
+      f"{clevr_dir}: {split}", manifest["splits"][split]["warnings"]
+    )
   return manifest
 
 

@@ -20,9 +20,9 @@ from absl import flags, logging
 from data_prep.generation import split_files
 from data_prep.generation.job import BALANCED_SCENES, Job
 from data_prep.generation.scenes import SPLITS
+from data_prep.generation.split_lock import alone
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
-from rn_jax.host.exclusive import exclusive
 from rn_jax.host.paths import local_path
 
 
@@ -78,7 +78,7 @@ def generate(
     )
   output_dir = Path(local_path(output_dir))
   records_dir = records_dir and local_path(records_dir)
-  with exclusive(output_dir / f".generate-{job.split}.lock"):
+  with alone(output_dir, job.split):
     split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
     if images or records_dir is not None:
       from data_prep.generation import (

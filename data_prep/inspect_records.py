@@ -72,6 +72,7 @@ def inspect_split(
       raise RecordError(f"{where}: a token is outside the vocabulary")
     if any(not -1 <= a < len(answers) for a in questions["answer"]):
       raise RecordError(f"{where}: an answer is outside the vocabulary")
+    _check_lengths(questions, where)
     counters["objects"][len(scene["objects"]["rotation"])] += 1
     counters["questions"][len(questions["text"])] += 1
     counters["question_length"].update(map(len, questions["tokens"]))
@@ -95,6 +96,19 @@ def inspect_split(
     "image": entry["image"],
     "contact_sheet": sheet,
   }
+
+
+def _check_lengths(questions: dict, where: str) -> None:
+  """Checks that no question is so long that drawing it takes for ever."""
+  most_words = records.MAX_QUESTION_WORDS
+  most_characters = records.MAX_QUESTION_CHARACTERS
+  for text, tokens in zip(questions["text"], questions["tokens"], strict=True):
+    if len(tokens) > most_words or len(text) > most_characters:
+      raise RecordError(
+        f"{where}: the question {text[:40]!r}... has {len(tokens):,} words and"
+        f" {len(text):,} characters, more than {most_words:,} or"
+        f" {most_characters:,}; leave it out and convert again"
+      )
 
 
 def _panel(scene: dict, answers: list[str]) -> Panel:

@@ -18,6 +18,7 @@ from absl import flags, logging
 from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError, read_elements
+from data_prep.generation.split_lock import alone
 from data_prep.rendering.camera import FRAME
 from data_prep.rendering.engine import BATCH, render
 from rn_jax.data.images import ImageError, opened
@@ -52,19 +53,34 @@ def render_split(
   Raises:
     SourceError: The scenes file is missing or damaged, or a scene of it.
     ValueError: A picture that is there has another size.
+    BusyError: Another run makes pictures of this split in this folder.
   """
   size = (
     (frame[0] if width is None else width),
     (frame[1] if height is None else height),
   )
   path = Path(local_path(clevr_dir)) / "scenes" / f"CLEVR_{split}_scenes.json"
-  folder = Path(local_path(output_dir or clevr_dir)) / "images" / split
+  output_dir = Path(local_path(output_dir or clevr_dir))
+  folder = output_dir / "images" / split
   scenes = list(read_elements(path, "scenes", hashlib.sha256()))
   for i, scene in enumerate(scenes):
     name = scene.get("image_filename")
     # Nothing a file says may name a place outside the folder.
     if not isinstance(name, str) or not name or name != Path(name).name:
       raise SourceError(f"{path}: scene {i}: image_filename is {name!r}")
+  with alone(output_dir, split, folder):
+    _draw_missing(scenes, path, folder, size, frame)
+  return folder
+
+
+def _draw_missing(
+  scenes: list[dict],
+  path: Path,
+  folder: Path,
+  size: tuple[int, int],
+  frame: tuple[int, int],
+) -> None:
+  """Draws those scenes of the file `path` that have no picture in a folder."""
   missing = [
     s for s in scenes if not _is_drawn(folder / s["image_filename"], size)
   ]
@@ -74,7 +90,7 @@ def render_split(
     total=len(scenes),
     initial=len(scenes) - len(missing),
     unit=" images",
-    desc=split,
+    desc=folder.name,
   ) as progress:
     for start in range(0, len(missing), BATCH):
       batch = missing[start : start + BATCH]
@@ -86,7 +102,6 @@ def render_split(
         with replacing(folder / scene["image_filename"]) as temporary:
           Image.fromarray(pixels).save(temporary, format="PNG")
       progress.update(len(batch))
-  return folder
 
 
 def _warn_of_cameras(path: Path, scenes: list[dict]) -> None:

@@ -13,7 +13,7 @@ from absl import logging
 from flax.core import unfreeze
 
 from rn_jax import checkpoint_format as fmt
-from rn_jax.checkpoint_format import CheckpointError
+from rn_jax.checkpoint_errors import CheckpointError, quiet_orbax, saving
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
 from rn_jax.train_state import TrainState
@@ -37,7 +37,7 @@ class Checkpointer:
         that a crash cut short are removed from it.
       keep: How many of the latest checkpoints to keep, beside the best one.
     """
-    fmt.quiet_orbax()
+    quiet_orbax()
     self._directory = pathlib.Path(local_path(directory)).absolute()
     self._keep = keep
     if jax.process_index() == 0:
@@ -81,6 +81,7 @@ class Checkpointer:
     vocabulary: dict,
     data_sha256: str | None = None,
     metrics: dict | None = None,
+    order: dict | None = None,
   ) -> None:
     """Takes a copy of the state and writes it in the background.
 
@@ -95,6 +96,7 @@ class Checkpointer:
       data_sha256: Identifies the training data; see Dataset.sha256.
       metrics: Numbers; "accuracy" decides which checkpoint is best. None if
         there was no time to evaluate.
+      order: See TrainOrder.state.
     """
     step = int(state.step)
     if step in self._manager.all_steps():
@@ -106,9 +108,12 @@ class Checkpointer:
       "model": _host_model(state.params, state.batch_stats),
       "train": fmt.flatten(_to_host(train)),
     }
-    meta = fmt.make_meta(step, items, config, vocabulary, metrics, data_sha256)
+    meta = fmt.make_meta(
+      step, items, config, vocabulary, metrics, data_sha256, order
+    )
     self._accuracy[step] = fmt.finite_accuracy(meta)
-    _save(self._manager, items, meta)
+    with saving(self._directory):
+      _save(self._manager, items, meta)
 
   def is_scored(self, step: int) -> bool:
     """Returns whether a step is saved with metrics["accuracy"]."""
@@ -126,11 +131,13 @@ class Checkpointer:
 
   def wait(self) -> None:
     """Blocks until the last save is complete on disk; raises if it failed."""
-    self._manager.wait_until_finished()
+    with saving(self._directory):
+      self._manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits for the last save and releases the threads."""
-    self._manager.close()
+    with saving(self._directory):
+      self._manager.close()
 
   def restore_latest(self, like: TrainState) -> tuple[TrainState, dict] | None:
     """Reads the latest checkpoint that is whole.
@@ -205,7 +212,7 @@ def load_model(
   """
   if which not in ("best", "latest"):
     raise ValueError(f"which must be 'best' or 'latest', not {which!r}")
-  fmt.quiet_orbax()
+  quiet_orbax()
   directory = pathlib.Path(local_path(path)).absolute()
   if (directory / "checkpoints").is_dir():
     directory = directory / "checkpoints"
@@ -247,7 +254,7 @@ def write_model(
   Raises:
     CheckpointError: The folder already has a checkpoint of that step.
   """
-  fmt.quiet_orbax()
+  quiet_orbax()
   directory = pathlib.Path(local_path(directory)).absolute()
   if step in fmt.list_steps(directory):
     raise CheckpointError(
@@ -259,7 +266,8 @@ def write_model(
   meta = fmt.make_meta(step, items, config, vocabulary, metrics, None)
   directory.mkdir(parents=True, exist_ok=True)
   fmt.remove_empty_steps(directory)
-  with ocp.CheckpointManager(directory) as manager:  # keeps all there are
+  # It keeps all that there are, and waits in the end.
+  with saving(directory), ocp.CheckpointManager(directory) as manager:
     _save(manager, items, meta)
 
 

@@ -13,7 +13,6 @@ temporary name and then renames. A step holds up to three items:
 
 import hashlib
 import json
-import logging as std_logging
 import math
 import os
 import pathlib
@@ -25,12 +24,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 import rn_jax
+from rn_jax.checkpoint_errors import CheckpointError, brief
 
 FORMAT_VERSION = 1
-
-
-class CheckpointError(ValueError):
-  """A checkpoint is absent, damaged, or does not fit the network."""
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -49,6 +45,7 @@ def make_meta(
   vocabulary: dict,
   metrics: dict | None,
   data_sha256: str | None,
+  order: dict | None = None,
 ) -> dict:
   """Builds the meta of a checkpoint from its items {name: tree of numpy}."""
   meta = {
@@ -59,6 +56,7 @@ def make_meta(
     "config": config,
     "vocabulary": vocabulary,
     "data_sha256": data_sha256,
+    "order": order,
   }
   return with_metrics(meta, metrics)
 
@@ -88,7 +86,7 @@ def read_meta(step_dir: pathlib.Path) -> dict:
     *(OSError, ValueError, TypeError, KeyError, AttributeError),
     RecursionError,
   ) as e:
-    raise CheckpointError(f"meta: unreadable ({_brief(e)})") from e
+    raise CheckpointError(f"meta: unreadable ({brief(e)})") from e
   if version != FORMAT_VERSION:
     raise CheckpointError(
       f"meta: format version {version}, this program reads {FORMAT_VERSION}"
@@ -118,7 +116,7 @@ def read_step(
       with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         items[name] = reader.restore(step_dir / name)
     except Exception as e:  # Orbax and tensorstore raise many types.
-      raise CheckpointError(f"{name}: unreadable ({_brief(e)})") from e
+      raise CheckpointError(f"{name}: unreadable ({brief(e)})") from e
     if _hash(items[name]) != meta["hashes"][name]:
       raise CheckpointError(f"{name}: its content does not match its hash")
   return items, meta
@@ -191,11 +189,6 @@ def best_first(accuracy: dict[int, float | None]) -> list[int]:
   return sorted(accuracy, key=key, reverse=True)
 
 
-def quiet_orbax() -> None:
-  """Drops orbax's INFO lines, dozens for every save; warnings stay."""
-  logging.get_absl_logger().addFilter(_not_orbax_chatter)
-
-
 def _hash(tree: Any) -> str:
   """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
   digest = hashlib.sha256()
@@ -221,13 +214,3 @@ def _files(directory: pathlib.Path) -> list[str]:
 
 def _describe(leaf: Any) -> str:
   return "nothing" if leaf is None else f"{np.dtype(leaf.dtype)}{[*leaf.shape]}"
-
-
-def _brief(error: Exception) -> str:
-  lines = str(error).strip().splitlines() or [""]
-  return f"{type(error).__name__}: {lines[0][:200]}"
-
-
-def _not_orbax_chatter(record: std_logging.LogRecord) -> bool:
-  chatter = f"{os.sep}orbax{os.sep}" in record.pathname
-  return record.levelno >= std_logging.WARNING or not chatter

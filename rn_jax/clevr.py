@@ -130,3 +130,12 @@ def question_type(function: str) -> str:
     if function in functions:
       return name
   raise ValueError(f"{function!r} does not end a CLEVR program")
+
+
+def template_file(family: str) -> str:
+  """Returns the template file of a question family: zero_hop of zero_hop/3.
+
+  Empty where the name does not tell, as in data of others.
+  """
+  name, slash, _ = family.partition("/")
+  return name if slash else ""

@@ -14,6 +14,7 @@ import numpy as np
 from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.train_order import group_questions
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
 from rn_jax.host.progress import progress_bar
@@ -44,7 +45,7 @@ class Predictor:
     self._dataset = dataset
     self._feed = input_pipeline.Feed(dataset, config.data.on_device)
     self._step = parallel.pmap_predict_step(make_predict_step(model))
-    groups = input_pipeline.group_questions(
+    groups = group_questions(
       dataset.questions["scene"],
       input_pipeline.EVALUATION_QUESTIONS_PER_SCENE,
     )

@@ -17,7 +17,7 @@ from rn_jax import parallel, run_log
 from rn_jax.checkpoint import Checkpointer, CheckpointError, load_model
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset
-from rn_jax.data.input_pipeline import TrainOrder
+from rn_jax.data.train_order import TrainOrder
 from rn_jax.host.exclusive import exclusive
 from rn_jax.host.signals import StopSignals
 from rn_jax.settings import read_config, resolve
@@ -29,6 +29,7 @@ _ORDER_KEYS = (
   "train.batch_size",
   "train.fraction",  # of the images; the multi-label CNN's alone
   "data.questions_per_scene",
+  "data.curriculum",
 )
 
 
@@ -44,9 +45,12 @@ def restore(
   like: TrainState,
   config: ml_collections.ConfigDict,
   dataset: Dataset,
+  order: TrainOrder,
   workdir: Path,
 ) -> TrainState | None:
   """Returns the state to go on from, or None for a fresh run.
+
+  The order is told which of its stages ended early.
 
   Raises:
     CheckpointError: `workdir` holds a run on other records, or one whose
@@ -76,6 +80,8 @@ def restore(
         f"{workdir} holds a run that reads its data in another order: "
         f"{changed[key]}. Set it back, or start anew in another folder"
       )
+  if meta.get("order"):
+    order.restore(meta["order"])
   logging.info("Resuming after update %d", int(state.step))
   if changed:
     logging.warning("Changed since then: %s", "; ".join(changed.values()))
@@ -110,6 +116,7 @@ class Run:
   def fit(self, state: TrainState) -> None:
     """Runs all updates that are left."""
     train = self.config.train
+    updates = resolve(self.config).train.updates_per_call
     step = parallel.pmap_train_step(parallel.several_updates(self.step))
     state = parallel.replicate(state)
     start = int(state.step)
@@ -117,7 +124,7 @@ class Run:
     feed = input_pipeline.Feed(self.dataset, self.config.data.on_device)
     batches = input_pipeline.prefetch(
       lambda steps: feed.batch(np.stack([self.order(step) for step in steps])),
-      self._calls(start),
+      self._calls(start, updates),
     )
     with StopSignals() as signals, contextlib.closing(batches):
       # The level of a fresh network, where every curve begins; or what a
@@ -130,7 +137,7 @@ class Run:
         start, self.num_steps, train.batch_size, self.unit
       )
       saved_at = time.monotonic()
-      for steps in self._calls(start):
+      for steps in self._calls(start, updates):
         with progress.waiting():
           batch = next(batches)
         state, step_metrics = step(state, feed.tables, batch)
@@ -144,10 +151,18 @@ class Run:
         log_due = self._log_due(done)
         if log_due or evaluation_due or exit_code is not None:
           # Waiting for the metrics only here keeps the device busy between.
-          summary = self._summarize(done, pending)
+          values = self._fetch(done, pending)
           pending.clear()
+          summary = self._summarize(done, values)
           summary |= progress.report(done, self._epoch(done), summary)
           self._write(done, "train", summary)
+          if self.order.observe(
+            done, values["accuracy"], decide=log_due, notice=4 * updates
+          ):
+            logging.info(
+              "Accuracy is high enough: the stage ends after update %d",
+              self.order.ends[self.order.stage(done)],
+            )
         minutes = (time.monotonic() - saved_at) / 60
         save_due = log_due and parallel.agree(
           minutes >= train.checkpoint_minutes
@@ -186,10 +201,10 @@ class Run:
     logging.info("Evaluating the best checkpoint, of step %d", meta["step"])
     return self.score(parallel.replicate(variables))
 
-  def _calls(self, start: int) -> Iterator[range]:
+  def _calls(self, start: int, updates: int) -> Iterator[range]:
     return input_pipeline.plan_calls(
       range(start, self.num_steps),
-      resolve(self.config).train.updates_per_call,
+      updates,
       lambda done: self._log_due(done) or self._evaluation_due(done),
     )
 
@@ -204,8 +219,12 @@ class Run:
     passed = int(done / period) > int((done - 1) / period)
     return passed or done == self.num_steps
 
-  def _summarize(self, done: int, pending: list[dict]) -> dict[str, float]:
-    """Means of loss and accuracy since the last time; the rest as it is."""
+  def _fetch(self, done: int, pending: list[dict]) -> dict[str, np.ndarray]:
+    """Returns what was measured at each update since the last time.
+
+    Raises:
+      FloatingPointError: Some of it is not finite.
+    """
     parts = jax.device_get(pending)
     values = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     bad = [
@@ -220,10 +239,17 @@ class Run:
         f"{done - len(values[name]) + 1 + index}; the last checkpoint before "
         "it is kept. Try a lower --config.optimizer.learning_rate"
       )
-    return {
+    return values
+
+  def _summarize(self, done: int, values: dict) -> dict[str, float]:
+    """Means of loss and accuracy since the last time; the rest as it is."""
+    summary = {
       name: float(v.mean() if name in ("loss", "accuracy") else v[-1])
       for name, v in values.items()
     }
+    if self.order.stages:
+      summary["stage"] = float(self.order.stage(done - 1))
+    return summary
 
   def _evaluate_and_save(
     self, done: int, state: TrainState, signals: StopSignals
@@ -246,7 +272,7 @@ class Run:
       if value is None or isinstance(value, float)
     }
     summary = dict(rates)
-    for part in ("by_answer_class", "by_question_type"):
+    for part in ("by_answer_class", "by_question_type", "by_template"):
       for name, entry in scores.get(part, {}).items():
         summary[f"{part}/{name}"] = entry["accuracy"]
     self._write(done, "val", summary)
@@ -270,6 +296,7 @@ class Run:
       vocabulary=self.dataset.vocabulary,
       data_sha256=self.dataset.sha256,
       metrics=scores,
+      order=self.order.state() if self.order.stages else None,
     )
 
 

@@ -14,6 +14,7 @@ from rn_jax.clevr import (
   ANSWERS,
   QUESTION_TYPES,
   answer_class,
+  template_file,
 )
 
 # How many questions a coarser group counts for against a finer one.
@@ -86,6 +87,13 @@ def evaluate_predictions(
   family_names, family_index = np.unique(family, return_inverse=True)
   by_family = _by_group(family_index, family_names.tolist(), correct)
   by_family.pop("", None)
+  template_names, template_index = np.unique(
+    [template_file(name) for name in family_names], return_inverse=True
+  )
+  by_template = _by_group(
+    template_index[family_index], template_names.tolist(), correct
+  )
+  by_template.pop("", None)
 
   return {
     "accuracy": _mean(correct),
@@ -95,6 +103,7 @@ def evaluate_predictions(
     "by_answer_class": by_class,
     "by_question_type": _by_group(question_type, list(QUESTION_TYPES), correct),
     "by_function": _by_group(function, ANSWER_FUNCTIONS, correct),
+    "by_template": by_template,
     "by_family": by_family,
     "confusion": _confusion(predicted, answer, answers),
   }

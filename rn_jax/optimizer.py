@@ -83,9 +83,13 @@ def make_schedule(
         warmup,
         num_steps,
       )
-    return optax.warmup_cosine_decay_schedule(
-      0.0, peak, warmup, max(num_steps, warmup + 1)
+    hold = round(config.hold_epochs * steps_per_epoch)
+    last = config.final_learning_rate
+    fall = optax.cosine_decay_schedule(
+      peak, max(num_steps - warmup - hold, 1), last / peak
     )
+    rise = optax.linear_schedule(0.0, peak, max(warmup, 1))
+    return optax.join_schedules([rise, fall], [warmup + hold])
   raise ValueError(
     f"config.optimizer.schedule is {config.schedule!r}, not one of {SCHEDULES}"
   )

@@ -8,11 +8,13 @@ that one device equals several on the same global batch guards that.
 import contextlib
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -161,15 +163,42 @@ def several_updates(step: Callable) -> Callable:
 
 def pmap_train_step(step: Callable) -> Callable:
   """Maps step(state, tables, batch) -> (state, metrics); donates the state."""
-  return jax.pmap(
+  mapped = jax.pmap(
     step,
     AXIS,
     in_axes=(None, None, 0),
     out_axes=None,
     donate_argnums=0,
   )
+  return _Mapped(mapped, "updates")
 
 
 def pmap_predict_step(step: Callable) -> Callable:
   """Maps step(variables, tables, batch) -> predictions of the whole batch."""
-  return jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None)
+  mapped = jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None)
+  return _Mapped(mapped, "predictions")
+
+
+class _Mapped:
+  """A mapped step that says when it is compiled, which may take minutes.
+
+  It is for each shape of the batch, by the call that first has it. Calls do not
+  wait for results, so the time of that one is the compiler's.
+  """
+
+  def __init__(self, step: Any, what: str):
+    self._step, self._what = step, what
+    self._compiled = set()
+    self.lower = step.lower
+
+  def __call__(self, first: Any, tables: Any, batch: Any) -> Any:
+    shapes = tuple(x.shape for x in jax.tree.leaves(batch))
+    if shapes in self._compiled:
+      return self._step(first, tables, batch)
+    logging.info("Compiling %s ...", self._what)
+    started = time.monotonic()
+    result = self._step(first, tables, batch)
+    seconds = time.monotonic() - started
+    logging.info("Compiled %s in %.1f s", self._what, seconds)
+    self._compiled.add(shapes)
+    return result

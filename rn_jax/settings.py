@@ -7,6 +7,8 @@ import jax
 import ml_collections
 from ml_collections.config_dict import FieldReference
 
+from rn_jax.default_config import get_config
+
 # Types that products can have.
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -17,6 +19,7 @@ _NUMBERS = {
   ("data", "max_question_length"): {0: None},
   ("optimizer", "clip_norm"): {0: None},
   ("train", "updates_per_call"): {0: "auto"},
+  ("train", "cpu_devices"): {0: "auto"},
 }
 
 
@@ -33,8 +36,13 @@ def read_config(
     ValueError: A value is neither a number nor a word that it may be.
   """
   config = ml_collections.ConfigDict(saved)
-  if "cache" not in config.data:
-    config.data.cache = True  # networks trained before there was one
+  defaults = get_config()
+  for part in ("model", "data", "optimizer", "train"):
+    if part == "model" and "g_units" not in config.model:
+      continue  # the multi-label CNN, whose model has other keys
+    for key, value in defaults[part].items():
+      if part in config and key not in config[part]:  # younger than the file
+        config[part][key] = value
   known = [key for key in _NUMBERS if key[1] in config.get(key[0], {})]
   for part, name in known:
     # Of type object, so that words may replace numbers.

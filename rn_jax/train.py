@@ -7,11 +7,12 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from rn_jax import evaluate, metrics, parallel, run_log
+from rn_jax import answer, evaluate, metrics, parallel, run_log
 from rn_jax.checkpoint import Checkpointer
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
-from rn_jax.data.input_pipeline import TrainOrder
+from rn_jax.data.spelling import spell, write_scene
+from rn_jax.data.train_order import make_train_order
 from rn_jax.host.paths import local_path
 from rn_jax.loop import Run, alone, restore
 from rn_jax.optimizer import make_optimizer, make_schedule
@@ -61,12 +62,7 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   )
   for part in (dataset, validation):
     evaluate.check_answers(part)
-  order = TrainOrder(
-    dataset.questions["scene"],
-    config.train.batch_size,
-    data.questions_per_scene,
-    config.seed,
-  )
+  order = make_train_order(config, dataset)
   num_steps = order.num_steps(config.train.num_epochs)
 
   vocabulary = dataset.vocabulary
@@ -83,11 +79,11 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   like = jax.eval_shape(fresh_state)
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
   with Checkpointer(workdir / "checkpoints") as checkpointer:
-    state = restore(checkpointer, like, config, dataset, workdir)
+    state = restore(checkpointer, like, config, dataset, order, workdir)
     if state is None:
       state = jax.jit(fresh_state)()
       if config.train.init_from:
-        state = warm_start(state, config.model, config.train.init_from)
+        state = warm_start(state, config, vocabulary)
     if jax.process_index() == 0:
       run_log.write_config(workdir, config)
       first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)
@@ -116,7 +112,32 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       100 * result["question_only_accuracy"],
     )
     run_plots.plot_workdir(workdir)
+    _ask_example(workdir, validation)
   return result
+
+
+def _ask_example(workdir: Path, validation: Dataset) -> None:
+  """Asks the network the first validation question, as a user would."""
+  questions = validation.questions
+  row = int(np.argmin(questions["question_index"]))
+  question = spell(
+    validation.vocabulary,
+    questions["question"][row],
+    questions["question_length"][row],
+  )
+  scene = write_scene(
+    validation, int(questions["scene"][row]), workdir / "example"
+  )
+  logging.info(
+    "Ask it yourself:\n\n"
+    '  python launch.py --mode=ask --workdir=%s --image=%s --question="%s"\n\n'
+    "%s\n\nThe right answer is %r.",
+    workdir,
+    scene,
+    question,
+    answer.ask_command(workdir, scene, question),
+    validation.answers[questions["answer"][row]],
+  )
 
 
 def _question_only(dataset: Dataset, validation: Dataset) -> float:

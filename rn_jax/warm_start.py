@@ -1,52 +1,150 @@
 """A fresh network that begins with layers of a trained one.
 
-An AVF-RN starts from a 2S-RN so (Messina et al. 2019): it takes the
-convolutions and g_theta's first two layers; the rest is fresh, and all of it
-is trained.
+Either with what a network makes of pairs before it is asked: an AVF-RN starts
+from a 2S-RN so (Messina et al. 2019), whose convolutions and first two layers
+of g_theta it takes. Or with all that fits, to go on with other data.
 """
 
 import dataclasses
-import os
 from collections.abc import Mapping
 
+import jax
 import ml_collections
+import numpy as np
 from absl import logging
 
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.checkpoint_format import flatten
 from rn_jax.train_state import TrainState
 
+PARTS = ("question_free", "all")
+
 
 def warm_start(
-  state: TrainState, model: ml_collections.ConfigDict, path: str | os.PathLike
+  state: TrainState,
+  config: ml_collections.ConfigDict,
+  vocabulary: Mapping[str, Mapping[str, int]],
 ) -> TrainState:
-  """Takes over what a trained network makes of pairs before it is asked.
+  """Does what config.train.init_from and config.train.init_parts ask for.
+
+  Args:
+    state: A fresh state.
+    config: Its whole config. `init_from` is what load_model takes: a workdir,
+      whose best checkpoint counts, its checkpoints folder, or the folder of
+      one step.
+    vocabulary: Of the new network.
+
+  Returns:
+    The state with parameters and statistics of the trained network.
+
+  Raises:
+    CheckpointError: There is no checkpoint, it is of another kind of network
+      or of other convolutions, or no layer of it fits.
+    ValueError: `init_parts` is none of PARTS.
+  """
+  path, parts = config.train.init_from, config.train.init_parts
+  if parts not in PARTS:
+    raise ValueError(
+      f"config.train.init_parts is {parts!r}, not one of {PARTS}"
+    )
+  variables, meta = load_model(path)
+  other = ml_collections.ConfigDict(meta["config"]).model
+  if "relation_core" not in variables["params"] or (
+    other.inputs != config.model.inputs
+  ):
+    raise CheckpointError(
+      f"config.train.init_from: {path} is no Relation Network on "
+      f"{config.model.inputs}"
+    )
+  if parts == "all":
+    state, taken = _take_all(state, variables, meta["vocabulary"], vocabulary)
+  else:
+    state, taken = _take_question_free(
+      state, config.model, variables, other, path
+    )
+  logging.info(
+    "Taken from %s, step %d: %s; all else is fresh",
+    path,
+    meta["step"],
+    ", ".join(taken),
+  )
+  return state
+
+
+def _take_all(
+  state: TrainState,
+  variables: Mapping,
+  their_vocabulary: Mapping[str, Mapping[str, int]],
+  vocabulary: Mapping[str, Mapping[str, int]],
+) -> tuple[TrainState, list[str]]:
+  """Takes every array of the same shape, and words and answers by name.
+
+  A word keeps its row of the embedding, and an answer its column of the last
+  layer, whatever their numbers are now; new ones are fresh.
+  """
+  words, answers = (
+    [
+      (index, their_vocabulary[part][name])
+      for name, index in vocabulary[part].items()
+      if name in their_vocabulary[part]
+    ]
+    for part in ("questions", "answers")
+  )
+  # Row 0 of the embedding is the padding; answers are numbered from 0 there.
+  words = [(0, 0), *words]
+  answers = [(mine - 1, theirs - 1) for mine, theirs in answers]
+  by_name = {
+    "params/question_encoder/embedding/embedding": (words, 0),
+    "params/answer_network/logits/kernel": (answers, -1),
+    "params/answer_network/logits/bias": (answers, -1),
+  }
+  theirs, taken, fresh = flatten(variables), [], []
+  mine = {"params": state.params, "batch_stats": state.batch_stats}
+
+  def take(name: str, array):
+    given = theirs.get(name)
+    if given is not None and name in by_name:
+      pairs, axis = by_name[name]
+      to, source = (list(x) for x in zip(*pairs, strict=True))
+      new = np.moveaxis(np.array(array), axis, 0)
+      old = np.moveaxis(np.asarray(given), axis, 0)
+      if new.shape[1:] == old.shape[1:]:
+        new[to] = old[source]
+        number = len(new) - len(to)
+        taken.append(name + (f" ({number} rows fresh)" if number else ""))
+        return np.moveaxis(new, 0, axis)
+    elif given is not None and given.shape == array.shape:
+      taken.append(name)
+      return given
+    fresh.append(name)
+    return array
+
+  found = jax.tree_util.tree_map_with_path(
+    lambda path, x: take(
+      jax.tree_util.keystr(path, simple=True, separator="/"), x
+    ),
+    mine,
+  )
+  if fresh:
+    logging.warning("Nothing fits, and is fresh: %s", ", ".join(fresh))
+  return dataclasses.replace(state, **found), taken
+
+
+def _take_question_free(
+  state: TrainState,
+  model: ml_collections.ConfigDict,
+  variables: Mapping,
+  other: ml_collections.ConfigDict,
+  path: str,
+) -> tuple[TrainState, list[str]]:
+  """Takes what is made of pairs before the question joins.
 
   That is: the convolutions with their BatchNorm statistics, and g_theta's
   layers from the first on, up to the layer at which the question joins in
   either network, or to the first layer of another shape. None of them reads
   words, so the vocabularies may differ.
-
-  Args:
-    state: A fresh state.
-    model: The `model` part of its config.
-    path: What load_model takes: a workdir, whose best checkpoint counts, its
-      checkpoints folder, or the folder of one step.
-
-  Returns:
-    The state with those parameters and statistics replaced.
-
-  Raises:
-    CheckpointError: There is no checkpoint, it is of another kind of network
-      or of other convolutions, or no layer of it fits.
   """
-  variables, meta = load_model(path)
-  other = ml_collections.ConfigDict(meta["config"]).model
   params, statistics = variables["params"], variables["batch_stats"]
-  if "relation_core" not in params or other.inputs != model.inputs:
-    raise CheckpointError(
-      f"config.train.init_from: {path} is no Relation Network on {model.inputs}"
-    )
   new_params, new_statistics = dict(state.params), dict(state.batch_stats)
   taken = []
   if model.inputs == "pixels":
@@ -77,15 +175,10 @@ def warm_start(
       f"config.train.init_from: {path} has no layer to start from: its g_0 is "
       "of another shape, or the question joins there in one of the networks"
     )
-  logging.info(
-    "Taken from %s, step %d: %s; all else is fresh",
-    path,
-    meta["step"],
-    ", ".join(taken),
-  )
-  return dataclasses.replace(
+  state = dataclasses.replace(
     state, params=new_params, batch_stats=new_statistics
   )
+  return state, taken
 
 
 def _question_free(model: ml_collections.ConfigDict) -> int:

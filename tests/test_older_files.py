@@ -108,7 +108,7 @@ def test_index_is_refused_and_made_anew(folder, tmp_path):
     load_index(path)
   features = load_features(folder / "features_val.npz")
   name = json.loads((path / "index.json").read_text())["descriptor"]["name"]
-  with pytest.raises(FileExistsError, match="holds an index already"):
+  with pytest.raises(ImageIndexError, match=command):
     build_index(features, name, path)
   build_index(features, name, path, overwrite=True)
   assert sorted(file.suffix for file in path.iterdir()) == [".faiss", ".npz"]

@@ -7,8 +7,9 @@ times that as Python objects; only one element is decoded at a time here.
 import codecs
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import ijson
 import numpy as np
@@ -26,9 +27,14 @@ class SourceError(ValueError):
 
 
 class Nesting:
-  """Follows how deep JSON is nested, before anything parses it."""
+  """Follows how deep JSON is nested, before anything parses it.
+
+  Attributes:
+    lists: How many lists have begun directly within the whole.
+  """
 
   def __init__(self):
+    self.lists = 0
     self._depth = 0
     self._in_text = False
     self._backslash = b""  # one that the piece before ended with
@@ -50,13 +56,19 @@ class Nesting:
     if depths.max(initial=0) > _MAX_DEPTH:
       raise ValueError(f"lists and objects nested more than {_MAX_DEPTH} deep")
     self._depth = int(depths[-1]) if depths.size else self._depth
+    self.lists += int(((depths == 2) & (brackets == ord("["))).sum())
 
 
 class _Watched:
-  """Feeds what is read from a file to a digest and a progress bar as well."""
+  """A file to parse that has no bottomless nesting, and one list of a name.
 
-  def __init__(self, file, digest, bar):
-    self._file, self._digest, self._bar = file, digest, bar
+  Others are given all that is read as well.
+  """
+
+  def __init__(
+    self, file, key: str | None = None, *others: Callable[[bytes], object]
+  ):
+    self._file, self._key, self._others = file, key, others
     self._nesting = Nesting()
     # Some editors begin a file with a mark of UTF-8, which JSON does not have.
     if file.peek(3)[:3] == codecs.BOM_UTF8:
@@ -65,9 +77,46 @@ class _Watched:
   def read(self, size: int) -> bytes:
     data = self._file.read(size)
     self._nesting.follow(data)
-    self._digest.update(data)
-    self._bar.update(len(data))
+    if self._key and self._nesting.lists > 1:
+      _check_once(self._file.name, self._key)
+      self._key = None
+    for take in self._others:
+      take(data)
     return data
+
+
+def _check_once(path: str, key: str) -> None:
+  """Checks that an object has a key once; else its lists would be joined.
+
+  This takes several times as long as reading its elements, so only files with
+  more than one list are looked at.
+
+  Raises:
+    SourceError: It has the key more often.
+  """
+  with open(path, "rb") as file:
+    count = sum(
+      event == ("", "map_key", key) for event in ijson.parse(_Watched(file))
+    )
+  if count > 1:
+    raise SourceError(
+      f"{path}: holds {count} lists {key!r}, so it is not clear which counts;"
+      " leave one, or join them"
+    )
+
+
+def read_value(path: str | os.PathLike, key: str) -> Any:
+  """Returns what a JSON file holds under a key, None where it does not.
+
+  Raises:
+    SourceError: The file is broken before that.
+    OSError: It cannot be opened.
+  """
+  with open(path, "rb") as file:
+    try:
+      return next(ijson.items(_Watched(file), key, use_float=True), None)
+    except (ijson.JSONError, ValueError, ArithmeticError) as error:
+      raise SourceError(f"{path}: broken JSON ({error})") from None
 
 
 def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
@@ -81,7 +130,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
 
   Raises:
     SourceError: The file is missing or cut off, or the list is missing, empty
-      or no list of objects.
+      or no list of objects, or there are several.
   """
   path = Path(path)
   number = -1
@@ -97,7 +146,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
       ) as bar,
     ):
       elements = ijson.items(
-        _Watched(file, digest, bar),
+        _Watched(file, key, digest.update, lambda x: bar.update(len(x))),
         f"{key}.item",
         use_float=True,
         buf_size=1 << 20,

@@ -11,15 +11,28 @@ from typing import NamedTuple
 
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.growing_vocabulary import Vocabulary
+from data_prep.language.programs import (
+  InvalidProgramError,
+  check_inputs,
+  function_of,
+)
 from rn_jax.clevr import (
+  ANSWER_CLASSES,
   ANSWER_FUNCTIONS,
   QUESTION_TYPES,
   answer_class,
   question_type,
 )
+from rn_jax.data.records import MAX_QUESTION_CHARACTERS, MAX_QUESTION_WORDS
 
 _FUNCTION_IDS = {name: i for i, name in enumerate(ANSWER_FUNCTIONS)}
 _TYPE_IDS = {name: i for i, name in enumerate(QUESTION_TYPES)}
+_ANSWERS_TO = {
+  name: ANSWER_CLASSES[
+    "number" if name == "count" else name.partition("query_")[2] or "exist"
+  ]
+  for name in ANSWER_FUNCTIONS
+}
 
 
 class Question(NamedTuple):
@@ -46,11 +59,18 @@ def read_question(
     where: Names the question in errors.
 
   Raises:
-    SourceError: Something in it is unusable or not in a frozen vocabulary.
+    SourceError: Something in it is unusable or not in a frozen vocabulary, or
+      its answer is none to its program.
   """
   text = element.get("question")
   if not isinstance(text, str) or not text.strip():
     raise SourceError(f"{where} has no text")
+  if len(text) > MAX_QUESTION_CHARACTERS:
+    raise SourceError(
+      f"{where} has {len(text):,} characters, more than the"
+      f" {MAX_QUESTION_CHARACTERS:,} that a question may have; shorten it, or"
+      " leave it out"
+    )
   answer = element.get("answer")
   answer_id = function = kind = -1
   try:
@@ -70,7 +90,20 @@ def read_question(
     ) from None
   except ValueError as error:
     raise SourceError(f"{where}: {error}") from None
-  name = _answer_function(element.get("program"))
+  if len(tokens) > MAX_QUESTION_WORDS:
+    raise SourceError(
+      f"{where} has {len(tokens):,} words, more than the"
+      f" {MAX_QUESTION_WORDS:,} that a question may have; shorten it, or leave"
+      " it out"
+    )
+  name, is_sure = _answer_function(element.get("program"))
+  if name and answer_id >= 0 and answer not in _ANSWERS_TO[name]:
+    if is_sure:
+      raise SourceError(
+        f"{where}: the program ends with {name}, to which {answer!r} is no"
+        f" answer ({text!r}); correct one of them, or leave the question out"
+      )
+    name = None  # the guess was wrong
   if name is not None:
     kind = _TYPE_IDS[question_type(name)]
     function = _FUNCTION_IDS[name]
@@ -94,24 +127,32 @@ def _answer_text(answer) -> str:
   return str(answer)
 
 
-def _answer_function(program) -> str | None:
+def _answer_function(program) -> tuple[str | None, bool]:
   """Returns the function that gives a program's answer, None if not clear.
 
   Released data list nodes and have it in the last one. Others have trees,
   whose root it is, or names in reading order or in that of execution.
+
+  Returns:
+    Its name, and whether the program says so in the form of released data.
   """
+  is_sure = False
   if isinstance(program, list) and program:
     if all(isinstance(node, str) for node in program):
       program = " ".join(program)
     else:
-      program = program[-1]
+      try:
+        check_inputs(program)
+      except InvalidProgramError:
+        return None, False
+      program, is_sure = program[-1], True
   if isinstance(program, dict):
-    program = program.get("function") or program.get("type")
+    program = function_of(program)
   if not isinstance(program, str):
-    return None
+    return None, False
   names = re.findall(r"[a-z_]+", program.lower())
   ends = {name for name in names[:1] + names[-1:] if name in _FUNCTION_IDS}
-  return ends.pop() if len(ends) == 1 else None
+  return (ends.pop(), is_sure) if len(ends) == 1 else (None, False)
 
 
 def _family(element: dict) -> str:

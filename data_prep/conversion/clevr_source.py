@@ -17,6 +17,8 @@ from absl import logging
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
+from data_prep.conversion.oddities import Oddities, note
+from rn_jax.clevr import DIRECTIONS
 from rn_jax.host.paths import local_path
 
 
@@ -37,6 +39,7 @@ class Split(NamedTuple):
   sources: Sequence  # of Source, or of what else builds the records
   has_images: bool
   fingerprints: dict[str, str]  # of the files that the sources came from
+  oddities: Oddities  # that were found on the way
 
 
 def load_split(
@@ -67,10 +70,11 @@ def load_split(
   )
   digests = {"questions": hashlib.sha256()}
   sources = {}
+  oddities: Oddities = {}
   has_scenes = scenes_path.exists()
   if has_scenes:
     digests["scenes"] = hashlib.sha256()
-    sources = read_scenes(scenes_path, digests["scenes"])
+    sources = read_scenes(scenes_path, digests["scenes"], split, oddities)
   elif not has_images:
     raise SourceError(
       f"{scenes_path}: no such file, and no images are converted either, so"
@@ -84,6 +88,10 @@ def load_split(
     index, filename = _identity(element, where)
     indices.append(element.get("question_index"))
     question = read_question(element, number, vocabulary, where)
+    if element.get("split", split) != split:
+      note(oddities, "other_split", f"question {number}")
+    if element.get("program") and question.function < 0:
+      note(oddities, "program", f"question {number}")
     if index not in sources:
       if has_scenes:
         raise SourceError(
@@ -109,7 +117,7 @@ def load_split(
   result = list(sources.values())
   if has_images and images != "drawn":
     result, fingerprints["images"] = _find_images(result, image_dir)
-  return Split(result, has_images, fingerprints)
+  return Split(result, has_images, fingerprints, oddities)
 
 
 def _identity(element: dict, where: str) -> tuple[int, str]:
@@ -121,12 +129,16 @@ def _identity(element: dict, where: str) -> tuple[int, str]:
   return index, filename
 
 
-def read_scenes(path: Path, digest) -> dict[int, Source]:
+def read_scenes(
+  path: Path, digest, split: str, oddities: Oddities
+) -> dict[int, Source]:
   """Reads a scenes file: the scenes by image_index, without questions.
 
   Args:
     path: CLEVR_<split>_scenes.json.
     digest: Hash object that is fed the whole file.
+    split: Name of the split.
+    oddities: Gets those of these scenes added.
 
   Raises:
     SourceError: The file is missing or broken, or scenes are not told apart.
@@ -142,12 +154,13 @@ def read_scenes(path: Path, digest) -> dict[int, Source]:
           " image_filename must be unique"
         )
       numbers[key] = number
+    if element.get("split", split) != split:
+      note(oddities, "other_split", f"scene {number} ({filename})")
     scene = {name: element.get(name) for name in ("objects", "relationships")}
-    # What relations follow from where they are not listed, and what drawing
-    # needs; CLEVR lists the relations and has no camera and lamps.
-    unlisted = ("directions",) if scene["relationships"] is None else ()
-    for name in ("camera", "lamps", *unlisted):
-      if name in element:
+    # What drawing needs, and what relations follow from. CLEVR has no camera
+    # and lamps, and these directions.
+    for name in ("camera", "lamps", "directions"):
+      if name in element and element[name] != DIRECTIONS:
         scene[name] = element[name]
     text = json.dumps(scene)
     sources[index] = Source(filename, index, None, text, [], where)

@@ -9,7 +9,7 @@ from rn_jax.clevr import (
   WORDS_AS_THEY_APPEAR,
   tokenize,
 )
-from rn_jax.data.vocabulary import read_vocabulary
+from rn_jax.data.vocabulary import MAX_WORDS, read_vocabulary
 
 
 class Vocabulary:
@@ -34,6 +34,7 @@ class Vocabulary:
 
     Raises:
       KeyError: A word is unknown to a frozen vocabulary.
+      ValueError: It is one too many for a growing one.
     """
     return [self._index(self.questions, word) for word in tokenize(text)]
 
@@ -47,6 +48,10 @@ class Vocabulary:
 
   def _index(self, indices: dict[str, int], word: str) -> int:
     if word not in indices and not self.frozen:
+      if len(indices) == MAX_WORDS:
+        raise ValueError(
+          f"with {word!r} there are more than {MAX_WORDS:,} words"
+        )
       indices[word] = len(indices) + 1
     return indices[word]
 

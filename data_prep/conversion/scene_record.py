@@ -14,8 +14,9 @@ from PIL import Image
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question
 from data_prep.conversion.clevr_source import Source
+from data_prep.generation.scenes import RELATION_MARGIN
 from data_prep.generation.scenes import relationships as scene_relationships
-from rn_jax.clevr import DIRECTIONS, RELATIONS
+from rn_jax.clevr import DIRECTIONS, MAX_OBJECTS, RELATIONS
 from rn_jax.data.images import (
   ImageError,
   opened,
@@ -75,6 +76,8 @@ def build_scene(
 ) -> dict:
   """Returns the record content of a scene (`rn_jax.data.records.encode_scene`).
 
+  Beside it there are `oddities`, a list of the kinds in oddities.py.
+
   Args:
     source: The scene, from `load_split`.
     image_size: Width and height of the image in pixels, 0 keeps the size.
@@ -92,7 +95,7 @@ def build_scene(
   nothing = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
   scene = json.loads(source.scene) if source.scene else nothing
   try:
-    objects, relationships = _read_scene(scene)
+    objects, relationships, oddities = _read_scene(scene)
   except (KeyError, TypeError, ValueError) as error:
     reason = repr(error) if isinstance(error, KeyError) else str(error)
     problem = (
@@ -109,7 +112,7 @@ def build_scene(
       3,
       problem,
     )
-    objects, relationships = _read_scene(nothing)
+    objects, relationships, oddities = _read_scene(nothing)
   return {
     "image": image,
     "image_filename": source.image_filename,
@@ -120,11 +123,14 @@ def build_scene(
       name: [getattr(question, name) for question in source.questions]
       for name in Question._fields
     },
+    "oddities": oddities,
   }
 
 
-def _read_scene(scene: dict) -> tuple[dict, dict]:
+def _read_scene(scene: dict) -> tuple[dict, dict, list[str]]:
   """Returns objects and relationships of a scene as the records hold them.
+
+  Behind them comes what is odd about them.
 
   Raises:
     KeyError, UnknownAttributeError: Something is missing, or has an unknown
@@ -132,14 +138,54 @@ def _read_scene(scene: dict) -> tuple[dict, dict]:
     TypeError, ValueError: Something is damaged.
   """
   objects = _object_arrays(scene["objects"])
+  coordinates = objects["3d_coords"].tolist()
+  directions = _directions(scene.get("directions"))
   listed = scene["relationships"]
   if listed is None:
-    listed = scene_relationships(
-      objects["3d_coords"].tolist(), scene.get("directions") or DIRECTIONS
-    )
+    listed = scene_relationships(coordinates, directions)
   relationships = {r: listed[r] for r in RELATIONS}
-  _check_relationships(relationships, len(scene["objects"]))
-  return objects, relationships
+  _check_relationships(relationships, len(coordinates))
+  oddities = []
+  if _are_contradicted(relationships, coordinates, directions):
+    oddities.append("contradicted_relations")
+  if len(coordinates) > MAX_OBJECTS:
+    oddities.append("many_objects")
+  return objects, relationships, oddities
+
+
+def _directions(given) -> dict:
+  """Returns the unit vectors that a scene gives for relations, or CLEVR's."""
+  if not given:
+    return DIRECTIONS
+  if not isinstance(given, dict):
+    raise ValueError(f"directions is {reprlib.repr(given)}, no JSON object")
+  for name in given.keys() & set(RELATIONS):
+    try:
+      numbers([given], name, 3)
+    except ValueError:
+      raise ValueError(
+        f"directions: {name} is {reprlib.repr(given[name])}, not 3 finite"
+        " numbers"
+      ) from None
+  return given
+
+
+def _are_contradicted(
+  relationships: dict, coordinates: list[list[float]], directions: dict
+) -> bool:
+  """Whether an object is listed on the one side and lies on the other.
+
+  It is not where the two objects are nearly level: projects draw that line in
+  different places.
+  """
+  for name in RELATIONS:
+    if name in directions:
+      dx, dy, _ = directions[name]
+      along = [x * dx + y * dy for x, y, _ in coordinates]
+      for origin, others in zip(along, relationships[name], strict=True):
+        if any(along[other] - origin < -RELATION_MARGIN for other in others):
+          return True
+  return False
 
 
 def _check_relationships(relationships: dict, num_objects: int) -> None:

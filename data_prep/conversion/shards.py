@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from data_prep.conversion.oddities import Oddities, join, note
 from data_prep.conversion.records_folder import parts_folder
 from rn_jax.data import records
 from rn_jax.host.parts import Parts
@@ -36,6 +37,7 @@ def _write_shard(
   name, sources = shard
   num_questions = max_objects = max_question_length = 0
   sizes = set()
+  oddities: Oddities = {}
 
   def payloads():
     nonlocal num_questions, max_objects, max_question_length
@@ -44,6 +46,8 @@ def _write_shard(
       num_questions += len(tokens)
       max_objects = max(max_objects, len(scene["objects"]["rotation"]))
       max_question_length = max([max_question_length, *map(len, tokens)])
+      for kind in scene.get("oddities", ()):
+        note(oddities, kind, scene["image_filename"])
       if scene["image"] is not None:
         # The first chunk of every PNG starts with them.
         width, height = struct.unpack(">II", scene["image"][16:24])
@@ -60,6 +64,7 @@ def _write_shard(
     "max_objects": max_objects,
     "max_question_length": max_question_length,
     "image_sizes": sorted(sizes),
+    "warnings": oddities,
   }
 
 
@@ -135,9 +140,10 @@ def _is_intact(records_dir: Path, entry: dict | None) -> bool:
   return path.exists() and sha256_of(path) == entry["sha256"]
 
 
-def summarise(shards: list[dict]) -> dict:
+def summarise(shards: list[dict], oddities: Oddities) -> dict:
   """Returns a split's entry of the manifest, without its source.
 
+  `warnings` (see oddities.py) are those given and those of the shards.
   `image` is None without images; its height and width are None where the
   images of the split differ in size.
   """
@@ -152,5 +158,9 @@ def summarise(shards: list[dict]) -> dict:
     "image": image,
     "max_objects": max(shard["max_objects"] for shard in shards),
     "max_question_length": max(s["max_question_length"] for s in shards),
+    "warnings": join(
+      # Those of earlier versions have none.
+      [oddities, *(shard.get("warnings", {}) for shard in shards)]
+    ),
     "shards": shards,
   }

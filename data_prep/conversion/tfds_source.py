@@ -90,7 +90,7 @@ def load_split(
     "prepare the data set again"
   )
   sources = range(len(questions))
-  return Split(sources, True, {"questions": digest}), build
+  return Split(sources, True, {"questions": digest}, {}), build
 
 
 def _text(value: bytes | str) -> str:

@@ -144,9 +144,7 @@ def _open_folder(
   if older.exists():
     older.replace(mark)
   present = {path.name for path in folder.glob("*.png")}
-  if present and not (
-    mark.exists() and json.loads(mark.read_text()) == made_from
-  ):
+  if present and _read_mark(mark) != made_from:
     if not overwrite:
       raise FileExistsError(
         f"{folder} has pictures that were made from other arguments; choose "
@@ -158,6 +156,14 @@ def _open_folder(
   with replacing(mark) as temporary:
     temporary.write_text(json.dumps(made_from))
   return present
+
+
+def _read_mark(mark: Path) -> dict | None:
+  """Returns what pictures were made from; None where nothing says it."""
+  try:
+    return json.loads(mark.read_text())
+  except (FileNotFoundError, ValueError, RecursionError):
+    return None
 
 
 def _draw(

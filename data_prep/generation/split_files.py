@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-import ijson
 from absl import logging
 
-from data_prep.conversion.clevr_json import read_elements
+from data_prep.conversion.clevr_json import (
+  SourceError,
+  read_elements,
+  read_value,
+)
 from data_prep.generation.job import Job, make_scene
 from data_prep.generation.parts import make_parts
 from rn_jax.host.atomic import replacing
@@ -87,11 +90,10 @@ def _is_made(paths: Iterable[Path], job: Job) -> bool:
 
 def _read_info(path: Path) -> dict | None:
   """What a file says it was made from; None where it says nothing."""
-  with open(path, "rb") as file:
-    try:
-      return next(ijson.items(file, "info", use_float=True), None)
-    except (ijson.JSONError, UnicodeDecodeError):
-      return None
+  try:
+    return read_value(path, "info")
+  except SourceError:
+    return None
 
 
 def _join(

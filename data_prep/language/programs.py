@@ -73,19 +73,43 @@ def run(program: list[dict], table: SceneTable) -> list[Value]:
     InvalidProgramError: `unique` got not exactly one object, or a node is
       unknown or malformed.
   """
+  check_inputs(program)
   values: list[Value] = []
   for position, node in enumerate(program):
     name = function_of(node)
     side = node.get("value_inputs") or node.get("side_inputs") or ()
-    if name not in FUNCTIONS:
+    if not isinstance(name, str) or name not in FUNCTIONS:
       raise InvalidProgramError(f"node {position}: no function {name!r}")
     try:
       values.append(
         FUNCTIONS[name](table, *[values[i] for i in node["inputs"]], *side)
       )
-    except (IndexError, KeyError, TypeError) as error:
+    # What is not a set, such as a word, has no bits to count.
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
       raise InvalidProgramError(f"node {position}: bad {node}") from error
   return values
+
+
+def check_inputs(program: list) -> None:
+  """Checks that a program's nodes take what nodes before them yield.
+
+  Args:
+    program: Nodes in CLEVR's layout; those without `inputs` take nothing.
+
+  Raises:
+    InvalidProgramError: There is none, or one is no node, or takes what a later
+      one yields, or itself.
+  """
+  if not isinstance(program, list) or not program:
+    raise InvalidProgramError("a program is a list of nodes")
+  for position, node in enumerate(program):
+    inputs = node.get("inputs", []) if isinstance(node, dict) else None
+    if not isinstance(inputs, list) or not all(
+      type(i) is int and 0 <= i < position for i in inputs
+    ):
+      raise InvalidProgramError(
+        f"node {position}: its inputs are no earlier nodes"
+      )
 
 
 def execute(program: list[dict], table: SceneTable) -> str:

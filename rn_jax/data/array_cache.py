@@ -23,7 +23,7 @@ from rn_jax.data.array_file import (
   read_array_file,
   write_array_file,
 )
-from rn_jax.host.atomic import leftovers, replacing
+from rn_jax.host.atomic import clear, replacing
 from rn_jax.host.exclusive import exclusive
 from rn_jax.host.paths import local_path
 from rn_jax.host.user_cache import user_cache_dir
@@ -99,10 +99,7 @@ def _write(
   make: Callable[[], Iterable[ArrayStream]],
   num_bytes: int,
 ) -> None:
-  for leftover in leftovers(path.parent):
-    # Of a process that was killed; one at work has just written.
-    if time.time() - leftover.stat().st_mtime > 3600:
-      leftover.unlink(missing_ok=True)
+  clear(path.parent)  # before the room is measured
   free = shutil.disk_usage(path.parent).free
   if free < 1.05 * num_bytes:
     raise OSError(f"{num_bytes / 1e9:.2f} GB wanted, {free / 1e9:.2f} GB free")

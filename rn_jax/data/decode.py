@@ -16,6 +16,7 @@ from rn_jax.data.array_file import ArrayStream
 from rn_jax.data.images import ImageError, read_image
 from rn_jax.data.states import state_description
 from rn_jax.data.tfrecord import decode_example
+from rn_jax.data.vocabulary import MAX_WORDS
 from rn_jax.host.progress import progress_bar
 
 _SCENES_PER_PART = 128
@@ -126,8 +127,8 @@ def _question_arrays(
   words, lengths = (
     np.array(columns[name], np.int32) for name in ("words", "length")
   )
-  if words.max(initial=0) >= 2**15:
-    raise records.RecordError(f"{where} has words beyond number 32,767")
+  if words.max(initial=0) > MAX_WORDS:
+    raise records.RecordError(f"{where} has words beyond number {MAX_WORDS:,}")
   numbers = {
     name: np.array(columns[name], np.int32) for name in (*_NUMBERS, "scene")
   }

@@ -51,6 +51,11 @@ DATASET_NAME = "clevr"
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.json"
 
+# Of one question; CLEVR's are far shorter. What lays questions out, for
+# networks or for the eye, would take very long with boundless ones.
+MAX_QUESTION_WORDS = 1_000
+MAX_QUESTION_CHARACTERS = 10_000
+
 _QUESTION_TEXTS = ("text", "family")
 _QUESTION_NUMBERS = ("answer", "question_index", "function", "question_type")
 

@@ -14,6 +14,7 @@ from rn_jax.clevr import ANSWERS_AS_THEY_APPEAR, WORDS_AS_THEY_APPEAR
 from rn_jax.host.paths import local_path
 
 CLEVR = "clevr"
+MAX_WORDS = 2**15 - 1  # networks read words as int16
 _KINDS = {"questions": "word", "answers": "answer"}
 
 
@@ -28,7 +29,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
     path: The file, or "clevr".
 
   Raises:
-    VocabularyError: The file is missing or no vocabulary.
+    VocabularyError: The file is missing, no vocabulary, or too large.
   """
   if path == CLEVR:
     return {
@@ -47,6 +48,10 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
     if not isinstance(table, dict) or not table:
       raise VocabularyError(
         f"{path}: not a vocabulary: it has no table {key!r} of {kind}s"
+      )
+    if len(table) > MAX_WORDS:
+      raise VocabularyError(
+        f"{path}: has {len(table):,} {kind}s, more than {MAX_WORDS:,}"
       )
     expected = list(range(1, len(table) + 1))
     numbers = [index for index in table.values() if type(index) is int]

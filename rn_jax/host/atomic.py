@@ -1,11 +1,24 @@
 """Files that are either whole or not there, whatever happens meanwhile."""
 
 import contextlib
+import functools
+import hashlib
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from absl import logging
+
 from rn_jax.host.paths import local_path
+from rn_jax.host.write_errors import naming
+
+# The host is in the name, for process numbers are those of one host only.
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_OWNER = re.compile(r"\.(\w+)-(\d+)\.tmp")
+_ABANDONED = 24 * 3600  # seconds without a write, on whatever host
 
 
 @contextlib.contextmanager
@@ -16,19 +29,23 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.write_text(text)
 
   The content is on the disk before it gets its name. If the block raises, what
-  it wrote is removed and `path` stays as it was.
+  it wrote is removed and `path` stays as it was; errors of a full disk name
+  it. What killed processes left in
+  the folder is removed, too, once in each process.
 
   Args:
     path: File to write; an existing one is replaced.
   """
   path = Path(local_path(path))
+  _clear_once(path.parent.absolute())
   # With the process, so that two of them never write the same file.
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
   try:
-    yield temporary
-    with open(temporary, "rb+") as file:
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with naming(path):
+      yield temporary
+      with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
 
@@ -36,3 +53,37 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def leftovers(folder: Path) -> list[Path]:
   """Returns the temporary files in a folder: of programs killed or at work."""
   return sorted(folder.glob(".*.tmp"))
+
+
+def clear(folder: Path) -> None:
+  """Removes the temporary files in a folder that nobody writes any more.
+
+  They are those of this host whose process has ended, and those of other hosts
+  and of earlier versions that did not change for a day.
+  """
+  for path in leftovers(folder):
+    # It may be moved to its place meanwhile, or be another user's.
+    with contextlib.suppress(OSError):
+      if _is_stale(path):
+        path.unlink()
+        logging.info("Removed %s, which a killed process left", path)
+
+
+_clear_once = functools.cache(clear)  # large folders take long to list
+
+
+def _is_stale(path: Path) -> bool:
+  owner = _OWNER.search(path.name)
+  if owner and owner[1] == _HOST:
+    return not _is_running(int(owner[2]))
+  return time.time() - path.stat().st_mtime > _ABANDONED
+
+
+def _is_running(process: int) -> bool:
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except (PermissionError, OverflowError):
+    pass  # another user's; or no number of a process: better kept
+  return True

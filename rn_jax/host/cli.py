@@ -17,6 +17,7 @@ from collections.abc import Callable
 from absl import app, flags
 
 from rn_jax.host.paths import local_path
+from rn_jax.host.write_errors import explain
 
 flags.disclaim_key_flags()  # what is defined here belongs to the caller
 
@@ -78,7 +79,7 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
     try:
       main(**{holder.name: holder.value for holder in holders})
     except (ValueError, OSError) as error:
-      raise SystemExit(f"error: {error}") from error
+      raise SystemExit(f"error: {explain(error)}") from error
     except KeyboardInterrupt:
       print(
         "interrupted; the same command takes up what is finished",

@@ -10,6 +10,8 @@ from pathlib import Path
 from absl import logging
 from filelock import FileLock, Timeout
 
+from rn_jax.host.write_errors import naming
+
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -23,7 +25,8 @@ def exclusive(
 ) -> Iterator[None]:
   """Holds the lock file `path`, made and in the end removed.
 
-  While it is held, it says by which process.
+  While it is held, it says by which process. Errors of a full disk that come
+  meanwhile name what is written.
 
   The system frees the lock of a process that is killed. On a file system that
   has no locks there is a warning, and nobody is kept out.
@@ -61,7 +64,8 @@ def exclusive(
   try:
     with contextlib.suppress(OSError):  # a full disk is no matter here
       path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-    yield
+    with naming(what or path.parent):
+      yield
   finally:
     # While it is held: who opened the file before finds that it is gone.
     path.unlink(missing_ok=True)

@@ -60,12 +60,22 @@ class Parts:
       temporary.write_bytes(self._head(content) + b"\n" + content)
 
   def read_arrays(self, part: int) -> dict[str, np.ndarray] | None:
-    """Returns a part that is arrays; None as `read` does."""
+    """Returns a part that is arrays; None as `read` does.
+
+    Raises:
+      ValueError: It is whole, but what was written are no arrays.
+    """
     content = self.read(part)
     if content is None:
       return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-      return dict(arrays)
+    try:
+      with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
+    except Exception as error:  # the header of an array can raise nearly any
+      raise ValueError(
+        f"{self.path(part)}: does not hold arrays ({error or repr(error)}); "
+        "remove it, and it is made again"
+      ) from error
 
   def write_arrays(self, part: int, **arrays: np.ndarray) -> None:
     """Keeps a part that is arrays."""

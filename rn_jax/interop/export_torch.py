@@ -18,6 +18,8 @@ from absl import flags
 
 from rn_jax.checkpoint import load_model
 from rn_jax.host import cli
+from rn_jax.host.exclusive import writing
+from rn_jax.host.paths import local_path
 from rn_jax.interop.reference_names import to_tensors
 from rn_jax.interop.safetensors_file import write_safetensors
 from rn_jax.interop.torch_file import write_state_dict
@@ -41,6 +43,7 @@ def export_torch(
   Raises:
     CheckpointError: There is no usable checkpoint.
     ValueError: The network has no counterpart in the reference (AVF-RN).
+    BusyError: Another run writes this output.
   """
   variables, meta = load_model(checkpoint)
   config = ml_collections.ConfigDict(meta["config"])
@@ -51,7 +54,8 @@ def export_torch(
   tensors = {f"{prefix}{name}": array for name, array in tensors.items()}
   is_safetensors = Path(output).suffix == ".safetensors"
   write = write_safetensors if is_safetensors else write_state_dict
-  write(output, tensors)
+  with writing(Path(local_path(output))):
+    write(output, tensors)
   return {name: array.shape for name, array in tensors.items()}
 
 

@@ -20,6 +20,8 @@ from absl import logging
 from rn_jax.checkpoint import write_model
 from rn_jax.data.vocabulary import read_vocabulary
 from rn_jax.host import cli
+from rn_jax.host.exclusive import exclusive
+from rn_jax.host.paths import local_path
 from rn_jax.interop.recognize import recognize
 from rn_jax.interop.reference_names import strip_prefix, to_variables
 from rn_jax.interop.safetensors_file import read_safetensors
@@ -46,6 +48,7 @@ def import_torch(
     ValueError: The file is damaged or no network of the reference, or the
       vocabulary does not belong to it.
     CheckpointError: The output already holds a checkpoint.
+    BusyError: Another import writes to the output.
   """
   is_safetensors = Path(checkpoint).suffix == ".safetensors"
   read = read_safetensors if is_safetensors else read_state_dict
@@ -62,7 +65,8 @@ def import_torch(
     raise ValueError(f"{where}: {error}") from error
   if config.model.inputs == "states" and "conv.conv1.weight" in tensors:
     logging.info("Left out the conv encoder, which %s does not use", name)
-  write_model(output, variables, config=config.to_dict(), vocabulary=words)
+  with exclusive(Path(local_path(output)) / ".import.lock"):
+    write_model(output, variables, config=config.to_dict(), vocabulary=words)
   return name, sum(x.size for x in jax.tree.leaves(variables["params"]))
 
 

@@ -49,6 +49,11 @@ def entries(config: ml_collections.ConfigDict) -> list[Entry]:
       "an AVF-RN has no known PyTorch counterpart: the reference keeps it on "
       "a branch without published weights, and its tensor names are unknown"
     )
+  if config.sum_scale != 1.0:
+    raise ValueError(
+      f"the network scales its sum over pairs by {config.sum_scale:g}, which "
+      "the reference does not"
+    )
   rows = []
   if config.inputs == "pixels":
     for i in range(len(config.conv_channels)):

@@ -31,6 +31,7 @@ class RelationCore(nn.Module):
     scenes_per_block: Scenes related at a time, see blocks.py; None: all at
       once. Small blocks stay in a CPU's cache; accelerators want None.
     dtype: Type of the products; sums over pairs are in float32.
+    scale: Factor of the sum.
   """
 
   units: Sequence[int]
@@ -39,6 +40,7 @@ class RelationCore(nn.Module):
   aggregation: str
   scenes_per_block: int | None
   dtype: DTypeLike
+  scale: float = 1.0
 
   @nn.compact
   def __call__(
@@ -97,7 +99,7 @@ class RelationCore(nn.Module):
       weights = self._pair_weights(
         position_weights, scenes["mask"], num_objects
       )
-      return (), relate(
+      relations = relate(
         layers,
         scenes["objects"][:, :rows].astype(self.dtype),
         scenes["question"],
@@ -107,6 +109,7 @@ class RelationCore(nn.Module):
         keys=scenes["keys"],
         one_by_one=one_by_one,
       )
+      return (), relations * self.scale
 
     scenes = {
       "objects": objects,

@@ -114,6 +114,7 @@ class RelationNetwork(nn.Module):
       aggregation=config.aggregation,
       scenes_per_block=config.scenes_per_block,
       dtype=dtype,
+      scale=config.sum_scale,
     )
     self.answer_network = AnswerNetwork(
       units=config.f_units,

@@ -10,6 +10,7 @@ import numpy as np
 from rn_jax.data.augmentation import augment
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.input_pipeline import make_batch
+from rn_jax.data.spelling import spell
 from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
 from rn_jax.rng import stream
 
@@ -40,7 +41,6 @@ def draw(
   if config.data.augment:
     keys = jax.random.split(stream(config.seed, "first_batch"), len(groups))
     pictures = np.asarray(jax.jit(augment)(jnp.asarray(pictures), keys))
-  words = {i: w for w, i in dataset.vocabulary["questions"].items()}
   answers = dataset.answers
   panels = [
     Panel(
@@ -48,7 +48,7 @@ def draw(
       picture=picture,
       questions=[
         (
-          " ".join(words[int(i)] for i in question[:length]),
+          spell(dataset.vocabulary, question, length),
           answers[answer] if answer >= 0 else "(no answer)",
         )
         for question, length, answer, live in zip(

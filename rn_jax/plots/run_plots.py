@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
-from rn_jax.plots import figures
-from rn_jax.plots.figures import Series
+from rn_jax.plots import curves
+from rn_jax.plots.confusion import draw_confusion
+from rn_jax.plots.curves import Series
 
 
 def plot_workdir(workdir: str | os.PathLike) -> list[Path]:
@@ -50,7 +51,7 @@ def plot_workdir(workdir: str | os.PathLike) -> list[Path]:
   else:
     logging.warning("No curves: no %s; --mode=train writes it", metrics_path)
   for split, evaluation in evaluations.items():
-    drawn[f"confusion_{split}"] = figures.draw_confusion(evaluation, split)
+    drawn[f"confusion_{split}"] = draw_confusion(evaluation, split)
   if not evaluations:
     logging.warning(
       "No confusion matrix: no eval_<split>.json in %s; --mode=evaluate "
@@ -66,7 +67,7 @@ def plot_confusion(workdir: Path, evaluation: dict, split: str) -> Path:
   Returns:
     The file written, in workdir/plots.
   """
-  figure = figures.draw_confusion(evaluation, split)
+  figure = draw_confusion(evaluation, split)
   return _save(figure, workdir, f"confusion_{split}")
 
 
@@ -126,16 +127,18 @@ def _draw_curves(
     (
       "accuracy",
       "val/accuracy",
-      lambda s: figures.draw_accuracy(s, question_only),
+      lambda s: curves.draw_accuracy(s, question_only),
     ),
-    ("loss", "train/loss", figures.draw_loss),
-    ("invalid_rate", "val/invalid_rate", figures.draw_invalid_rate),
-    ("learning_rate", "train/learning_rate", figures.draw_learning_rate),
+    ("loss", "train/loss", curves.draw_loss),
+    ("invalid_rate", "val/invalid_rate", curves.draw_invalid_rate),
+    ("learning_rate", "train/learning_rate", curves.draw_learning_rate),
   ):
     if needed in series:
       drawn[name] = draw(series)
     else:
       logging.warning("No picture of %s: no %s in %s", name, needed, path)
+  if curves.has_templates(series):  # Not every data set knows its templates.
+    drawn["by_template"] = curves.draw_by_template(series)
   return drawn
 
 

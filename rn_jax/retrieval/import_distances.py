@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from rn_jax.host import cli
+from rn_jax.host.exclusive import writing
 from rn_jax.interop.distance_cache import read_distance_cache
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
 from rn_jax.retrieval.scene_graphs.ground_truth_file import (
@@ -82,7 +83,8 @@ def _main(
 ) -> None:
   graphs = load_scenes(scenes, records_dir, split)
   truth = import_cache(cache_dir, graphs, **settings)
-  save_ground_truth(output, truth)
+  with writing(Path(output)):
+    save_ground_truth(output, truth)
   print(
     f"{output}: {truth.name}, {len(truth.query_index)} queries, "
     f"{len(truth.scenes)} scenes"

@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from rn_jax.host import cli
+from rn_jax.host.exclusive import writing
 from rn_jax.interop.feature_h5 import read_vectors
 from rn_jax.interop.feature_pickle import read_feature_list
 from rn_jax.retrieval.describe.features import METRICS, Features, save_features
@@ -86,7 +87,8 @@ def import_features(
 
 def _main(input: str, output: str, name: str, **settings) -> None:
   features = import_features(input, name, **settings)
-  save_features(output, features)
+  with writing(Path(output)):
+    save_features(output, features)
   count, size = features.descriptors[name].shape
   print(f"{output}: {name}, {count:,} images, {size} numbers each")
 

@@ -13,6 +13,8 @@ of thousands of images: https://github.com/facebookresearch/faiss/wiki
 """
 
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +58,9 @@ def build_index(
 ) -> ImageIndex:
   """Makes an index of the images of a features file.
 
+  The same call again, as after an interruption, finds the index made and leaves
+  it as it is.
+
   Args:
     features: The images.
     descriptor: Name of the descriptor.
@@ -70,14 +75,14 @@ def build_index(
     ValueError: An argument makes no sense, or there are too few images to train
       such an index.
     FeaturesError: There is no such descriptor.
-    FileExistsError: There is an index.
+    FileExistsError: There is another index.
+    ImageIndexError: There is an index, and it is damaged.
     BusyError: Another run writes to the folder, also of the functions below.
   """
   folder = Path(local_path(output))
   about = features.about(descriptor)
   metric = metric or about.get("metric", "euclidean")
   vectors = prepare(features.descriptor(descriptor), metric)
-  _check_free(folder, overwrite)  # before the work, and again after it
   header = {
     "metric": metric,
     "factory": factory,
@@ -85,7 +90,31 @@ def build_index(
     "network": features.metadata.get("network"),
     "preprocessing": features.metadata.get("preprocessing"),
     "sources": [features.metadata.get("source", {})],
+    # So that the same call again need not train; a change takes it away.
+    "made_of": {
+      "search": search,
+      "sha256": hashlib.sha256(vectors.data).hexdigest(),
+    },
   }
+
+  def made_before() -> ImageIndex | None:
+    if overwrite or not exists(folder):
+      return None
+    there = open_index(folder)
+    if not (
+      there.header == json.loads(json.dumps(header))
+      and np.array_equal(there.image_index, features.image_index)
+      and np.array_equal(there.image_filename, features.image_filename)
+    ):
+      raise FileExistsError(
+        f"{folder} holds another index already; add to it, choose another "
+        "folder, or pass overwrite"
+      )
+    logging.warning("%s is whole and made of the same; left as it is", folder)
+    return there
+
+  if there := made_before():  # before the work, and again after it
+    return there
   index = ImageIndex(
     folder,
     header,
@@ -95,17 +124,10 @@ def build_index(
     np.zeros(len(features), np.int64),
   )
   with exclusive(folder / LOCK):
-    _check_free(folder, overwrite)
+    if there := made_before():
+      return there
     write_index(index)
   return index
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-  if exists(folder) and not overwrite:
-    raise FileExistsError(
-      f"{folder} holds an index already; add to it, choose another folder, "
-      "or pass overwrite"
-    )
 
 
 def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
@@ -144,7 +166,7 @@ def add_images(path: str | os.PathLike, features: Features) -> ImageIndex:
       index.vectors.add(prepare(vectors, index.header["metric"]))
     index = dataclasses.replace(
       index,
-      header=index.header | {"sources": sources},
+      header=_changed(index.header) | {"sources": sources},
       image_index=np.append(index.image_index, image_index),
       image_filename=np.append(index.image_filename, features.image_filename),
       source=np.append(index.source, np.full(len(features), place)),
@@ -191,12 +213,18 @@ def remove_images(
       index.vectors.add(vectors)
     index = dataclasses.replace(
       index,
+      header=_changed(index.header),
       image_index=index.image_index[keep],
       image_filename=index.image_filename[keep],
       source=index.source[keep],
     )
     write_index(index)
     return index
+
+
+def _changed(header: dict) -> dict:
+  """Returns the header of an index that is no longer as it was made."""
+  return {key: value for key, value in header.items() if key != "made_of"}
 
 
 def _main(

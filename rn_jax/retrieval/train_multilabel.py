@@ -27,7 +27,8 @@ from absl import flags, logging
 from rn_jax import parallel, run_log
 from rn_jax.checkpoint import Checkpointer
 from rn_jax.data.dataset import Dataset, load_dataset
-from rn_jax.data.input_pipeline import TrainOrder, complete, make_batch
+from rn_jax.data.input_pipeline import complete, make_batch
+from rn_jax.data.train_order import TrainOrder
 from rn_jax.default_config import get_config
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
@@ -130,7 +131,7 @@ def _train(config: ml_collections.ConfigDict, output: Path) -> dict:
   )
   with Checkpointer(output) as checkpointer:
     like = jax.eval_shape(fresh_state)
-    state = restore(checkpointer, like, config, dataset, output)
+    state = restore(checkpointer, like, config, dataset, order, output)
     if state is None:
       state = jax.jit(fresh_state)()
     with run_log.MetricsLog(output, int(state.step)) as log:

@@ -133,7 +133,10 @@ def test_scaling_runs_and_fits_exponents(tmp_path):
     1, str(plot), tiny=True, min_seconds=0.0, sizes={"objects": (2, 3)}
   )
   assert [row[1] for row in rows] == [2, 3]
-  assert plot.read_text().startswith("<?xml")
+  text = plot.read_text()
+  assert text.startswith("<?xml")
+  assert ">objects in a scene</text>" in text
+  assert "#ffffff" not in text  # No paper: it would glare on a dark page.
   sizes = np.array([1, 2, 4, 8, 16])
   assert scaling.exponent(sizes, 3.0 * sizes**2) == pytest.approx(2)
 

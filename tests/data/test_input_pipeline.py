@@ -1,4 +1,4 @@
-"""Records to arrays, and every question once an epoch."""
+"""Records to arrays, and arrays to batches."""
 
 import json
 
@@ -11,13 +11,12 @@ from rn_jax.data import records
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.decode import pad_questions
 from rn_jax.data.input_pipeline import (
-  TrainOrder,
   gather,
-  group_questions,
   make_batch,
   make_tables,
   prefetch,
 )
+from rn_jax.data.train_order import group_questions
 
 
 def test_arrays_are_what_the_json_says(make_config, clevr_dir):
@@ -76,61 +75,6 @@ def test_padding_to_a_given_length():
   rows = pad_questions([np.array([3, 1]), np.array([2])], 4, "here")
   np.testing.assert_array_equal(rows, [[3, 1, 0, 0], [2, 0, 0, 0]])
   assert pad_questions([np.array([3, 1])], 0, "here").shape == (1, 2)
-
-
-def test_groups_by_hand():
-  scene = np.array([0, 0, 0, 1, 2, 2])
-  np.testing.assert_array_equal(
-    group_questions(scene, 2), [[0, 1], [2, -1], [3, -1], [4, 5]]
-  )
-  np.testing.assert_array_equal(
-    group_questions(scene, 1), np.arange(6)[:, None]
-  )
-
-
-@pytest.mark.parametrize("per_group", [1, 2, 3, 10])
-def test_groups_hold_each_question_once_and_one_scene(per_group):
-  rng = np.random.default_rng(0)
-  scene = np.sort(rng.integers(0, 20, 100))
-  groups = group_questions(scene, per_group, rng)
-  live = groups >= 0
-  np.testing.assert_array_equal(np.sort(groups[live]), np.arange(100))
-  assert live[:, 0].all()
-  for row, mask in zip(groups, live, strict=True):
-    assert len(set(scene[row[mask]])) == 1
-  other = group_questions(scene, per_group, np.random.default_rng(1))
-  assert not np.array_equal(groups, other)
-
-
-@pytest.mark.parametrize("per_scene", [1, 5])
-def test_an_epoch_is_a_permutation_and_depends_on_the_step_alone(per_scene):
-  scene = np.repeat(np.arange(21), 10)
-  order = TrainOrder(scene, 40, per_scene, seed=3)
-  assert order.steps_per_epoch == 210 / 40
-  # 21 steps are exactly four epochs; batches may span two of them.
-  stream = np.concatenate([order(step).reshape(-1) for step in range(21)])
-  epochs = stream.reshape(4, 210)
-  for epoch in epochs:
-    np.testing.assert_array_equal(np.sort(epoch), np.arange(210))
-  assert not np.array_equal(epochs[0], epochs[1])
-  # A resumed run starts in the middle.
-  resumed = TrainOrder(scene, 40, per_scene, seed=3)
-  np.testing.assert_array_equal(resumed(13), order(13))
-  other = TrainOrder(scene, 40, per_scene, seed=4)
-  assert not np.array_equal(other(13), order(13))
-
-
-def test_a_batch_of_half_a_group_is_refused():
-  with pytest.raises(ValueError, match="questions_per_scene=3"):
-    TrainOrder(np.zeros(10, int), 8, 3, 0)
-
-
-def test_updates_of_some_epochs():
-  order = TrainOrder(np.zeros(100, int), 40, 1, seed=0)
-  assert [order.num_steps(e) for e in (0.21, 1.0, 2.0)] == [1, 2, 5]
-  for epochs in (0.2, 0.0, -1.0, float("nan")):
-    with pytest.raises(ValueError, match=r"100 questions.* batches of 40"):
-      order.num_steps(epochs)
 
 
 def test_batches_with_scenes_and_with_indices_agree(make_config):

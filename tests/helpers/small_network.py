@@ -1,6 +1,7 @@
 """Checkpoints of networks with random weights, made without compiling."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rn_jax.checkpoint import write_model
@@ -14,14 +15,6 @@ def write_network(path, config, seed=0):
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )
-  side, rows = config.data.image_size, config.data.max_objects
-  batch = {
-    "image": np.zeros((1, side, side, 3), np.uint8),
-    "objects": np.zeros((1, rows, 7), np.float32),
-    "object_mask": np.ones((1, rows), bool),
-    "question": np.ones((1, 1, 3), np.int32),
-    "question_length": np.full((1, 1), 3, np.int32),
-  }
   rng = np.random.default_rng(seed)
 
   def draw(shape):
@@ -30,7 +23,19 @@ def write_network(path, config, seed=0):
     scale = np.prod(shape.shape[:-1]) ** -0.5
     return (scale * rng.normal(size=shape.shape)).astype(np.float32)
 
-  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), empty_batch(config))
   variables = jax.tree.map(draw, shapes)
   write_model(path, variables, config=config.to_dict(), vocabulary=vocabulary)
   return model, variables
+
+
+def empty_batch(config):
+  """One scene and one question, which give shapes only."""
+  side, rows = config.data.image_size, config.data.max_objects
+  return {
+    "image": jnp.zeros((1, side, side, 3), jnp.uint8),
+    "objects": jnp.zeros((1, rows, 7), jnp.float32),
+    "object_mask": jnp.ones((1, rows), bool),
+    "question": jnp.ones((1, 1, 3), jnp.int32),
+    "question_length": jnp.full((1, 1), 3, jnp.int32),
+  }

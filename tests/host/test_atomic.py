@@ -1,8 +1,12 @@
 """Files are replaced as a whole or not at all."""
 
+import errno
 import os
+import subprocess
+import sys
 
 import pytest
+from places import ROOT
 
 from rn_jax.host.atomic import leftovers, replacing
 
@@ -49,3 +53,64 @@ def test_two_files_at_once_and_hidden_names(tmp_path):
     assert leftovers(tmp_path) == sorted([a, b])
   assert (tmp_path / ".a").read_text() == "1"
   assert not leftovers(tmp_path)
+
+
+BEGIN = """
+import os, signal, sys
+from rn_jax.host.atomic import replacing
+with replacing(sys.argv[1]) as temporary:
+  temporary.write_text("half")
+  print(temporary, flush=True)
+  sys.stdin.read()
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path):
+  paths = [tmp_path / name for name in ("a.json", "b.json")]
+  killed, at_work = (
+    subprocess.Popen(
+      [sys.executable, "-c", BEGIN, path],
+      cwd=ROOT,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for path in paths
+  )
+  with killed, at_work:
+    stale, written = (
+      tmp_path / process.stdout.readline().strip()
+      for process in (killed, at_work)
+    )
+    killed.stdin.close()
+    killed.wait()
+    # Process numbers of other hosts say nothing here, their times do.
+    recent, old = (
+      tmp_path / f".{name}.0123abcd-1.tmp" for name in ("recent", "old")
+    )
+    earlier = tmp_path / ".c.json.123.tmp"  # of an earlier version
+    for path in (recent, old, earlier):
+      path.touch()
+    for path in (old, earlier):
+      os.utime(path, (0, 0))
+    before = sorted([stale, written, recent, old, earlier])
+    assert leftovers(tmp_path) == before
+    with replacing(tmp_path / "d.json") as temporary:
+      temporary.touch()
+      expected = sorted([written, recent, temporary])
+      assert leftovers(tmp_path) == expected
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
+  path = tmp_path / "results.json"
+
+  def write():
+    with replacing(path) as temporary:
+      temporary.touch()
+      raise OSError(errno.ENOSPC, "No space left on device")
+
+  with pytest.raises(OSError, match="No space") as caught:
+    write()
+  assert caught.value.filename == str(path)
+  assert not list(tmp_path.iterdir())

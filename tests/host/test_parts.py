@@ -1,6 +1,9 @@
 """Parts come back whole and for their own job, or not at all."""
 
+import io
 import os
+import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -81,3 +84,31 @@ def test_arrays_come_back_and_pickles_are_not_read(folder):
   parts.write_arrays(1, x=np.array([{}]))
   with pytest.raises(ValueError, match="allow_pickle=False"):
     parts.read_arrays(1)
+
+
+def npz(header, whole):
+  """An archive of the arrays "x" with another header."""
+  content = io.BytesIO()
+  with zipfile.ZipFile(content, "w") as archive:
+    archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + header + whole)
+  return content.getvalue()
+
+
+@pytest.mark.parametrize(
+  "content",
+  [
+    *(b"", b"no arrays", b"PK\x03\x04", pickle.dumps([1])),
+    *(npz(b"\x10\x00", b"{'descr': '<f4'}"), npz(b"\xff\xff", b"")),
+    npz(b"\x04\x00", b"1 + "),
+    npz(
+      b"\x40\x00",
+      b"{'descr':'<f8','fortran_order':False,'shape':(8,)}".ljust(64),
+    ),
+  ],
+)
+def test_what_are_no_arrays_is_named(folder, content):
+  parts = Parts(folder, JOB)
+  parts.write(2, content)  # whole, so that its hash is right
+  message = "000002.part: does not hold arrays .*remove it"
+  with pytest.raises(ValueError, match=message):
+    parts.read_arrays(2)

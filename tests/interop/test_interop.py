@@ -15,6 +15,7 @@ from places import SHARED
 from rn_jax.checkpoint import CheckpointError, load_model, write_model
 from rn_jax.clevr import tokenize
 from rn_jax.evaluate import load_network
+from rn_jax.host.exclusive import BusyError, exclusive, writing
 from rn_jax.interop.export_torch import export_torch
 from rn_jax.interop.import_torch import import_torch
 from rn_jax.interop.recognize import recognize
@@ -126,7 +127,7 @@ def test_the_checkpoint_holds_all_that_evaluation_needs(tmp_path, vocabulary):
   assert words == json.loads(vocabulary.read_text())
   assert json.loads(found.model.to_json()) == json.loads(config.model.to_json())
   assert found.data.max_objects == 12
-  assert found.data.max_question_length == 50
+  assert found.data.max_question_length is None
   model = make_model(found, NUM_WORDS, NUM_ANSWERS)
   batch = {
     "objects": np.ones((1, 12, 7), np.float32),
@@ -220,6 +221,21 @@ def test_an_existing_checkpoint_is_kept(tmp_path, vocabulary):
     import_torch(tmp_path / "a.pth", vocabulary, tmp_path / "checkpoint")
 
 
+def test_imports_and_exports_write_alone(tmp_path, vocabulary):
+  write_state_dict(tmp_path / "a.pth", random_tensors(config_of("ir-sd")))
+  folder, output = tmp_path / "checkpoint", tmp_path / "b.pth"
+  busy = r"another run is writing here \(process \d+ on"
+  with (
+    exclusive(folder / ".import.lock"),
+    pytest.raises(BusyError, match=f"{folder}: {busy}"),
+  ):
+    import_torch(tmp_path / "a.pth", vocabulary, folder)
+  import_torch(tmp_path / "a.pth", vocabulary, folder)
+  with writing(output), pytest.raises(BusyError, match=f"{output}: {busy}"):
+    export_torch(folder, output)
+  assert not output.exists()
+
+
 def test_an_avf_rn_is_not_exported(tmp_path):
   config = importlib.import_module("configs.avf_fp").get_config()
   variables = {"params": {"a": np.zeros(1)}}
@@ -296,7 +312,10 @@ def test_published_weights_answer_as_in_the_reference(tmp_path, network):
   model = make_model(config, 82, 28)
   reference = json.loads((GOLD / "reference_predictions.json").read_text())
   rows = range(10 * int(os.environ.get("GOLD_IMAGES", "30")))
-  questions = np.zeros((len(rows), reference["padded_length"]), np.int32)
+  # The columns that rn_jax.data gives to this split.
+  longest = max(len(tokenize(q["question"])) for q in reference["questions"])
+  columns = config.data.max_question_length or longest
+  questions = np.zeros((len(rows), columns), np.int32)
   images = []
   for row in rows:
     entry = reference["questions"][row]

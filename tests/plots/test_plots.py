@@ -13,7 +13,8 @@ from places import ROOT
 
 from rn_jax import metrics
 from rn_jax.clevr import ANSWER_CLASSES, ANSWERS
-from rn_jax.plots import figures, run_plots
+from rn_jax.plots import curves, run_plots
+from rn_jax.plots.confusion import draw_confusion
 
 ALL = ["accuracy", "confusion_val", "invalid_rate", "learning_rate", "loss"]
 
@@ -172,7 +173,7 @@ def test_read_metrics_skips_a_broken_line(tmp_path, tail, notes):
 
 def test_confusion_is_in_per_cent_of_the_row():
   result = evaluation()
-  figure = figures.draw_confusion(result, "val")
+  figure = draw_confusion(result, "val")
   axes = figure.axes[0]
   shown = axes.images[0].get_array()
   counts = np.array(result["confusion"]["counts"])
@@ -192,7 +193,7 @@ def test_end_labels_keep_apart_and_in_order(accuracy):
     f"val/by_answer_class/{name}": point | {"value": np.array([accuracy])}
     for name in ANSWER_CLASSES
   } | {"val/accuracy": point | {"value": np.array([0.431])}}
-  figure = figures.draw_accuracy(series, question_only=0.429)
+  figure = curves.draw_accuracy(series, question_only=0.429)
   heights = {
     text.get_text().split()[0]: text.get_position()[1]
     for text in figure.axes[0].texts
@@ -206,7 +207,55 @@ def test_end_labels_keep_apart_and_in_order(accuracy):
 
 def test_smoothing_equals_a_loop():
   value = np.random.default_rng(0).normal(size=23)
-  smooth = figures._smooth({"value": value}, half=4)["value"]
+  smooth = curves._smooth({"value": value}, half=4)["value"]
   for i in range(23):
-    reach = min(4, i, 22 - i)
-    assert smooth[i] == pytest.approx(value[i - reach : i + reach + 1].mean())
+    before = min(4, i)
+    expected = value[i - before : i + min(before, 22 - i) + 1].mean()
+    assert smooth[i] == pytest.approx(expected)
+
+
+def test_by_template_where_the_run_knows_it(tmp_path):
+  keys = [f"val/by_template/{n}" for n in ("zero_hop", "one_hop")]
+  lines = [
+    line(step, val__accuracy=0.3) | {keys[0]: step / 100, keys[1]: 0.2}
+    for step in (10, 20)
+  ]
+  drawn = run_plots.plot_workdir(write_lines(tmp_path, lines).parent)
+  assert "by_template" in [path.stem for path in drawn]
+  series = run_plots.read_metrics(tmp_path / "metrics.jsonl")
+  axes = curves.draw_by_template(series).axes[0]
+  texts = [text.get_text() for text in axes.texts]
+  assert sorted(texts) == ["all 30.0 %", "one hop 20.0 %", "zero hop 20.0 %"]
+  drawn = [x.get_ydata() for x in axes.lines if len(set(x.get_ydata())) == 2]
+  np.testing.assert_allclose(drawn[0], [10, 20])
+
+
+def curve(epochs, values):
+  epochs = np.asarray(epochs, float)
+  return {"step": epochs, "epoch": epochs, "value": np.asarray(values, float)}
+
+
+def test_a_huge_first_loss_does_not_flatten_the_rest():
+  train = curve(
+    np.arange(1, 53) / 4, [9.8, 1.9, 1.3, *np.linspace(1.2, 0.9, 49)]
+  )
+  val = curve(range(14), [35.6, *np.linspace(1.2, 0.97, 13)])
+  axes = curves.draw_loss({"train/loss": train, "val/loss": val}).axes[0]
+  low, high = axes.get_ylim()
+  assert 0.8 < low < 0.9
+  assert 1.2 < high < 1.4
+  assert "not shown: the start, up to 35.6" in [
+    t.get_text() for t in axes.texts
+  ]
+
+
+def test_a_loss_that_falls_far_is_on_a_logarithmic_axis():
+  train = curve(range(1, 41), np.geomspace(1.5, 0.01, 40))
+  figure = curves.draw_loss({"train/loss": train, "val/loss": train})
+  axes = figure.axes[0]
+  assert axes.get_yscale() == "log"
+  assert axes.get_ylim()[0] < 0.01 < 1.5 < axes.get_ylim()[1]
+  assert not any("not shown" in text.get_text() for text in axes.texts)
+  # The labels of two curves that end together keep apart on this axis, too.
+  below, above = sorted(text.get_position()[1] for text in axes.texts)
+  assert above / below > 1.2

@@ -18,7 +18,7 @@ from rn_jax.retrieval.describe.features import (
 from rn_jax.retrieval.evaluate import evaluate
 from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruthError
-from rn_jax.retrieval.scores import scoring
+from rn_jax.retrieval.scores import report_figures, scoring
 from rn_jax.retrieval.scores.baselines import relation_histogram
 
 _QUERIES = [3, 0, 40, 41, 7]
@@ -166,6 +166,24 @@ def test_files_tell_of_every_query(truth, tmp_path):
   assert "| R-MAC | unit length |" in text
   for name in ("v2_soft_bars.png", "v2_soft_recall.png"):
     assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_recall_has_a_panel_per_row_and_a_band_in_each(truth, tmp_path):
+  path, _ = truth
+  (table,) = evaluate([], [path], tmp_path)
+  figure = report_figures.draw_recall(table)
+  rows = report_figures.better_vectors(table["rows"], "rho")
+  panels = [axes for axes in figure.axes if axes.axison]
+  assert [axes.get_title(loc="left") for axes in panels] == [
+    report_figures._name(row) for row in rows
+  ]
+  assert len(rows) % 4  # Some panels have none below.
+  for axes, row in zip(panels, rows, strict=True):
+    assert len(axes.collections) == 1
+    drawn = max(axes.lines, key=lambda line: line.get_linewidth())
+    assert drawn.get_ydata().tolist() == row["recall_curve"]["mean"]
+  numbered = [axes.get_xlabel() for axes in panels]
+  assert numbered == [""] * (len(rows) - 4) + ["k"] * 4
 
 
 def test_features_must_cover_the_scenes(truth, tmp_path):

@@ -18,7 +18,7 @@ from rn_jax.retrieval.describe.sources import split_source
 from rn_jax.retrieval.gallery import write_gallery
 from rn_jax.retrieval.pages.gallery_page import caption, html_page
 from rn_jax.retrieval.pages.gallery_picture import draw_sheets
-from rn_jax.retrieval.pages.gallery_sheets import compare
+from rn_jax.retrieval.pages.gallery_sheets import Tile, compare
 from rn_jax.retrieval.pages.thumbnails import load_pictures
 from rn_jax.retrieval.scene_graphs.ground_truth_file import (
   GroundTruth,
@@ -130,12 +130,12 @@ def test_page_needs_nothing_but_itself(features, truth):
     assert tag not in {"script", "link", "iframe", "object", "base", "b"}
     assert not {"src", "href", "srcset", "style", "onclick"} & set(attributes)
   addresses = re.findall(r"url\(([^)]*)\)", page.style)
-  assert len(addresses) == N
+  assert len(addresses) == 5  # of six, image 5 is not among them
   assert all(a.startswith("data:image/jpeg;base64,") for a in addresses)
   assert "@import" not in text
   assert not re.search(r"https?://", text)
   shown = [c for c in page.classes if re.fullmatch(r"p\d+", c)]
-  assert len(shown) == 1 + 3 * 3
+  assert len(shown) == 1 + 3 * 3 + 5  # and each enlarged
   for name in shown:
     assert f".{name} {{" in page.style
   hits = sum(t.hit for row in sheets[0].rows for t in row.tiles)
@@ -144,8 +144,28 @@ def test_page_needs_nothing_but_itself(features, truth):
   assert "&lt;b&gt;/" in text
 
 
+def test_hits_are_marked_in_words_and_all_pictures_enlarge(features, truth):
+  sheets = compare([features], [1], 3, truth=truth)
+  pictures = {i: Image.new("RGB", (48, 32)) for i in range(N)}
+  text = html_page(sheets, pictures)
+  hits = sum(t.hit for row in sheets[0].rows for t in row.tiles)
+  marked = re.findall(r'<figure class="hit">.*?<figcaption>✓ ', text, re.DOTALL)
+  assert len(marked) == text.count("<figcaption>✓ ") == hits == 4
+  assert "✓" not in html_page(compare([features], [1], 3), pictures)
+  page = Page(text)
+  ids = {a["id"] for _, a in page.tags if "popover" in a}
+  buttons = [a["popovertarget"] for tag, a in page.tags if tag == "button"]
+  assert set(buttons) == ids
+  assert len(buttons) == 1 + 3 * 3 + 5  # every picture, and to close
+  # The browser's own buttons take the keyboard; no index may forbid it.
+  assert not any("tabindex" in a for _, a in page.tags)
+  images = [a for _, a in page.tags if "picture" in a.get("class", "").split()]
+  assert all(a["role"] == "img" and a["aria-label"] for a in images)
+
+
 def test_captions_have_three_digits():
-  assert [caption(1, d) for d in (0.1, 0.08284, 5.25, 12, 123.4)] == [
+  distances = (0.1, 0.08284, 5.25, 12, 123.4)
+  assert [caption(1, Tile(0, "", d, False)) for d in distances] == [
     "1 · 0.100",
     "1 · 0.0828",
     "1 · 5.25",
@@ -160,7 +180,8 @@ def test_picture_frames_the_hits(features, truth):
   for known in (truth, None):
     sheets = compare([features], [1], 3, truth=known)
     image = np.asarray(draw_sheets(sheets, pictures)).astype(int)
-    runs = (np.abs(image - GREEN).sum(-1) == 0).sum(1)
+    assert image[0, 0, 3] == 0  # Dark pages show through.
+    runs = (np.abs(image[..., :3] - GREEN).sum(-1) == 0).sum(1)
     counts.append((runs > 100).sum())
   # A frame's upper and lower edge are four pixels high; two rows have hits.
   assert counts == [2 * 8, 0]

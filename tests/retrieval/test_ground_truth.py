@@ -10,7 +10,7 @@ import pytest
 from small_scenes import generated
 
 from rn_jax.host.exclusive import BusyError, writing
-from rn_jax.retrieval import ground_truth
+from rn_jax.retrieval import ground_truth, import_distances
 from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.import_distances import import_cache
 from rn_jax.retrieval.scene_graphs.bipartite import v1, v2
@@ -194,7 +194,7 @@ def test_damaged_files_are_refused(tmp_path):
     load_ground_truth(path)
 
 
-def test_a_published_cache_is_imported(tmp_path):
+def test_a_published_cache_is_imported(tmp_path, monkeypatch):
   scenes = generated(12)
   folder = tmp_path / "ged-approx-atleastone-test"
   folder.mkdir()
@@ -207,6 +207,15 @@ def test_a_published_cache_is_imported(tmp_path):
   save_ground_truth(tmp_path / "truth.npz", truth)
   loaded = load_ground_truth(tmp_path / "truth.npz")
   assert np.array_equal(loaded.distances, truth.distances)
+  monkeypatch.setattr(import_distances, "load_scenes", lambda *_: scenes)
+  arguments = (folder, None, None, "val", tmp_path / "again.npz")
+  with writing(arguments[-1]), pytest.raises(BusyError, match="another run"):
+    import_distances._main(*arguments, method="v1")
+  assert not arguments[-1].exists()
+  import_distances._main(*arguments, method="v1")
+  assert np.array_equal(
+    load_ground_truth(arguments[-1]).distances, truth.distances
+  )
 
 
 def test_a_cache_with_gaps_is_refused(tmp_path):

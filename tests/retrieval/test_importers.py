@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from rn_jax.host.exclusive import BusyError, writing
 from rn_jax.interop.tensor_pickle import TorchFileError
+from rn_jax.retrieval import importers
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.importers import import_features
 
@@ -181,6 +183,16 @@ def test_reads_h5(tmp_path):
   path.write_bytes(b"no hdf5")
   with pytest.raises(ValueError, match="not a readable HDF5 file"):
     import_features(path, "rmac", names=names)
+
+
+def test_one_writes_at_a_time(tmp_path):
+  path, output = tmp_path / "x.pickle", tmp_path / "f.npz"
+  path.write_bytes(pickle.dumps(BATCHES))
+  with writing(output), pytest.raises(BusyError, match=r"f\.npz: another run"):
+    importers._main(str(path), str(output), "avf")
+  assert not output.exists()
+  importers._main(str(path), str(output), "avf")
+  assert load_features(output).descriptors["avf"].shape == (5, 3)
 
 
 def test_command(tmp_path):

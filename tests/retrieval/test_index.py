@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -207,6 +208,23 @@ def test_interrupted_changes_change_nothing(tmp_path, monkeypatch, what):
   assert len(list(path.iterdir())) == 2
 
 
+def test_a_full_disk_changes_nothing(tmp_path, capfd):
+  path = tmp_path / "i"
+  build_index(make_features(30), "x", path)
+  before = load_index(path).like([2])
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  # Less than FAISS's buffer, which would not notice.
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # bytes of a file
+  try:
+    with pytest.raises(OSError, match="too large") as full:
+      add_images(path, make_features(20, seed=1))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert full.value.filename == str(path)
+  assert load_index(path).like([2]) == before
+  assert not capfd.readouterr().err
+
+
 def test_two_changes_do_not_meet(tmp_path):
   folder = tmp_path / "index"
   with exclusive(folder / LOCK), pytest.raises(BusyError, match="index: "):
@@ -224,6 +242,52 @@ def test_two_changes_do_not_meet(tmp_path):
     assert not (folder / LOCK).exists()
 
 
+def test_the_same_call_again_makes_only_what_is_missing(
+  tmp_path, monkeypatch, caplog
+):
+  path = tmp_path / "i"
+  how = {"factory": "IVF2,Flat", "search": "nprobe=2"}
+  build_index(make_features(), "x", path, **how)
+  whole = {file: file.read_bytes() for file in path.iterdir()}
+  # Killed before the file that says whose the vectors are, or while writing.
+  (path / "index.npz").rename(path / ".index.npz.1.tmp")
+  (path / "vectors.faiss").write_bytes(b"half")
+  build_index(make_features(), "x", path, **how)
+  assert whole == {file: file.read_bytes() for file in path.iterdir()}
+  assert "whole" not in caplog.text
+  # Killed after it.
+  with monkeypatch.context() as patch:
+    patch.setattr("rn_jax.retrieval.index.make_index", None)
+    index = build_index(make_features(), "x", path, **how)
+  assert len(index) == 50
+  assert "i is whole and made of the same" in caplog.text
+  assert whole == {file: file.read_bytes() for file in path.iterdir()}
+  renamed = make_features()
+  renamed.image_filename[3] = "other.png"
+  for other, changes in (
+    (make_features(seed=1), {}),
+    (renamed, {}),
+    (make_features(), {"metric": "cosine"}),
+    (make_features(), {"factory": "Flat", "search": ""}),
+    (make_features(), {"search": "nprobe=1"}),
+  ):
+    with pytest.raises(FileExistsError, match="holds another index already"):
+      build_index(other, "x", path, **how | changes)
+  (vectors,) = path.glob("*.faiss")
+  vectors.write_bytes(b"damaged")
+  with pytest.raises(ImageIndexError, match="--overwrite"):
+    build_index(make_features(), "x", path, **how)
+  build_index(make_features(), "x", path, **how, overwrite=True)
+  # What was put in again may have lost something.
+  remove_images(path, [49])
+  last = dataclasses.replace(
+    make_features(1, first=49), image_filename=np.array(["0/49.png"])
+  )
+  add_images(path, last)
+  with pytest.raises(FileExistsError, match="holds another index already"):
+    build_index(make_features(), "x", path, **how)
+
+
 def test_vectors_stay_on_disk(tmp_path):
   build_index(make_features(), "x", tmp_path / "i")
   assert not open_index(tmp_path / "i").vectors.codes.is_owned
@@ -234,9 +298,6 @@ def test_refuses_what_does_not_belong(tmp_path):
   features = make_features()
   path = tmp_path / "i"
   build_index(features, "x", path)
-  with pytest.raises(FileExistsError, match="holds an index already"):
-    build_index(features, "x", path)
-  build_index(features, "x", path, overwrite=True)
   index = load_index(path)
   with pytest.raises(ImageIndexError, match="6 numbers, not of 5"):
     index.search(np.zeros((1, 5)))

@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from places import ROOT
 
+import launch
 from data_prep.convert_clevr import convert
+from rn_jax.checkpoint import load_model
+from rn_jax.checkpoint_format import flatten
+from rn_jax.publish import publish
 
 ENVIRONMENT = dict(os.environ, JAX_PLATFORMS="cpu")
 
@@ -43,6 +49,9 @@ def trained(records_dir, tmp_path_factory):
   # A table of the parameters, a rate and an ETA.
   assert "relation_core/g_2/kernel" in result.stderr
   assert "questions/s  ETA" in result.stderr
+  # In the end it shows how to ask, and what the network says.
+  assert f"--image={workdir}/example.png" in result.stderr
+  assert re.search(r"\d %  \w+\n\nThe right answer is '\w+'", result.stderr)
   return workdir
 
 
@@ -71,6 +80,28 @@ def test_train_leaves_everything(trained):
     "train/samples_per_second",
     "train/learning_rate",
   } <= set(first)
+
+
+def test_a_published_network_is_that_of_the_run(trained, tmp_path):
+  card = publish(
+    trained,
+    tmp_path / "mine",
+    {"val": trained / "eval_val.json"},
+    "It cannot count to four.",
+  ).read_text()
+  variables, meta = load_model(trained)
+  given, its_meta = load_model(tmp_path / "mine")
+  for name, array in flatten(variables).items():
+    np.testing.assert_array_equal(flatten(given)[name], array, err_msg=name)
+  assert its_meta["config"]["data"]["dir"] == ""
+  assert its_meta["vocabulary"] == meta["vocabulary"]
+  accuracy = json.loads((trained / "eval_val.json").read_text())["accuracy"]
+  assert f"| **all** | {100 * accuracy:.1f} |" in card
+  assert "It cannot count to four." in card
+  assert "| `model.question_layer` | `2` |" in card
+  assert its_meta["hashes"]["model"] in card
+  names = {path.name for path in (tmp_path / "mine").iterdir()}
+  assert names == {"README.md", "accuracy.png", "checkpoints"}
 
 
 def test_evaluate_needs_only_a_checkpoint(trained, tmp_path):
@@ -238,7 +269,8 @@ def test_mistakes_are_explained(flags, words, tmp_path):
   [
     (("--config.optimizer.learning_rat=1",), "optimizer.learning_rate"),
     (("--config.optimizer.lr=1",), "optimizer.learning_rate"),
-    (("--config.optimizr.clamp=1",), "there is optimizer"),
+    (("--config.optimizr.clamp=1",), "there is optimizer;"),
+    (("--config.model.zzz=1",), "; rn_jax/default_config.py has them all"),
     (("--config.seed.x=1",), "seed has no keys"),
     (("--config.train.batch_size=many",), "--config.train.batch_size=many"),
     (("--config=configs/tini.py",), "there is configs/tiny.py"),
@@ -259,6 +291,7 @@ def test_slips_take_one_line_and_write_nothing(flags, words, tmp_path):
   last = result.stderr.strip().splitlines()[-1]
   assert "rror:" in last or "launch.py:" in last
   assert words in last
+  assert last.count("model.") <= 6  # not all that there are
   assert "Traceback" not in result.stderr
   assert not workdir.exists()
   assert not (ROOT / "gs:").exists()
@@ -314,3 +347,18 @@ def test_sigterm_saves_and_kill_loses_little(records_dir, tmp_path):
     errors.split("Stopped by a signal after update ")[1].split(",")[0]
   )
   assert saved()[-1] == stopped
+
+
+def test_files_of_the_installation_are_found_from_anywhere(
+  tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  config = f"{ROOT}/configs/tiny.py"
+  assert launch._find_file("--config=configs/tiny.py") == f"--config={config}"
+  assert launch._find_file("configs/tiny.py:ir_fp") == f"{config}:ir_fp"
+  assert launch._find_file("--config=configs/no.py") == "--config=configs/no.py"
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs/tiny.py").touch()
+  assert launch._find_file("--config=configs/tiny.py") == (
+    "--config=configs/tiny.py"
+  )

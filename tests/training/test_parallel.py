@@ -22,7 +22,8 @@ from places import ROOT
 from rn_jax import parallel
 from rn_jax.checkpoint import load_model
 from rn_jax.data.dataset import load_dataset
-from rn_jax.data.input_pipeline import Feed, TrainOrder, make_batch
+from rn_jax.data.input_pipeline import Feed, make_batch
+from rn_jax.data.train_order import TrainOrder
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import (
   init_state,
@@ -264,6 +265,27 @@ def test_the_steps_lower_for_accelerators(platform, name, make_config):
     )
     assert exported.platforms == (platform,)
     assert "stablehlo.dot_general" in exported.mlir_module()
+
+
+def test_what_is_compiled_is_said_before_and_after(caplog):
+  messages = []
+
+  def step(state, tables, batch):
+    messages.append(caplog.messages[-1])  # while it is traced
+    return state + batch["x"].sum(), {}
+
+  caplog.set_level("INFO", "absl")
+  for mapped, what in (
+    (parallel.pmap_train_step(step), "updates"),
+    (parallel.pmap_predict_step(step), "predictions"),
+  ):
+    caplog.clear()
+    for size in (1, 2, 2, 1):
+      batch = parallel.split_over_devices({"x": np.ones(size)})
+      mapped(parallel.replicate(np.float32(0)), {}, batch)
+    assert messages.pop() == messages.pop() == f"Compiling {what} ..."
+    assert len(caplog.messages) == 4  # for each of two shapes
+    assert re.fullmatch(rf"Compiled {what} in \d+\.\d s", caplog.messages[1])
 
 
 def test_the_training_step_compiles_once_and_makes_several_updates(make_config):

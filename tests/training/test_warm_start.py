@@ -1,12 +1,15 @@
 """A fresh run takes the question-free layers of a trained one, no others."""
 
+import jax
 import numpy as np
 import pytest
-from small_network import write_network
+from small_network import empty_batch, write_network
 
 from rn_jax import train
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.checkpoint_format import flatten
+from rn_jax.data.records import read_vocabulary
+from rn_jax.steps import make_model
 from rn_jax.train_state import TrainState
 from rn_jax.warm_start import warm_start
 
@@ -16,13 +19,15 @@ def start(make_config, tmp_path):
   """start(new, trained): what came from where, by name."""
 
   def run(new, trained):
+    new.train.init_from = str(tmp_path / "trained")
+    vocabulary = read_vocabulary(new.data.dir)
     write_network(tmp_path / "trained", trained, seed=1)
     _, fresh = write_network(tmp_path / "fresh", new, seed=2)
     state = TrainState(
       np.int32(0), fresh["params"], fresh.get("batch_stats", {}), ()
     )
     before = flatten(state)
-    found = flatten(warm_start(state, new.model, tmp_path / "trained"))
+    found = flatten(warm_start(state, new, vocabulary))
     assert found.keys() == before.keys()
     others = load_model(tmp_path / "trained")[0]
     taken = set()
@@ -124,3 +129,50 @@ def test_only_a_fresh_run_reads_the_other_network(
   assert len(states) == 2
   with pytest.raises(CheckpointError, match="no checkpoint here"):
     train.train(config, tmp_path / "anew")
+
+
+def test_all_that_fits_is_taken_and_words_keep_their_rows(
+  make_config, tmp_path
+):
+  config = make_config("original_sd")
+  _, trained = write_network(tmp_path / "trained", config, seed=1)
+  config.train.init_from = str(tmp_path / "trained")
+  config.train.init_parts = "all"
+  old = read_vocabulary(config.data.dir)
+  # The new data number words and answers the other way round, and have more.
+  new = {
+    part: {
+      name: index
+      for index, name in enumerate(["new", *reversed(old[part])], start=1)
+    }
+    for part in old
+  }
+  model = make_model(config, len(new["questions"]), len(new["answers"]))
+  fresh = model.init(jax.random.key(3), empty_batch(config))
+  state = warm_start(
+    TrainState(np.int32(0), fresh["params"], {}, ()), config, new
+  )
+  found, given = flatten(state.params), flatten(trained["params"])
+  table = found.pop("question_encoder/embedding/embedding")
+  theirs = given["question_encoder/embedding/embedding"]
+  for word, index in old["questions"].items():
+    np.testing.assert_array_equal(
+      table[new["questions"][word]], theirs[index], err_msg=word
+    )
+  np.testing.assert_array_equal(table[0], theirs[0])  # the padding
+  np.testing.assert_array_equal(
+    table[1],
+    flatten(fresh["params"])["question_encoder/embedding/embedding"][1],
+  )
+  for name in ("kernel", "bias"):
+    name = f"answer_network/logits/{name}"
+    array = found.pop(name)
+    for answer, index in old["answers"].items():
+      np.testing.assert_array_equal(
+        array[..., new["answers"][answer] - 1], given[name][..., index - 1]
+      )
+  for name, array in found.items():
+    np.testing.assert_array_equal(array, given[name], err_msg=name)
+  config.train.init_parts = "some"
+  with pytest.raises(ValueError, match="init_parts is 'some'"):
+    warm_start(state, config, new)

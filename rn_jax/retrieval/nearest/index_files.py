@@ -21,7 +21,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from rn_jax.host.atomic import replacing
+from rn_jax.host.atomic import leftovers, replacing
 from rn_jax.host.exclusive import exclusive
 from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.archive import read_archive, write_archive
@@ -33,7 +33,7 @@ _SIDECAR = "index.npz"
 _OLD_SIDECAR = "index.json"
 # What a change makes superfluous; all but the first are of version 1.
 _SUPERSEDED = (
-  *("vectors-*.faiss", _OLD_SIDECAR, "vectors-*.npy", "image_*-*.npy"),
+  *("vectors*.faiss", _OLD_SIDECAR, "vectors-*.npy", "image_*-*.npy"),
   *("source-*.npy", "graph-*.usearch"),
 )
 
@@ -50,7 +50,7 @@ class ImageIndex:
     folder: Where it is.
     header: `metric`, `factory` (FAISS's name for the kind of index),
       `descriptor` (its name and metadata), `network`, `preprocessing`,
-      `sources`.
+      `sources`; and `made_of` unless it was changed since.
     vectors: N of D numbers; of unit length where the metric is "cosine".
     image_index: [N] int64, unique.
     image_filename: [N] str.
@@ -133,8 +133,10 @@ def write_index(index: ImageIndex) -> None:
   """Writes an index, whole or not at all, in place of one that is there."""
   index.folder.mkdir(parents=True, exist_ok=True)
   with replacing(index.folder / "vectors.faiss") as temporary:
-    with faiss_errors(str(index.folder)):
-      faiss.write_index(index.vectors, str(temporary))
+    with open(temporary, "wb") as file, faiss_errors(str(index.folder)):
+      # FAISS's own files end silently short where a disk gets full.
+      writer = faiss.PyCallbackIOWriter(file.write)  # pyright: ignore[reportAttributeAccessIssue]
+      faiss.write_index(index.vectors, writer)
     digest = _sha256(temporary)
   name = _vectors_name(digest)
   os.replace(index.folder / "vectors.faiss", index.folder / name)
@@ -151,6 +153,8 @@ def write_index(index: ImageIndex) -> None:
     for path in index.folder.glob(pattern):
       if path.name != name:
         path.unlink()
+  for path in leftovers(index.folder):  # of killed runs: it holds the lock
+    path.unlink()
 
 
 def check_fits(index: ImageIndex, metadata: dict, name: str) -> None:

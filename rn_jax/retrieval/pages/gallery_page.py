@@ -8,23 +8,30 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from rn_jax.retrieval.pages.gallery_sheets import Sheet
+from rn_jax.retrieval.pages.gallery_sheets import Sheet, Tile
 
-# Shown at half of it, for screens of high resolution.
-_WIDTH = 240
+# As the pictures of CLEVR are; an enlarged picture shows all of it.
+_WIDTH = 480
 _QUALITY = 85
+_HIT = "✓"
 
 
 def html_page(
   sheets: Sequence[Sheet], pictures: Mapping[int, Image.Image]
 ) -> str:
-  """Returns the page.
+  """Returns the page, which has no script: the browser enlarges and closes.
 
   Args:
     sheets: A section each.
     pictures: By the numbers in the sheets. Each is in the page once, however
       often it is shown.
   """
+  names = {sheet.image: sheet.name for sheet in sheets} | {
+    tile.image: tile.name
+    for sheet in sheets
+    for row in sheet.rows
+    for tile in row.tiles
+  }
   template = jinja2.Template(
     Path(__file__).with_name("gallery.html").read_text(encoding="utf-8"),
     autoescape=True,
@@ -33,7 +40,10 @@ def html_page(
   )
   return template.render(
     sheets=sheets,
-    pictures={number: _encode(image) for number, image in pictures.items()},
+    pictures={
+      number: _encode(pictures[number]) | {"name": name}
+      for number, name in names.items()
+    },
     legend=legend(sheets),
     caption=caption,
   )
@@ -41,16 +51,17 @@ def html_page(
 
 def legend(sheets: Sequence[Sheet]) -> str:
   """Returns the sentence that explains what is shown."""
-  text = "Under each picture: rank and distance to the query on the left."
+  text = "Under each picture: rank and distance to the query."
   hits = any(t.hit for s in sheets for row in s.rows for t in row.tiles)
   if hits:
-    text += " Green: among the nearest by the ground truth, too."
+    text += f" {_HIT} and a frame: among the nearest by the ground truth, too."
   return text
 
 
-def caption(rank: int, distance: float) -> str:
-  """Returns what stands under a picture."""
-  return f"{rank} · {f'{distance:#.3g}'.removesuffix('.')}"
+def caption(rank: int, tile: Tile) -> str:
+  """Returns what stands under a picture; a hit has a mark of its own."""
+  text = f"{rank} · {f'{tile.distance:#.3g}'.removesuffix('.')}"
+  return f"{_HIT} {text}" if tile.hit else text
 
 
 def _encode(picture: Image.Image) -> dict:

@@ -17,13 +17,14 @@ _LABEL = 108
 _MARGIN = 16
 _FRAME = 4
 _GREEN = (18, 161, 80)
-_BLACK, _GRAY = (34, 34, 34), (110, 110, 110)
+# Legible on light pages and on dark ones, as the picture has no paper.
+_INK = (118, 118, 118)
 
 
 def draw_sheets(
   sheets: Sequence[Sheet], pictures: Mapping[int, Image.Image]
 ) -> Image.Image:
-  """Draws sheets one below the other.
+  """Draws sheets one below the other, on nothing: RGBA.
 
   Args:
     sheets: A query and its rows each; the rows are of equal length.
@@ -40,29 +41,29 @@ def draw_sheets(
   ]
   width = left + _LABEL + most * step[0] + _MARGIN
   size = (width, sum(heights) + 2 * _MARGIN + _TEXT)
-  sheet_image = Image.new("RGB", size, "white")
+  sheet_image = Image.new("RGBA", size, (*_INK, 0))
   draw = ImageDraw.Draw(sheet_image)
   regular, bold = _font("DejaVuSans"), _font("DejaVuSans-Bold")
-  draw.text((_MARGIN, _MARGIN - 4), legend(sheets), _GRAY, regular)
+  draw.text((_MARGIN, _MARGIN - 4), legend(sheets), _INK, regular)
   top = _MARGIN + _TEXT
   for sheet, height in zip(sheets, heights, strict=True):
-    draw.line((_MARGIN, top, width - _MARGIN, top), (221, 221, 221))
+    draw.line((_MARGIN, top, width - _MARGIN, top), (*_INK, 110))
     y = top + _GAP
     sheet_image.paste(_fit(pictures[sheet.image], large), (_MARGIN, y))
     label = f"query {sheet.image_index}"
-    draw.text((_MARGIN, y + large[1] + 2), label, _BLACK, bold)
+    draw.text((_MARGIN, y + large[1] + 2), label, _INK, bold)
     for row in sheet.rows:
       for line, text in enumerate(_lines(row.label, bold)):
-        draw.text((left, y + 4 + line * _TEXT), text, _BLACK, bold)
+        draw.text((left, y + 4 + line * _TEXT), text, _INK, bold)
       for rank, result in enumerate(row.tiles, start=1):
         x = left + _LABEL + (rank - 1) * step[0]
         sheet_image.paste(_fit(pictures[result.image], tile), (x, y))
         if result.hit:
           corner = (x + tile[0] - 1, y + tile[1] - 1)
           draw.rectangle((x, y, *corner), outline=_GREEN, width=_FRAME)
-        color = _GREEN if result.hit else _GRAY
-        text = caption(rank, result.distance)
-        draw.text((x, y + tile[1] + 1), text, color, regular)
+        font = bold if result.hit else regular
+        text = caption(rank, result)
+        draw.text((x, y + tile[1] + 1), text, _INK, font)
       y += step[1]
     top += height
   return sheet_image

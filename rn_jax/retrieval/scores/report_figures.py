@@ -1,14 +1,14 @@
-"""Draws scores of rankings: bars with their intervals, and recall curves."""
+"""Draws scores of rankings: bars with their intervals, and curves of recall."""
 
+import numpy as np
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from rn_jax.retrieval.scores.scoring import METRICS
 
 _INK, _SOFT, _FAINT = "#222222", "#757575", "#d9d9d9"
-# Okabe and Ito's palette, for all kinds of colour vision.
-_COLORS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-_KINDS = {"descriptor": "#0072B2", "oracle": "#8fb8d3", "sanity": "#b0b0b0"}
-_STYLES = "-", "--", ":", "-."
+_KINDS = {"descriptor": "#0072B2", "oracle": "#56a0cc", "sanity": "#8c8c8c"}
+_KEY = "blue: descriptors; light blue: the scenes themselves; grey: baselines"
 _TITLES = {"rho": "Spearman's rho", "tau": "Kendall's tau-b"}
 _TITLES["rho_same_count"] = "rho among images with\nas many objects"
 
@@ -41,7 +41,8 @@ def draw_bars(table: dict) -> Figure:
   )
   figure.suptitle(
     f"{table['ground_truth']}: {len(table['query_index'])} queries, "
-    f"{table['num_scenes']} scenes, 95 % intervals",
+    f"{table['num_scenes']} scenes, 95 % intervals; dashed: any order, on "
+    f"average\n{_KEY}",
     x=0.01,
     ha="left",
     color=_INK,
@@ -71,42 +72,52 @@ def draw_bars(table: dict) -> Figure:
 
 
 def draw_recall(table: dict) -> Figure:
-  """Recall over k, on a logarithmic axis; the better vector by rho."""
-  figure = Figure(figsize=(8, 5), layout="constrained")
-  axes = figure.add_subplot()
-  axes.set_xscale("log")
-  axes.set_title(
-    f"Recall at k, {table['ground_truth']}", loc="left", color=_INK
-  )
-  axes.set(xlabel="k", ylabel="recall at k", ylim=(0, 1))
+  """Recall over k: a panel per row, in front of all the others' curves.
+
+  The better of a descriptor's two vectors by rho; k on a logarithmic axis.
+  """
   rows = better_vectors(table["rows"], "rho")
-  for number, row in enumerate(rows):
-    curve = row["recall_curve"]
-    color = _COLORS[number % len(_COLORS)]
-    style = _STYLES[number // len(_COLORS) % len(_STYLES)]
-    if row["kind"] == "sanity":
-      color, style = _SOFT, _STYLES[1 + number % 3]
-    axes.plot(curve["k"], curve["mean"], style, color=color, label=_name(row))
-    if None not in curve["interval"]:
-      low, high = (
-        [
-          m + s * i
-          for m, i in zip(curve["mean"], curve["interval"], strict=True)
-        ]
-        for s in (-1, 1)
-      )
-      axes.fill_between(
-        curve["k"], low, high, color=color, alpha=0.15, linewidth=0
-      )
-  ks = rows[0]["recall_curve"]["k"]
-  axes.plot(
-    ks,
-    [k / (table["num_scenes"] - 1) for k in ks],
-    color=_FAINT,
-    label="any order, on average",
+  curves = [row["recall_curve"] for row in rows]
+  columns = 4
+  lines = -(-len(rows) // columns)
+  figure = Figure(
+    figsize=(3 * columns, 0.7 + 2.3 * lines), layout="constrained"
   )
-  axes.legend(fontsize=8, frameon=False, loc="upper left")
-  _style(axes)
+  figure.suptitle(
+    f"Recall at k, {table['ground_truth']}: {len(table['query_index'])} "
+    f"queries, 95 % intervals; dashed: any order, on average\n{_KEY}",
+    x=0.01,
+    ha="left",
+    color=_INK,
+  )
+  panels = figure.subplots(
+    lines, columns, sharex=True, sharey=True, squeeze=False
+  )
+  for axes, row, curve in zip(panels.flat, rows, curves, strict=False):
+    ks, color = curve["k"], _KINDS[row["kind"]]
+    for other in curves:
+      axes.plot(ks, other["mean"], color=_FAINT, linewidth=0.8)
+    level = [k / (table["num_scenes"] - 1) for k in ks]
+    axes.plot(ks, level, color=_SOFT, linestyle=(0, (4, 3)), linewidth=1)
+    axes.plot(ks, curve["mean"], color=color, linewidth=2)
+    if None not in curve["interval"]:
+      mean, interval = np.array(curve["mean"]), np.array(curve["interval"])
+      axes.fill_between(
+        ks, mean - interval, mean + interval, color=color, alpha=0.3, lw=0
+      )
+    axes.set_title(_name(row), loc="left", color=_INK, fontsize=9)
+    axes.set(xscale="log", ylim=(0, 1))
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axes.grid(axis="y", color=_FAINT, linewidth=0.7)
+    _style(axes)
+  for axes in panels.flat[len(rows) :]:
+    axes.set_axis_off()
+  # Where no panel is below, this one has the numbers.
+  for axes in panels.flat[max(len(rows) - columns, 0) : len(rows)]:
+    axes.tick_params(labelbottom=True)
+    axes.set_xlabel("k")
+  for axes in panels[:, 0]:
+    axes.set_ylabel("recall at k")
   return figure
 
 

@@ -11,7 +11,11 @@ import pytest
 from PIL import Image
 from small_clevr import make_questions, make_scene, write_clevr
 
-from data_prep.conversion.clevr_json import Nesting, SourceError
+from data_prep.conversion.clevr_json import (
+  Nesting,
+  SourceError,
+  read_value,
+)
 from data_prep.convert_clevr import convert
 from rn_jax.data import records
 from rn_jax.data.dataset import load_dataset
@@ -127,6 +131,14 @@ def test_nesting_without_end_is_refused_at_once(tmp_path, kind, opening):
     path.write_text(before + bomb)
     with pytest.raises(SourceError, match=rf"{path}: .*more than 64 deep"):
       convert(tmp_path, tmp_path / "out", workers=1)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_values_nested_without_end_are_refused(tmp_path, opening):
+  path = tmp_path / "a.json"
+  path.write_text(f'{{"info": {{"a": 1}}, "b": {opening * 1_000}')
+  with pytest.raises(SourceError, match=rf"{path}: .*more than 64 deep"):
+    read_value(path, "info")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])

@@ -165,7 +165,8 @@ def test_files_that_were_laid_out_anew_are_recognised(tmp_path, monkeypatch):
   assert list(split_files.read_scenes(job, tmp_path)) == expected
   with pytest.raises(FileExistsError, match="other arguments"):
     make(tmp_path, "train", 6)
-  for text in ("[]", "{}", "", '{"info": {"split": '):
+  deep = '{"info": ' + '{"a":' * 1_000
+  for text in ("[]", "{}", "", '{"info": {"split": ', deep):
     questions.write_text(text)
     with pytest.raises(FileExistsError, match="other arguments"):
       make(tmp_path, "train", 5)

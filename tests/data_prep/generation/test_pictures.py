@@ -150,6 +150,10 @@ def test_a_mark_of_an_earlier_version_is_moved(tmp_path, rendered):
   make(tmp_path, "train", 3, **options)
   assert not rendered
   # Without any mark nobody knows what they were made from.
+  for text in ("", "{", "[" * 100_000):
+    mark.write_text(text)
+    with pytest.raises(FileExistsError, match=r"images.train has pictures"):
+      make(tmp_path, "train", 3, **options)
   mark.unlink()
   with pytest.raises(FileExistsError, match=r"images.train has pictures"):
     make(tmp_path, "train", 3, **options)

@@ -125,13 +125,23 @@ def test_both_spellings():
     ("scene | filter_color:cyan 0 | unique 1 | query_size 2", "0 objects"),
     ("scene | filter_weight:heavy 0 | count 1", "filter_weight"),
     ("scene | filter_color:pink 0 | count 1", "node 1"),
-    ("scene | count 3", "node 1"),
+    ("scene | count 3", "node 1: its inputs are no earlier nodes"),
+    ("scene | count 1", "node 1: its inputs are no earlier nodes"),
+    ("scene | count -1", "node 1: its inputs are no earlier nodes"),
+    ("scene | filter_color:red 1 | count 1", "node 1: its inputs"),
+    (f"{_TINY_BALL} | query_size 3 | unique 4", "node 5: bad"),
     ("scene | filter_color:red 0", "does not end"),
   ],
 )
 def test_invalid_programs(text, message):
   with pytest.raises(programs.InvalidProgramError, match=message):
     programs.execute(_program(text), programs.scene_table(SCENE))
+
+
+@pytest.mark.parametrize("program", [[], {}, None, [1], ["count"], [None]])
+def test_what_is_no_program(program):
+  with pytest.raises(programs.InvalidProgramError):
+    programs.execute(program, programs.scene_table(SCENE))
 
 
 def test_degenerate_relations():

@@ -17,6 +17,7 @@ from data_prep.rendering import engine, trace
 from data_prep.rendering import picture as drawing
 from data_prep.rendering.engine import render
 from rn_jax.data.images import to_rgb
+from rn_jax.host.exclusive import BusyError, exclusive
 
 GOLD = SHARED / "clevr_gold" / "rendered"
 SIZE = 32  # one for all tests: every size is compiled anew
@@ -137,6 +138,15 @@ def test_scenes_of_few_objects_are_counted_once(clevr_dir, scenes, caplog):
   with caplog.at_level("WARNING", "absl"):
     render_split(clevr_dir, "val", width=SIZE, height=SIZE)
   assert caplog.text.count("2 of 3 scenes have fewer than three objects") == 1
+
+
+def test_a_split_is_written_by_one_at_a_time(clevr_dir):
+  with (
+    exclusive(clevr_dir / ".generate-val.lock"),
+    pytest.raises(BusyError, match=r"images/val: another run .*process \d+ on"),
+  ):
+    render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+  assert not (clevr_dir / "images").exists()
 
 
 def test_file_names_cannot_leave_the_folder(clevr_dir, scenes):

@@ -1,0 +1,240 @@
+"""Which questions each update reads: a pure function of its number.
+
+Questions come in epochs, each in an order of its own, after the stages of a
+curriculum.
+"""
+
+from collections.abc import Sequence
+from concurrent import futures
+
+import ml_collections
+import numpy as np
+
+from rn_jax.data.curriculum import Stage, choose_questions, parse_stage
+from rn_jax.data.dataset import Dataset
+
+
+def group_questions(
+  scene: np.ndarray, per_group: int, rng: np.random.Generator | None = None
+) -> np.ndarray:
+  """Groups questions by scene.
+
+  Args:
+    scene: [Q] the scene of each question.
+    per_group: Questions in a group, K. A scene with more fills several.
+    rng: Shuffles the questions within their scenes, and the groups. None:
+      everything stays in order.
+
+  Returns:
+    [G, K] int64 question numbers, -1 in places left empty; each question is
+    there once.
+  """
+  if per_group == 1 and rng is not None:
+    return rng.permutation(len(scene))[:, None]
+  tie = np.arange(len(scene)) if rng is None else rng.random(len(scene))
+  order = np.lexsort((tie, scene))
+  _, first, count = np.unique(
+    scene[order], return_index=True, return_counts=True
+  )
+  position = np.arange(len(scene)) - np.repeat(first, count)
+  groups_of_scene = -(-count // per_group)
+  first_group = np.cumsum(groups_of_scene) - groups_of_scene
+  group = np.repeat(first_group, count) + position // per_group
+  groups = np.full((groups_of_scene.sum(), per_group), -1)
+  groups[group, position % per_group] = order
+  return groups if rng is None else rng.permutation(groups)
+
+
+def make_train_order(
+  config: ml_collections.ConfigDict, dataset: Dataset
+) -> "TrainOrder":
+  """Plans the order of a config, curriculum included, over a split."""
+  stages = [parse_stage(text) for text in config.data.curriculum]
+  return TrainOrder(
+    dataset.questions["scene"],
+    config.train.batch_size,
+    config.data.questions_per_scene,
+    config.seed,
+    [(stage, choose_questions(dataset, stage)) for stage in stages],
+  )
+
+
+class _Epochs:
+  """Endless epochs over some questions: each once, in an order of its own."""
+
+  def __init__(
+    self, scene: np.ndarray, rows: np.ndarray | None, per_scene: int, seed
+  ):
+    self._scene = scene if rows is None else scene[rows]
+    self._rows, self._per_scene, self._seed = rows, per_scene, seed
+    counts = np.bincount(self._scene)
+    self.groups_per_epoch = int((-(-counts // per_scene)).sum())
+    self._made: dict[int, futures.Future] = {}
+    self._pool = futures.ThreadPoolExecutor(1)
+
+  def read(self, start: int, number: int) -> np.ndarray:
+    """Returns groups [number, K] from position `start` on."""
+    epochs, rows = np.divmod(
+      np.arange(start, start + number), self.groups_per_epoch
+    )
+    return np.concatenate(
+      [
+        self._epoch(int(epoch))[rows[epochs == epoch]]
+        for epoch in np.unique(epochs)
+      ]
+    )
+
+  def _epoch(self, epoch: int) -> np.ndarray:
+    for number in (epoch, epoch + 1):  # the next one is made meanwhile
+      if number not in self._made:
+        self._made[number] = self._pool.submit(self._make, number)
+    groups = self._made[epoch].result()
+    # Only neighbours are ever needed together.
+    self._made = {k: v for k, v in self._made.items() if k >= epoch - 1}
+    return groups
+
+  def _make(self, epoch: int) -> np.ndarray:
+    rng = np.random.default_rng((*self._seed, epoch))
+    groups = group_questions(self._scene, self._per_scene, rng)
+    if self._rows is None:
+      return groups
+    return np.where(groups >= 0, self._rows[groups], -1)
+
+
+class TrainOrder:
+  """The endless order of training questions, a pure function of the step.
+
+  Each epoch holds every question once, in an order of its own; epochs follow
+  each other without a gap, so a batch may span two. A curriculum's stages come
+  before them, each with epochs of its own questions.
+
+  Attributes:
+    stages: The curriculum.
+    ends: The update, counted from 0, that is the first after each stage. They
+      follow from the stages' questions, and from what `observe` was told.
+  """
+
+  def __init__(
+    self,
+    scene: np.ndarray,
+    batch_size: int,
+    per_scene: int,
+    seed: int,
+    stages: Sequence[tuple[Stage, np.ndarray]] = (),
+  ):
+    """Plans the order.
+
+    Args:
+      scene: [Q] the scene of each question.
+      batch_size: Questions per step, over all processes.
+      per_scene: Questions of a scene that stay together.
+      seed: Root of the order.
+      stages: The curriculum, each with the numbers of its questions.
+
+    Raises:
+      ValueError: The batch does not hold a whole number of groups.
+    """
+    if batch_size % per_scene:
+      raise ValueError(
+        f"config.train.batch_size={batch_size} is not a multiple of "
+        f"config.data.questions_per_scene={per_scene}"
+      )
+    self._num_questions, self._batch_size = len(scene), batch_size
+    self._groups_per_step = batch_size // per_scene
+    self.stages = [stage for stage, _ in stages]
+    lengths = [-(-stage.questions // batch_size) for stage in self.stages]
+    self.ends = np.cumsum(lengths, dtype=int).tolist()
+    self._seen, self._right = 0, 0.0  # updates since the last decision
+    self._epochs = [
+      _Epochs(scene, rows, per_scene, (seed, index, 0))
+      for index, (_, rows) in enumerate(stages)
+    ]
+    self._epochs.append(_Epochs(scene, None, per_scene, (seed,)))
+
+  @property
+  def steps_per_epoch(self) -> float:
+    """Updates in which all questions, of no stage, are read once."""
+    return self._epochs[-1].groups_per_epoch / self._groups_per_step
+
+  def num_steps(self, epochs: float, unit: str = "questions") -> int:
+    """Returns the number of updates that come nearest to so many epochs.
+
+    Args:
+      epochs: May be a fraction.
+      unit: What is read, for the error.
+
+    Raises:
+      ValueError: They are none, and nothing would be learned, or no more than
+        the stages of the curriculum.
+    """
+    exact = epochs * self.steps_per_epoch
+    if not exact > 0.5:  # round(0.5) is 0
+      raise ValueError(
+        f"{self._num_questions:,} {unit}, read in batches of "
+        f"{self._batch_size:,} for {epochs:g} epochs, are {exact:.2g} updates, "
+        f"so nothing would be learned: take more {unit}, a smaller "
+        "--config.train.batch_size or more --config.train.num_epochs"
+      )
+    number = round(exact)
+    if self.ends and number <= self.ends[-1]:
+      raise ValueError(
+        f"the stages of config.data.curriculum take {self.ends[-1]:,} updates, "
+        f"the whole training has {number:,}: take more "
+        "--config.train.num_epochs, or fewer questions a stage"
+      )
+    return number
+
+  def stage(self, step: int) -> int:
+    """Returns the number of an update's stage; behind all, len(ends)."""
+    return int(np.searchsorted(self.ends, step, "right"))
+
+  def observe(
+    self, done: int, accuracies: np.ndarray, *, decide: bool, notice: int
+  ) -> bool:
+    """Ends a stage early, if its training accuracy has reached its level.
+
+    Args:
+      done: Updates made so far.
+      accuracies: Of the last of them, all that were not observed yet.
+      decide: Compare the mean since the last decision with the level.
+      notice: Updates whose questions may have been read already: the next
+        stage begins after them.
+
+    Returns:
+      Whether the stage ends.
+    """
+    index = self.stage(done)
+    level = self.stages[index].accuracy if index < len(self.stages) else None
+    if level is None:
+      self._seen, self._right = 0, 0.0
+      return False
+    started = self.ends[index - 1] if index else 0
+    self._seen += len(accuracies)
+    self._right += float(np.sum(accuracies, dtype=np.float64))
+    if not decide:
+      return False
+    seen, right = self._seen, self._right
+    self._seen, self._right = 0, 0.0
+    spared = self.ends[index] - (done + notice)
+    all_of_stage = done - seen >= started
+    if spared <= 0 or not all_of_stage or right < level * seen:
+      return False
+    self.ends[index:] = [end - spared for end in self.ends[index:]]
+    return True
+
+  def state(self) -> dict:
+    """Returns, as JSON values, what a resumed run has to know."""
+    return {"ends": self.ends, "seen": self._seen, "right": self._right}
+
+  def restore(self, state: dict) -> None:
+    """Takes over the `state` of the run that is resumed."""
+    self.ends = list(state["ends"])
+    self._seen, self._right = state["seen"], state["right"]
+
+  def __call__(self, step: int) -> np.ndarray:
+    """Returns the groups [S, K] that update number `step` (from 0) reads."""
+    index = self.stage(step)
+    start = (step - (self.ends[index - 1] if index else 0)) * (
+      self._groups_per_step
+    )
+    return self._epochs[index].read(start, self._groups_per_step)
