@@ -24,6 +24,9 @@ from data_prep.rendering.scene_arrays import objects_of, padded
 from data_prep.rendering.trace import Stage
 from rn_jax.clevr import HEIGHT, WIDTH
 
+# Goes up when a scene's picture changes: pictures of two looks shall not mix.
+VERSION = 2
+
 # Pictures drawn at once on an accelerator. The last batch is filled up, so that
 # a picture comes out the same whatever else is drawn.
 BATCH = 16

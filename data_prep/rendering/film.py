@@ -38,17 +38,8 @@ def directions(
 
 
 def footprint(num_rows: int, num_columns: int) -> float:
-  """Width at depth one of what a sample of a grid shall stand for.
-
-  That is a pixel of the picture, but of CLEVR's where the picture is coarser,
-  and no less than the sample itself. Where the two ways differ: the mean.
-  """
-
-  def mean(rows, columns):
-    return TAN_X / columns + TAN_Y / rows
-
-  sample = mean(num_rows, num_columns)
-  return min(SAMPLES * sample, max(sample, mean(HEIGHT, WIDTH)))
+  """Width at depth one of a sample; where the two ways differ, the mean."""
+  return TAN_X / num_columns + TAN_Y / num_rows
 
 
 def srgb(light: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -6,6 +6,7 @@ there are tried. On an accelerator a tile is the whole picture and every object
 is tried, which wastes rays but keeps all lanes in step. Both give the same.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -113,17 +114,18 @@ def _light(
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
   cone = Cone(hit.distance * footprint, jnp.full(phase.shape, footprint))
-
-  def reflections(lanes):
-    return _reflections(stage, lanes, plan)
-
+  reflections = partial(_reflections, stage, plan=plan)
   lanes = hit, phase, hidden.T, cone
   mirrored = _on_some(reflections, metal, lanes, plan.lanes)
-  total = tuple(
+  return _surfaces(hit, metal, mirrored, total)
+
+
+def _surfaces(hit: Hits, metal, mirrored: Vectors, matte: Vectors) -> Vectors:
+  """What metal mirrors, other surfaces' own light, and black beside them."""
+  return tuple(
     jnp.where(metal, m, jnp.where(hit.index < NOTHING, t, 0))
-    for m, t in zip(mirrored, total, strict=True)
+    for m, t in zip(mirrored, matte, strict=True)
   )
-  return total
 
 
 def _on_some(function, wanted: Bool[Array, " L"], lanes, chunk: int) -> Vectors:
@@ -220,17 +222,11 @@ def _secondary(
   hidden = trace.hidden_lamps(stage, hit, targets, near)
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
-
-  def inner(lanes):
-    return _inner_reflections(stage, lanes)
-
+  inner = partial(_inner_reflections, stage)
   width = cone.width + cone.angle * hit.distance
   lanes = hit, phase, hidden.T, Cone(width, cone.angle)
   mirrored = _on_some(inner, metal, lanes, plan.inner_lanes)
-  return tuple(
-    jnp.where(metal, m, jnp.where(hit.index < NOTHING, t, 0))
-    for m, t in zip(mirrored, total, strict=True)
-  )
+  return _surfaces(hit, metal, mirrored, total)
 
 
 def _inner_reflections(stage: Stage, lanes) -> Vectors:
@@ -246,10 +242,6 @@ def _inner_reflections(stage: Stage, lanes) -> Vectors:
   hidden = trace.hidden_lamps(stage, seen, targets, trace.all_pairs(stage))
   last = shade.matte(stage, seen, hidden)
   metal = shade.is_metal(stage, seen.index)
-  own = shade.color_of(stage, seen.index)
-  total = tuple(
-    jnp.where(metal, c * _UNSEEN, jnp.where(seen.index < NOTHING, t, 0))
-    for c, t in zip(own, last, strict=True)
-  )
-  total = add(total, lamps)
+  unseen = scale(shade.color_of(stage, seen.index), _UNSEEN)
+  total = add(_surfaces(seen, metal, unseen, last), lamps)
   return tuple(c * t for c, t in zip(color, total, strict=True))

@@ -34,8 +34,7 @@ class Stage(NamedTuple):
 
   Attributes:
     camera: Position.
-    axes: Right, up and back of the picture; the first two of unit length but
-      where the frame is not of CLEVR's ratio.
+    axes: Right, up and back; the first two scaled to the frame's ratio.
     objects: Padded to MAX_OBJECTS rows.
     count: Number of true objects.
     lamps: Its lamps.
@@ -134,10 +133,7 @@ def _normal(objects: Objects, point, index) -> tuple:
 
 
 def object_normals(objects: Objects, point: Vectors, index: Indices) -> tuple:
-  """Unit normals of points on objects, and offsets from the objects' centres.
-
-  The points need not be quite on the surface.
-  """
+  """Unit normals of points on objects or near, and offsets from centres."""
   i = jnp.minimum(index, MAX_OBJECTS - 1)
   center = vector(objects.center, i)
   scale, cosine, sine = objects.scale[i], objects.cosine[i], objects.sine[i]
