@@ -8,8 +8,7 @@ resized as the networks read them: once with the lamps where CLEVR's generator
 had put them, once with nominal lamps. With the published weights it also
 compares the answers, and, as a yardstick, those on the images with a little
 noise. Drawn at the images' own size, it counts isolated bright pixels, which no
-resized picture shows. Gold images are for measuring; nothing in the renderer is
-fitted to them.
+resized picture shows. Gold images are for measuring, not for fitting.
 
 The generator does not store where its lamps were. The gold images were made
 one at a time with known seeds, so its random numbers can be drawn again here.

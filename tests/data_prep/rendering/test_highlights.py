@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.image_measures import bright_pixels
 from data_prep.rendering import highlights, materials, trace
 from data_prep.rendering.camera import POSITION
-from data_prep.rendering.engine import stage_of
+from data_prep.rendering.engine import render, stage_of
 from data_prep.rendering.lamps import _SUN_DIRECTION, POSITIONS
 
 
@@ -124,3 +125,14 @@ def test_metal_seen_edge_on_mirrors_no_lamps():
   view = normal * [-1e-6, 0, 1e-6] + np.array((0.8, 0.36, -0.48))[:, None]
   stage, hit = _on_a_sphere(np.repeat(normal, 3, 1), view)
   assert _light(stage, hit, (0, 0, 0))[0].max() < 0.2
+
+
+def test_a_cube_of_metal_has_few_isolated_bright_pixels():
+  """One sample of an edge may meet a lamp that its pixel hardly shows."""
+  cube = {
+    "shape": "cube", "size": "large", "material": "metal", "color": "gray",
+    "3d_coords": (0, 0, 0.7),
+  }  # fmt: skip
+  cubes = [{**cube, "rotation": degrees} for degrees in (30, 60)]
+  pictures = render([{"camera": POSITION, "objects": [c]} for c in cubes])
+  assert bright_pixels(pictures).max() <= 10

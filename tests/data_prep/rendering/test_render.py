@@ -44,7 +44,8 @@ def test_a_picture_does_not_depend_on_its_neighbours(scenes, pictures):
 def test_tiles_leave_out_nothing_that_matters(scenes):
   """Of objects and lamps, a small tile tries only some."""
 
-  def seen(stage, rays, phase, plan):
+  def seen(stage, rays, phase, footprint, plan):
+    del footprint
     hit = drawing._primary(stage, rays, plan)
     near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
     targets = trace.lamp_samples(stage, phase)
