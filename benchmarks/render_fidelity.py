@@ -7,7 +7,8 @@ Draws the scenes of a CLEVR folder again, 128x128, and compares with its images
 resized as the networks read them: once with the lamps where CLEVR's generator
 had put them, once with nominal lamps. With the published weights it also
 compares the answers, and, as a yardstick, those on the images with a little
-noise. Gold images are for measuring; nothing in the renderer is fitted to them.
+noise. Drawn at the images' own size, it counts isolated bright pixels, which no
+resized picture shows. Gold images are for measuring, not for fitting.
 
 The generator does not store where its lamps were. The gold images were made
 one at a time with known seeds, so its random numbers can be drawn again here.
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import timing
+from benchmarks.image_measures import bright_pixels, psnr, ssim
 from data_prep.convert_clevr import convert
 from data_prep.rendering.engine import render
 from data_prep.rendering.lamps import JITTER, POSITIONS
@@ -51,39 +53,6 @@ def replay_lamps(index: int) -> dict[str, list[float]]:
   }
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Peak signal-to-noise ratio in dB of uint8 images [B, H, W, 3], [B]."""
-  square = (a.astype(float) - b) ** 2
-  return 10 * np.log10(255**2 / np.maximum(square.mean((1, 2, 3)), 1e-9))
-
-
-def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Structural similarity (Wang et al. 2004) of uint8 images, [B].
-
-  Gaussian window of 11 pixels and standard deviation 1.5; the mean over the
-  places where it fits, and over the colours.
-  """
-  a, b = a / 255, b / 255
-  offsets = np.arange(-5, 6)
-  window = np.exp(-(offsets**2) / (2 * 1.5**2))
-  window /= window.sum()
-
-  def blur(images):
-    for axis in (1, 2):
-      moved = np.moveaxis(images, axis, -1)
-      views = np.lib.stride_tricks.sliding_window_view(moved, 11, -1)
-      images = np.moveaxis(views @ window, -1, axis)
-    return images
-
-  mean_a, mean_b = blur(a), blur(b)
-  var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
-  covariance = blur(a * b) - mean_a * mean_b
-  c1, c2 = 0.01**2, 0.03**2
-  similar = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-  similar /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
-  return similar.mean((1, 2, 3))
-
-
 def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
   """Prints the tables; returns their rows. Arguments: see the flags below."""
   gold_dir = Path(gold_dir)
@@ -108,7 +77,7 @@ def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
         )
   print(f"\n{len(scenes)} scenes, {_SIZE}x{_SIZE}, against Blender's images\n")
   timing.print_table(("lamps", "PSNR dB", "worst", "SSIM"), rows)
-  result = {"images": rows}
+  result = {"images": rows, "bright": _compare_bright(gold_dir, scenes, lamps)}
   if weights_dir:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 255 * _NOISE, images["gold"].shape)
@@ -120,20 +89,42 @@ def run(gold_dir: str, weights_dir: str | None, output_dir: str | None) -> dict:
   return result
 
 
-def _gold_images(gold_dir: Path, scenes: list[dict]) -> np.ndarray:
+def _gold_images(
+  gold_dir: Path, scenes: list[dict], size: int = _SIZE
+) -> np.ndarray:
   folder = gold_dir / "images" / _SPLIT
   files = [folder / scene["image_filename"] for scene in scenes]
-  return np.stack([read_image(file, _SIZE) for file in files])
+  return np.stack([read_image(file, size) for file in files])
 
 
-def _draw(scenes: list[dict], lamps: list | None, name: str) -> np.ndarray:
+def _compare_bright(
+  gold_dir: Path, scenes: list[dict], lamps: list
+) -> list[tuple]:
+  """Prints and returns the numbers of isolated bright pixels."""
+  gold = _gold_images(gold_dir, scenes, 0)
+  height, width = gold.shape[1:3]
+  drawn = _draw(scenes, lamps, "replayed", (width, height))
+  counts = [("gold", gold), ("replayed lamps", drawn)]
+  counts = [(name, bright_pixels(images)) for name, images in counts]
+  rows = [(name, n.mean(), np.median(n), int(n.max())) for name, n in counts]
+  print(f"\nIsolated bright pixels of a picture, {width}x{height}\n")
+  timing.print_table(("images", "mean", "median", "most"), rows)
+  return rows
+
+
+def _draw(
+  scenes: list[dict],
+  lamps: list | None,
+  name: str,
+  size: tuple[int, int] = (_SIZE, _SIZE),
+) -> np.ndarray:
   pictures = []
   for start in progress_bar(
     range(0, len(scenes), _BATCH), desc=f"drawing, {name} lamps"
   ):
     part = slice(start, start + _BATCH)
     positions = lamps and lamps[part]
-    pictures.append(render(scenes[part], _SIZE, _SIZE, lamps=positions))
+    pictures.append(render(scenes[part], *size, lamps=positions))
   return np.concatenate(pictures)
 
 

@@ -4,20 +4,23 @@
 
 draws every scene of DIR/scenes/CLEVR_val_scenes.json, 480x320 unless told
 otherwise, as DIR/images/val/CLEVR_val_000000.png and so on. Pictures that are
-there already are kept: run it again after an interruption.
+there already are kept: run it again after an interruption. For scenes that were
+made for pictures of another size, --frame_size=320x240 says which; the pictures
+then have that size and show that frame.
 """
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 from PIL import Image
 
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.generation.split_lock import alone
+from data_prep.rendering.camera import FRAME
 from data_prep.rendering.engine import BATCH, render
-from rn_jax.clevr import HEIGHT, WIDTH
 from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
@@ -30,8 +33,9 @@ def render_split(
   split: str,
   output_dir: str | os.PathLike | None = None,
   *,
-  width: int = WIDTH,
-  height: int = HEIGHT,
+  width: int | None = None,
+  height: int | None = None,
+  frame: tuple[int, int] = FRAME,
 ) -> Path:
   """Draws the scenes of a CLEVR folder; pictures already there are kept.
 
@@ -39,8 +43,9 @@ def render_split(
     clevr_dir: Folder with `scenes/CLEVR_<split>_scenes.json`.
     split: Name of the split.
     output_dir: Where `images/<split>/` goes; by default, `clevr_dir`.
-    width: In pixels.
+    width: In pixels; not given: that of the frame.
     height: Likewise.
+    frame: Width and height of the pictures that the scenes were made for.
 
   Returns:
     The folder of the pictures.
@@ -50,6 +55,10 @@ def render_split(
     ValueError: A picture that is there has another size.
     BusyError: Another run makes pictures of this split in this folder.
   """
+  size = (
+    (frame[0] if width is None else width),
+    (frame[1] if height is None else height),
+  )
   path = Path(local_path(clevr_dir)) / "scenes" / f"CLEVR_{split}_scenes.json"
   output_dir = Path(local_path(output_dir or clevr_dir))
   folder = output_dir / "images" / split
@@ -60,18 +69,23 @@ def render_split(
     if not isinstance(name, str) or not name or name != Path(name).name:
       raise SourceError(f"{path}: scene {i}: image_filename is {name!r}")
   with alone(output_dir, split, folder):
-    _draw_missing(scenes, path, folder, (width, height))
+    _draw_missing(scenes, path, folder, size, frame)
   return folder
 
 
 def _draw_missing(
-  scenes: list[dict], path: Path, folder: Path, size: tuple[int, int]
+  scenes: list[dict],
+  path: Path,
+  folder: Path,
+  size: tuple[int, int],
+  frame: tuple[int, int],
 ) -> None:
   """Draws those scenes of the file `path` that have no picture in a folder."""
   missing = [
     s for s in scenes if not _is_drawn(folder / s["image_filename"], size)
   ]
   folder.mkdir(parents=True, exist_ok=True)
+  _warn_of_cameras(path, missing)
   with progress_bar(
     total=len(scenes),
     initial=len(scenes) - len(missing),
@@ -81,13 +95,30 @@ def _draw_missing(
     for start in range(0, len(missing), BATCH):
       batch = missing[start : start + BATCH]
       try:
-        pictures = render(batch, *size)
+        pictures = render(batch, *size, frame=frame)
       except ValueError as error:
         raise SourceError(f"{path}: {error}") from error
       for scene, pixels in zip(batch, pictures, strict=True):
         with replacing(folder / scene["image_filename"]) as temporary:
           Image.fromarray(pixels).save(temporary, format="PNG")
       progress.update(len(batch))
+
+
+def _warn_of_cameras(path: Path, scenes: list[dict]) -> None:
+  """Says how many scenes leave open where exactly the camera stood."""
+  few = sum(
+    "camera" not in scene and len(scene.get("objects") or ()) < 3
+    for scene in scenes
+  )
+  if few:
+    logging.warning(
+      "%s: %d of %d scenes have fewer than three objects. Their cameras are "
+      "known from whole pixels alone: objects are drawn within a pixel of "
+      "their places, but the camera may have stood some tenths of a unit away",
+      path,
+      few,
+      len(scenes),
+    )
 
 
 def _is_drawn(path: Path, size: tuple[int, int]) -> bool:
@@ -106,18 +137,30 @@ def _is_drawn(path: Path, size: tuple[int, int]) -> bool:
   return True
 
 
+def _frame_of(text: str) -> tuple[int, int]:
+  match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+  if not match:
+    raise ValueError(f"frame_size is {text!r}, must be like 320x240")
+  return int(match[1]), int(match[2])
+
+
 def _main(
   *,
   clevr_dir: str,
   split: str,
   output_dir: str | None,
-  width: int,
-  height: int,
+  width: int | None,
+  height: int | None,
   image_size: int | None,
+  frame_size: str,
 ) -> None:
-  width, height = image_size or width, image_size or height
   folder = render_split(
-    clevr_dir, split, output_dir, width=width, height=height
+    clevr_dir,
+    split,
+    output_dir,
+    width=image_size or width,
+    height=image_size or height,
+    frame=_frame_of(frame_size),
   )
   print(f"Images of {split} are in {folder}")
 
@@ -134,12 +177,21 @@ if __name__ == "__main__":
     cli.path_flag(
       "output_dir", None, "Where images/ goes; not given: the CLEVR folder."
     ),
-    flags.DEFINE_integer("width", WIDTH, "In pixels.", lower_bound=1),
-    flags.DEFINE_integer("height", HEIGHT, "In pixels.", lower_bound=1),
+    flags.DEFINE_integer(
+      "width", None, "In pixels; not given: the frame's.", lower_bound=1
+    ),
+    flags.DEFINE_integer(
+      "height", None, "In pixels; not given: the frame's.", lower_bound=1
+    ),
     flags.DEFINE_integer(
       "image_size",
       None,
       "Pixels of both sides, in place of --width and --height.",
       lower_bound=1,
+    ),
+    flags.DEFINE_string(
+      "frame_size",
+      "480x320",
+      "Size of the pictures that the scenes' pixel_coords were made for.",
     ),
   )

@@ -16,6 +16,7 @@ from data_prep.conversion.scene_record import Drawing, encode_image
 from data_prep.convert_clevr import convert
 from data_prep.generation.job import VERSION, Job, make_scene
 from data_prep.generation.split_files import read_scenes
+from data_prep.rendering.engine import VERSION as RENDERER
 from data_prep.rendering.engine import render
 from rn_jax.host.atomic import replacing
 from rn_jax.host.progress import progress_bar
@@ -34,10 +35,11 @@ def write_files(
     job: What the split was made from.
     output_dir: Folder with the split, in CLEVR's layout.
     size: Width and height in pixels.
-    overwrite: Replace pictures that were made from other arguments.
+    overwrite: Replace pictures that were made from other arguments, or by
+      another version of the renderer.
 
   Raises:
-    FileExistsError: There are pictures made from other arguments.
+    FileExistsError: There are such pictures.
   """
   folder = output_dir / "images" / job.split
   folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,7 @@ def describe(job: Job, size: tuple[int, int]) -> dict:
   """What pictures depend on."""
   return {
     "version": VERSION,
+    "renderer": RENDERER,
     "split": job.split,
     "seed": job.seed,
     "min_objects": job.min_objects,
@@ -147,8 +150,9 @@ def _open_folder(
   if present and _read_mark(mark) != made_from:
     if not overwrite:
       raise FileExistsError(
-        f"{folder} has pictures that were made from other arguments; choose "
-        "another output_dir, or pass overwrite"
+        f"{folder} has pictures that were made from other arguments, or by "
+        "another version of the renderer; choose another output_dir, or pass "
+        "overwrite"
       )
     for name in present:
       (folder / name).unlink()

@@ -5,32 +5,44 @@ a 35 mm lens on a sensor 32 mm wide; every coordinate of its position is moved
 by up to 0.5. A scenes file does not hold the position, but the depths in
 `pixel_coords` are exact enough to find it again.
 
-Pictures of any size show the same frame, that of 480x320 pixels.
+`pixel_coords` belong to pictures of one size, the frame: 480x320 in CLEVR, but
+320x240 unless its generator was told otherwise. Pictures of any size show it.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import least_squares
 
 from rn_jax.clevr import CAMERA_POSITION as POSITION
 from rn_jax.clevr import CAMERA_TAN_X as TAN_X
-from rn_jax.clevr import CAMERA_TAN_Y as TAN_Y
 from rn_jax.clevr import HEIGHT, WIDTH
 
 JITTER = 0.5
+FRAME = WIDTH, HEIGHT
 
 # The depths carry nearly all that is known; the pixels, which are rounded,
-# only settle what three depths leave open.
-_DEPTH_WEIGHT, _PIXEL_WEIGHT = 1e4, 0.02
-_MAX_ITERATIONS = 100
+# only settle what the depths of fewer than three objects leave open, and what
+# those too leave open, the middle of all cameras does.
+_PIXEL_WEIGHT, _MIDDLE_WEIGHT = 0.02, 1e-4
+# Raised step by step: a narrow bent valley is slow to follow from afar.
+_DEPTH_WEIGHTS = 1, 30, 1e3
 
 
-def camera_of(scene: dict) -> Float[np.ndarray, "3"]:
+def camera_of(
+  scene: dict, frame: tuple[int, int] = FRAME
+) -> Float[np.ndarray, "3"]:
   """Position of the camera of a scene in CLEVR's JSON, in world units.
 
   It is the scene's own "camera", or else recovered from the objects'
-  `3d_coords` and `pixel_coords` by least squares (Levenberg-Marquardt).
+  `3d_coords` and `pixel_coords` by least squares, within CLEVR's jitter. Three
+  objects settle it. With fewer it is known as well as pixels are, which are
+  whole numbers: the objects' places in the picture are right within a pixel.
+
+  Args:
+    scene: The scene.
+    frame: Width and height of the pictures that pixel_coords belong to.
 
   Raises:
     ValueError: Neither is there, or no camera explains the pixel_coords.
@@ -47,13 +59,13 @@ def camera_of(scene: dict) -> Float[np.ndarray, "3"]:
     ) from error
   if points.ndim != 2 or points.shape[1] != 3 or points.shape != pixels.shape:
     raise ValueError("3d_coords and pixel_coords are not three numbers each")
-  camera = _least_squares(points, pixels)
-  error = np.abs(project(points, camera) - pixels)
+  camera = _least_squares(points, pixels, frame)
+  error = np.abs(project(points, camera, frame) - pixels)
   # Rounding moves a pixel by half at most; a little more is let pass.
   if len(points) == 0 or error[:, :2].max() > 1 or error[:, 2].max() > 1e-3:
     raise ValueError(
       "no camera explains the pixel_coords; were they made for pictures of "
-      f"{WIDTH}x{HEIGHT}?"
+      f"{frame[0]}x{frame[1]}? If not, give the size as frame_size"
     )
   return camera
 
@@ -74,29 +86,24 @@ def _vector(numbers, name: str) -> Float[np.ndarray, "3"]:
 
 
 def _least_squares(
-  points: Float[np.ndarray, "N 3"], pixels: Float[np.ndarray, "N 3"]
+  points: Float[np.ndarray, "N 3"],
+  pixels: Float[np.ndarray, "N 3"],
+  frame: tuple[int, int],
 ) -> Float[np.ndarray, "3"]:
-  weights = np.array([_PIXEL_WEIGHT, _PIXEL_WEIGHT, _DEPTH_WEIGHT])
+  middle = np.array(POSITION)
+  bounds = middle - JITTER, middle + JITTER
 
-  def residuals(camera):
-    return ((project(points, camera) - pixels) * weights).ravel()
+  def residuals(camera, depth_weight):
+    error = project(points, camera, frame) - pixels
+    weighted = error * (_PIXEL_WEIGHT, _PIXEL_WEIGHT, depth_weight)
+    return np.append(weighted, _MIDDLE_WEIGHT * (camera - middle))
 
-  camera, damping, step = np.array(POSITION), 1e-3, 1e-6
-  current = residuals(camera)
-  for _ in range(_MAX_ITERATIONS):
-    moved = [residuals(camera + step * axis) for axis in np.eye(3)]
-    jacobian = (np.array(moved) - current).T / step
-    normal = jacobian.T @ jacobian
-    change = np.linalg.solve(
-      normal + damping * np.diag(np.diag(normal)), -jacobian.T @ current
+  camera = middle
+  for weight in _DEPTH_WEIGHTS:
+    found = least_squares(
+      residuals, camera, "3-point", bounds, xtol=1e-12, args=(weight,)
     )
-    trial = residuals(camera + change)
-    if trial @ trial < current @ current:
-      camera, current, damping = camera + change, trial, damping / 10
-    else:
-      damping *= 10
-    if np.abs(change).max() < 1e-10 or damping > 1e12:
-      break
+    camera = found.x
   return camera
 
 
@@ -113,16 +120,25 @@ def axes_of(
   return right, up, np.array([x, y, z])
 
 
+def tangents(frame: tuple[int, int]) -> tuple[float, float]:
+  """Of half the angles of view across and down; the longer side's is fixed."""
+  width, height = frame
+  return TAN_X * width / max(frame), TAN_X * height / max(frame)
+
+
 def project(
-  points: Float[np.ndarray, "N 3"], camera: Float[np.ndarray, "3"]
+  points: Float[np.ndarray, "N 3"],
+  camera: Float[np.ndarray, "3"],
+  frame: tuple[int, int] = FRAME,
 ) -> Float[np.ndarray, "N 3"]:
   """Projects points to column, row and depth, as pixel_coords.
 
-  Columns and rows are real numbers in pixels of a 480x320 picture, the rows
-  downwards; depth is along the optical axis in world units.
+  Columns and rows are real numbers in pixels of a picture of the size `frame`,
+  the rows downwards; depth is along the optical axis in world units.
   """
+  (width, height), (tan_x, tan_y) = frame, tangents(frame)
   right, up, back = axes_of(camera)
   depth = np.linalg.norm(camera) - points @ back
-  column = WIDTH / 2 * (1 + points @ right / depth / TAN_X)
-  row = HEIGHT / 2 * (1 - points @ up / depth / TAN_Y)
+  column = width / 2 * (1 + points @ right / depth / tan_x)
+  row = height / 2 * (1 - points @ up / depth / tan_y)
   return np.stack([column, row, depth], -1)

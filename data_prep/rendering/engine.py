@@ -9,12 +9,23 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from data_prep.rendering.camera import POSITION, axes_of, camera_of
+from data_prep.rendering.camera import (
+  FRAME,
+  POSITION,
+  TAN_X,
+  TAN_Y,
+  axes_of,
+  camera_of,
+  tangents,
+)
 from data_prep.rendering.lamps import lamps_of
 from data_prep.rendering.picture import SMALL_TILES, WHOLE, picture
 from data_prep.rendering.scene_arrays import objects_of, padded
 from data_prep.rendering.trace import Stage
 from rn_jax.clevr import HEIGHT, WIDTH
+
+# Goes up when a scene's picture changes: pictures of two looks shall not mix.
+VERSION = 2
 
 # Pictures drawn at once on an accelerator. The last batch is filled up, so that
 # a picture comes out the same whatever else is drawn.
@@ -44,12 +55,13 @@ def render(
   height: int = HEIGHT,
   *,
   lamps: Sequence[Mapping] | None = None,
+  frame: tuple[int, int] = FRAME,
 ) -> UInt8[np.ndarray, "B {height} {width} 3"]:
   """Draws scenes.
 
   A picture depends on its scene and size alone, not on the others. All sizes
-  show the frame of CLEVR's 480x320, stretched where the sides have another
-  ratio, as networks read CLEVR.
+  show the same frame, stretched where the sides have another ratio, as networks
+  read CLEVR.
 
   Args:
     scenes: In CLEVR's JSON. Camera and lamps are the scene's own "camera" and
@@ -58,6 +70,8 @@ def render(
     width: In pixels.
     height: In pixels.
     lamps: Positions of the lamps, for each scene, to use instead.
+    frame: Width and height of the pictures that the scenes' pixel_coords belong
+      to; their ratio is that of the frame that is shown.
 
   Raises:
     ValueError: A scene is not as CLEVR describes scenes, or a size is not
@@ -68,24 +82,34 @@ def render(
   if not scenes:
     return np.zeros((0, height, width, 3), np.uint8)
   replayed = lamps if lamps is not None else [None] * len(scenes)
-  stages = [stage_of(*pair) for pair in zip(scenes, replayed, strict=True)]
+  stages = [
+    stage_of(*pair, frame) for pair in zip(scenes, replayed, strict=True)
+  ]
   if jax.default_backend() == "cpu":
     return _one_by_one(stages, width, height)
   return _in_batches(stages, width, height)
 
 
-def stage_of(scene: dict, lamps: Mapping | None = None) -> Stage:
+def stage_of(
+  scene: dict,
+  lamps: Mapping | None = None,
+  frame: tuple[int, int] = FRAME,
+) -> Stage:
   """A scene as the arrays that the renderer takes.
 
   Raises:
     ValueError: It is not as CLEVR describes scenes; the message names it.
   """
   try:
-    camera = camera_of(scene)
+    camera = camera_of(scene, frame)
+    right, up, back = axes_of(camera)
+    tan_x, tan_y = tangents(frame)
     objects = objects_of(scene)
     return Stage(
       camera=camera.astype(np.float32),
-      axes=np.array(axes_of(camera), np.float32),
+      axes=np.array(
+        (right * (tan_x / TAN_X), up * (tan_y / TAN_Y), back), np.float32
+      ),
       objects=padded(objects),
       count=np.int32(len(objects.scale)),
       lamps=lamps_of(scene, lamps),

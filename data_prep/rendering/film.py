@@ -37,6 +37,11 @@ def directions(
   return tuple(x * right[i] + y * up[i] - back[i] for i in range(3))
 
 
+def footprint(num_rows: int, num_columns: int) -> float:
+  """Width at depth one of a sample; where the two ways differ, the mean."""
+  return TAN_X / num_columns + TAN_Y / num_rows
+
+
 def srgb(light: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
   """Display value in [0, 1] of linear light, clipped."""
   light = jnp.clip(light, 0, 1)

@@ -26,8 +26,11 @@ _COAT_INDEX, _VELVET_INDEX = 1.2, 1.4
 _COAT_ALPHA = 0.35
 _COAT_COLOR = 0.8
 _VELVET_SIGMA = 0.6
-_ROUGH_ALPHA, _MIRROR_ALPHA, _ANISOTROPY = 0.2, 0.01, 0.75
-ALPHA_U, ALPHA_V = _ROUGH_ALPHA * _ANISOTROPY, _ROUGH_ALPHA / _ANISOTROPY
+ROUGH_ALPHA, MIRROR_ALPHA, _ANISOTROPY = 0.2, 0.01, 0.75
+ROUGH_ALPHAS, MIRROR_ALPHAS = (
+  (alpha * _ANISOTROPY, alpha / _ANISOTROPY)
+  for alpha in (ROUGH_ALPHA, MIRROR_ALPHA)
+)
 _PI = np.float32(np.pi)
 _TINY = 1e-6
 
@@ -99,32 +102,9 @@ def metal_frame(normal, offset) -> tuple:
   return cross(along, normal), along
 
 
-def metal(frame, normal, view, light) -> tuple:
-  """Reflectance of both parts of metal, times the light's cosine, white.
-
-  Returns:
-    That of the rough part and of the mirror, whose lobe has a long tail.
-  """
-  u, v = frame
-  half = unit(add(view, light))
-  x, y, z = dot(u, half), dot(v, half), dot(normal, half)
-  nv = jnp.maximum(dot(normal, view), _TINY)
-  nl = jnp.maximum(dot(normal, light), _TINY)
-  masking = 1 / (1 + _ggx(frame, view, nv) + _ggx(frame, light, nl))
-
-  def density(alpha):
-    au, av = alpha * _ANISOTROPY, alpha / _ANISOTROPY
-    length = x * x * (1 / au**2) + y * y * (1 / av**2) + z * z
-    return 1 / (np.pi * au * av * length * length)
-
-  factor = jnp.where(z > 0, 1 / (4 * nv), 0)
-  rough = density(_ROUGH_ALPHA) * masking * factor
-  return rough, density(_MIRROR_ALPHA) * factor
-
-
 def _ggx(frame, direction, cosine):
-  x = dot(frame[0], direction) * ALPHA_U / cosine
-  y = dot(frame[1], direction) * ALPHA_V / cosine
+  x = dot(frame[0], direction) * ROUGH_ALPHAS[0] / cosine
+  y = dot(frame[1], direction) * ROUGH_ALPHAS[1] / cosine
   return 0.5 * (jnp.sqrt(1 + x * x + y * y) - 1)
 
 
@@ -148,11 +128,15 @@ def rough_reflection(frame, normal, view, cosine, sine, height) -> tuple:
   """
   u, v = frame
   local = dot(u, view), dot(v, view), jnp.maximum(dot(normal, view), _TINY)
-  stretched = unit((local[0] * ALPHA_U, local[1] * ALPHA_V, local[2]))
+  stretched = unit(
+    (local[0] * ROUGH_ALPHAS[0], local[1] * ROUGH_ALPHAS[1], local[2])
+  )
   z = 1 - height * (1 + stretched[2])
   radius = jnp.sqrt(jnp.clip(1 - z * z, 0, 1))
   x, y = stretched[0] + radius * cosine, stretched[1] + radius * sine
-  x, y, z = unit((x * ALPHA_U, y * ALPHA_V, jnp.maximum(z + stretched[2], 0)))
+  x, y, z = unit(
+    (x * ROUGH_ALPHAS[0], y * ROUGH_ALPHAS[1], jnp.maximum(z + stretched[2], 0))
+  )
   half = add(add(scale(u, x), scale(v, y)), scale(normal, z))
   light = reflect(half, view)
   nl = dot(normal, light)

@@ -6,6 +6,7 @@ there are tried. On an accelerator a tile is the whole picture and every object
 is tried, which wastes rays but keeps all lanes in step. Both give the same.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,12 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
-from data_prep.rendering import film, materials, shade, trace
+from data_prep.rendering import film, highlights, materials, shade, trace
+from data_prep.rendering.highlights import Cone
 from data_prep.rendering.lamps import PHASE
 from data_prep.rendering.trace import NOTHING, Hits, Stage
-from data_prep.rendering.vectors import Indices, Scalars, Vectors, add, scale
+from data_prep.rendering.vectors import Indices, Vectors, add, scale
 
 _ROUGH_RAYS = 2
+# Width of the lobe for which each rough ray of a pixel's four samples stands.
+_ROUGH_PART = materials.ROUGH_ALPHA / (4 * _ROUGH_RAYS) ** 0.5
 # Radiance, per unit of its colour, of metal seen in metal seen in metal: that
 # of the lit floor.
 _UNSEEN = 0.25
@@ -64,17 +68,18 @@ def index_picture(
 def _by_tiles(
   function, stage: Stage, rows: int, columns: int, plan: Plan
 ) -> Shaped[Array, "{rows} {columns} C"]:
-  """Puts together function(stage, directions, phases, plan) of all tiles."""
+  """Puts together what a function such as `_light` makes of all tiles."""
   high, wide = (plan.tile or rows), (plan.tile or columns)
   down, across = -(-rows // high), -(-columns // wide)
   row, column = (a.ravel() for a in np.indices((high, wide)))
   phase = jnp.asarray(PHASE[row % 4, column % 4])
+  footprint = film.footprint(rows, columns)
 
   def tile(k):
     y = row + k // across * high
     x = column + k % across * wide
     rays = film.directions(stage.axes, y, x, rows, columns)
-    return jnp.stack(function(stage, rays, phase, plan))
+    return jnp.stack(function(stage, rays, phase, footprint, plan))
 
   tiles = jax.lax.map(tile, jnp.arange(down * across))
   tiles = tiles.reshape(down, across, -1, high, wide)
@@ -93,12 +98,14 @@ def _primary(stage: Stage, rays: Vectors, plan: Plan) -> Hits:
   return trace.hits(stage, camera, rays, own, candidates)
 
 
-def _index(stage: Stage, rays, phase, plan: Plan) -> tuple:
-  del phase
+def _index(stage: Stage, rays, phase, footprint, plan: Plan) -> tuple:
+  del phase, footprint
   return (_primary(stage, rays, plan).index,)
 
 
-def _light(stage: Stage, rays: Vectors, phase: Indices, plan: Plan) -> Vectors:
+def _light(
+  stage: Stage, rays: Vectors, phase: Indices, footprint: float, plan: Plan
+) -> Vectors:
   """Linear RGB of the samples of a tile."""
   hit = _primary(stage, rays, plan)
   near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
@@ -106,16 +113,19 @@ def _light(stage: Stage, rays: Vectors, phase: Indices, plan: Plan) -> Vectors:
   hidden = trace.hidden_lamps(stage, hit, targets, near)
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
+  cone = Cone(hit.distance * footprint, jnp.full(phase.shape, footprint))
+  reflections = partial(_reflections, stage, plan=plan)
+  lanes = hit, phase, hidden.T, cone
+  mirrored = _on_some(reflections, metal, lanes, plan.lanes)
+  return _surfaces(hit, metal, mirrored, total)
 
-  def reflections(lanes):
-    return _reflections(stage, lanes, plan)
 
-  mirrored = _on_some(reflections, metal, (hit, phase, hidden.T), plan.lanes)
-  total = tuple(
+def _surfaces(hit: Hits, metal, mirrored: Vectors, matte: Vectors) -> Vectors:
+  """What metal mirrors, other surfaces' own light, and black beside them."""
+  return tuple(
     jnp.where(metal, m, jnp.where(hit.index < NOTHING, t, 0))
-    for m, t in zip(mirrored, total, strict=True)
+    for m, t in zip(mirrored, matte, strict=True)
   )
-  return total
 
 
 def _on_some(function, wanted: Bool[Array, " L"], lanes, chunk: int) -> Vectors:
@@ -150,32 +160,32 @@ def _on_some(function, wanted: Bool[Array, " L"], lanes, chunk: int) -> Vectors:
 
 def _reflections(stage: Stage, lanes, plan: Plan) -> Vectors:
   """What metal shows: one mirror ray and some rough ones for each lane."""
-  hit, phase, hidden = lanes
+  hit, phase, hidden, cone = lanes
   color = shade.color_of(stage, hit.index)
-  gloss, glow = shade.highlights(stage, hit, hidden.T)
   frame = materials.metal_frame(hit.normal, hit.offset)
+  spread = highlights.spread_of(stage, hit, frame, cone)
+  total = highlights.light(stage, hit, frame, spread, hidden.T)
   rays = [materials.reflect(hit.normal, hit.view)]
   weights = [jnp.full(phase.shape, materials.MIRROR_SHARE)]
+  angles = [highlights.angle_behind(spread, materials.MIRROR_ALPHA)]
   for k in range(_ROUGH_RAYS):
     ray, weight = materials.rough_reflection(
       frame, hit.normal, hit.view, *jnp.asarray(_ROUGH[..., k])[:, phase % 4]
     )
     rays.append(ray)
     weights.append(weight * materials.ROUGH_SHARE / _ROUGH_RAYS)
+    angles.append(highlights.angle_behind(spread, _ROUGH_PART))
   number = len(rays)
   rays = tuple(jnp.concatenate(c) for c in zip(*rays, strict=True))
   origin = tuple(jnp.tile(p, number) for p in hit.point)
   own = jnp.tile(hit.index, number)
-  seen = _secondary(stage, origin, rays, own, jnp.tile(phase, number), plan)
+  cone = Cone(jnp.tile(cone.width, number), jnp.concatenate(angles))
+  seen = _secondary(
+    stage, origin, rays, own, jnp.tile(phase, number), cone, plan
+  )
   size = phase.size
-  lamps = shade.mirrored_lamps(
-    stage, hit.point, tuple(r[:size] for r in rays), seen[1][:size], glow
-  )
-  total = add(
-    scale(gloss, materials.ROUGH_SHARE), scale(lamps, materials.MIRROR_SHARE)
-  )
   for k, weight in enumerate(weights):
-    part = tuple(c[k * size : (k + 1) * size] for c in seen[0])
+    part = tuple(c[k * size : (k + 1) * size] for c in seen)
     total = add(total, scale(part, weight))
   return tuple(c * t for c, t in zip(color, total, strict=True))
 
@@ -202,44 +212,36 @@ def _secondary(
   rays: Vectors,
   own: Indices,
   phase: Indices,
+  cone: Cone,
   plan: Plan,
-) -> tuple[Vectors, Scalars]:
-  """Radiance (RGB) that reflected rays bring, and how far they go."""
+) -> Vectors:
+  """Radiance (RGB) that reflected rays bring; `cone` is that of their start."""
   hit = trace.hits(stage, origin, rays, own, trace.all_objects(stage))
   near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
   targets = trace.lamp_samples(stage, phase)
   hidden = trace.hidden_lamps(stage, hit, targets, near)
   total = shade.matte(stage, hit, hidden)
   metal = shade.is_metal(stage, hit.index)
-
-  def inner(lanes):
-    return _inner_reflections(stage, lanes)
-
-  mirrored = _on_some(inner, metal, (hit, phase, hidden.T), plan.inner_lanes)
-  light = tuple(
-    jnp.where(metal, m, jnp.where(hit.index < NOTHING, t, 0))
-    for m, t in zip(mirrored, total, strict=True)
-  )
-  return light, hit.distance
+  inner = partial(_inner_reflections, stage)
+  width = cone.width + cone.angle * hit.distance
+  lanes = hit, phase, hidden.T, Cone(width, cone.angle)
+  mirrored = _on_some(inner, metal, lanes, plan.inner_lanes)
+  return _surfaces(hit, metal, mirrored, total)
 
 
 def _inner_reflections(stage: Stage, lanes) -> Vectors:
   """What metal shows in metal: a mirror ray only, for both of its parts."""
-  hit, phase, hidden = lanes
+  hit, phase, hidden, cone = lanes
   color = shade.color_of(stage, hit.index)
-  gloss, glow = shade.highlights(stage, hit, hidden.T)
+  frame = materials.metal_frame(hit.normal, hit.offset)
+  spread = highlights.spread_of(stage, hit, frame, cone)
+  lamps = highlights.light(stage, hit, frame, spread, hidden.T)
   ray = materials.reflect(hit.normal, hit.view)
   seen = trace.hits(stage, hit.point, ray, hit.index, trace.all_objects(stage))
   targets = trace.lamp_samples(stage, phase)
   hidden = trace.hidden_lamps(stage, seen, targets, trace.all_pairs(stage))
   last = shade.matte(stage, seen, hidden)
   metal = shade.is_metal(stage, seen.index)
-  own = shade.color_of(stage, seen.index)
-  lamps = shade.mirrored_lamps(stage, hit.point, ray, seen.distance, glow)
-  total = tuple(
-    jnp.where(metal, c * _UNSEEN, jnp.where(seen.index < NOTHING, t, 0))
-    for c, t in zip(own, last, strict=True)
-  )
-  total = add(total, scale(gloss, materials.ROUGH_SHARE))
-  total = add(total, scale(lamps, materials.MIRROR_SHARE))
+  unseen = scale(shade.color_of(stage, seen.index), _UNSEEN)
+  total = add(_surfaces(seen, metal, unseen, last), lamps)
   return tuple(c * t for c, t in zip(color, total, strict=True))

@@ -1,4 +1,4 @@
-"""The light that surfaces send back: direct, indirect and the lamps' own.
+"""The light that surfaces send back, but for mirrored lamps.
 
 Direct light comes from the middle of each lamp, weakened where objects hide the
 lamp. Indirect light is a fit to path-traced probes in CLEVR's empty stage, as
@@ -11,10 +11,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from data_prep.rendering import ground, materials
-from data_prep.rendering.lamps import NAMES
 from data_prep.rendering.trace import (
   GROUND,
   NUM_LAMPS,
@@ -36,35 +35,18 @@ from data_prep.rendering.vectors import (
 )
 
 _PI = np.float32(np.pi)
-_SUN = NAMES.index("sun")
 # Light that comes back from objects near by, per unit of their colour.
 _BOUNCE = {"rubber": 0.45, "metal": 0.35}
-# The four points of a Gaussian quadrature of the square lamps.
-_GAUSS = 1 / np.sqrt(3)
-_QUADRATURE = [(x, y) for x in (-_GAUSS, _GAUSS) for y in (-_GAUSS, _GAUSS)]
 
 
-def lamp_light(
-  stage: Stage, lamp, hit: Hits, x=0.0, y=0.0
-) -> tuple[Vectors, Scalars]:
-  """Direction to a spot of a lamp, and the light from there.
+def lamp_light(stage: Stage, lamp, hit: Hits) -> tuple[Vectors, Scalars]:
+  """Unit vector towards a lamp's middle, and the lamp's solid angle.
 
-  Args:
-    stage: The scene.
-    lamp: Which lamp.
-    hit: The surface points.
-    x: The spot, in half widths from the middle to the right.
-    y: Likewise upwards.
-
-  Returns:
-    Unit vector towards the spot, and the solid angle that the lamp would fill
-    if all of it were seen as this spot is.
+  The angle is that which the lamp would fill if all of it were seen as its
+  middle is.
   """
   lamps = stage.lamps
-  spot = tuple(
-    lamps.center[lamp] + lamps.half_right[lamp] * x + lamps.half_up[lamp] * y
-  )
-  toward = subtract(spot, hit.point)
+  toward = subtract(tuple(lamps.center[lamp]), hit.point)
   square = dot(toward, toward)
   toward = scale(toward, 1 / jnp.sqrt(square))
   cosine = jnp.maximum(-dot(toward, tuple(lamps.facing[lamp])), 0)
@@ -167,70 +149,6 @@ def _rubber_light(
     0, NUM_LAMPS, shine, [body, (gloss, gloss, gloss)]
   )
   return tuple(c * b + g for c, b, g in zip(color, body, gloss, strict=True))
-
-
-def highlights(
-  stage: Stage, hit: Hits, hidden: Hidden
-) -> tuple[Vectors, Float[Array, "4 L"]]:
-  """What metal mirrors of the lamps, in units of each lamp's radiance.
-
-  Returns:
-    For the rough part the light (RGB); for the mirror, beside the lamps' sharp
-    images, the share of each lamp's radiance; both for white metal.
-  """
-  frame = materials.metal_frame(hit.normal, hit.offset)
-  quadrature = jnp.asarray(_QUADRATURE, jnp.float32)
-
-  def shine(k, totals):
-    lamp = k // len(_QUADRATURE)
-    spot = quadrature[k % len(_QUADRATURE)]
-    toward, angle = lamp_light(stage, lamp, hit, *spot)
-    seen = (dot(hit.normal, toward) > 0) & ~hidden[lamp]
-    angle = jnp.where(seen, angle / len(_QUADRATURE), 0)
-    rough, mirror = materials.metal(frame, hit.normal, hit.view, toward)
-    color = tuple(stage.lamps.radiance[lamp])
-    light = add(totals[0], tuple(rough * angle * c for c in color))
-    return light, totals[1].at[lamp].add(mirror * angle)
-
-  zero = jnp.zeros_like(hit.distance)
-  start = (zero,) * 3, jnp.zeros((NUM_LAMPS, *zero.shape))
-  return jax.lax.fori_loop(0, NUM_LAMPS * len(_QUADRATURE), shine, start)
-
-
-def mirrored_lamps(
-  stage: Stage,
-  origin: Vectors,
-  direction: Vectors,
-  distance: Scalars,
-  glow: Float[Array, "4 L"],
-) -> Vectors:
-  """What a mirror shows of the lamps (RGB).
-
-  Args:
-    stage: The scene.
-    origin: Points of the mirror.
-    direction: Of the mirrored rays.
-    distance: How far they go.
-    glow: What the tail of the mirror's lobe shows of each lamp, as its share;
-      where the ray meets the lamp itself, that counts instead.
-  """
-  lamps = stage.lamps
-  total = (jnp.zeros_like(distance),) * 3
-  for lamp in range(NUM_LAMPS):
-    facing = tuple(lamps.facing[lamp])
-    toward = subtract(tuple(lamps.center[lamp]), origin)
-    speed = dot(direction, facing)
-    at = dot(toward, facing) / jnp.where(abs(speed) < 1e-9, 1e-9, speed)
-    spot = subtract(scale(direction, at), toward)
-    right, up = tuple(lamps.half_right[lamp]), tuple(lamps.half_up[lamp])
-    x = dot(spot, right) / dot(right, right)
-    y = dot(spot, up) / dot(up, up)
-    square = (abs(x) < 1) & (abs(y) < 1)
-    inside = x * x + y * y < 1 if lamp == _SUN else square
-    seen = inside & (speed < 0) & (at > 0) & (at < distance)
-    share = jnp.where(seen, 1, jnp.minimum(glow[lamp], 1))
-    total = add(total, tuple(share * c for c in lamps.radiance[lamp]))
-  return total
 
 
 def color_of(stage: Stage, index: Indices) -> Vectors:

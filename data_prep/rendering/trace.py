@@ -34,7 +34,7 @@ class Stage(NamedTuple):
 
   Attributes:
     camera: Position.
-    axes: Right, up and back of the picture.
+    axes: Right, up and back; the first two scaled to the frame's ratio.
     objects: Padded to MAX_OBJECTS rows.
     count: Number of true objects.
     lamps: Its lamps.
@@ -124,23 +124,26 @@ def hits(
 
 def _normal(objects: Objects, point, index) -> tuple:
   """Unit normals, and offsets from the object's centre."""
-
-  def of_objects(point, index):
-    i = jnp.minimum(index, MAX_OBJECTS - 1)
-    center = vector(objects.center, i)
-    scale, cosine, sine = objects.scale[i], objects.cosine[i], objects.sine[i]
-    local, _ = geometry.to_object(point, point, center, scale, cosine, sine)
-    shape = objects.shape[i]
-    normal = geometry.normal_sphere(local, jnp)
-    for kind in (1, 2):
-      normal = where(shape == kind, geometry.NORMAL[kind](local, jnp), normal)
-    normal = unit(geometry.to_world(normal, cosine, sine))
-    return normal, subtract(point, center)
-
   is_object = index < MAX_OBJECTS
-  normal, offset = when(is_object.any(), of_objects, point, index)
+  normal, offset = when(
+    is_object.any(), partial(object_normals, objects), point, index
+  )
   slope = when((index == GROUND).any(), ground.slope, point)
   return where(is_object, normal, ground.normal(slope)), offset
+
+
+def object_normals(objects: Objects, point: Vectors, index: Indices) -> tuple:
+  """Unit normals of points on objects or near, and offsets from centres."""
+  i = jnp.minimum(index, MAX_OBJECTS - 1)
+  center = vector(objects.center, i)
+  scale, cosine, sine = objects.scale[i], objects.cosine[i], objects.sine[i]
+  local, _ = geometry.to_object(point, point, center, scale, cosine, sine)
+  shape = objects.shape[i]
+  normal = geometry.normal_sphere(local, jnp)
+  for kind in (1, 2):
+    normal = where(shape == kind, geometry.NORMAL[kind](local, jnp), normal)
+  normal = unit(geometry.to_world(normal, cosine, sine))
+  return normal, subtract(point, center)
 
 
 def lamp_samples(stage: Stage, phase: Indices) -> Targets:

@@ -126,6 +126,19 @@ def test_pictures_of_other_scenes_are_not_kept(tmp_path):
 
 
 @pytest.mark.usefixtures("rendered")
+def test_pictures_of_two_looks_do_not_mix(tmp_path, monkeypatch):
+  options = {"images": True, "size": (16, 16)}
+  with monkeypatch.context() as patch:
+    patch.setattr(pictures, "RENDERER", pictures.RENDERER - 1)
+    make(tmp_path, "train", 3, **options)
+  (tmp_path / "images" / "train" / "CLEVR_train_000002.png").unlink()
+  before = _images(tmp_path, "train")
+  with pytest.raises(FileExistsError, match="another version of the renderer"):
+    make(tmp_path, "train", 3, **options)
+  assert _images(tmp_path, "train") == before
+
+
+@pytest.mark.usefixtures("rendered")
 def test_folders_of_images_hold_images_only(tmp_path):
   options = {"images": True, "size": (16, 16)}
   make(tmp_path, "train", 3, **options)

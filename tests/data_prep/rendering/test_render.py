@@ -44,7 +44,8 @@ def test_a_picture_does_not_depend_on_its_neighbours(scenes, pictures):
 def test_tiles_leave_out_nothing_that_matters(scenes):
   """Of objects and lamps, a small tile tries only some."""
 
-  def seen(stage, rays, phase, plan):
+  def seen(stage, rays, phase, footprint, plan):
+    del footprint
     hit = drawing._primary(stage, rays, plan)
     near = trace.pairs_near(stage, hit) if plan.tile else trace.all_pairs(stage)
     targets = trace.lamp_samples(stage, phase)
@@ -125,6 +126,19 @@ def test_a_split_is_drawn_and_gone_on_with(clevr_dir, scenes, pictures):
   np.testing.assert_array_equal(np.asarray(Image.open(files[1])), pictures[1])
   with pytest.raises(ValueError, match="32x32 pixels, not 16x16"):
     render_split(clevr_dir, "val", width=16, height=16)
+
+
+def test_scenes_of_few_objects_are_counted_once(clevr_dir, scenes, caplog):
+  path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
+  few = []
+  for scene in scenes[:2]:
+    lone = {**scene, "objects": scene["objects"][:1]}
+    del lone["camera"]
+    few.append(lone)
+  path.write_text(json.dumps({"scenes": [*few, scenes[2]]}))
+  with caplog.at_level("WARNING", "absl"):
+    render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+  assert caplog.text.count("2 of 3 scenes have fewer than three objects") == 1
 
 
 def test_a_split_is_written_by_one_at_a_time(clevr_dir):

@@ -34,6 +34,31 @@ def test_the_camera_is_recovered_from_pixel_coords(index):
   np.testing.assert_allclose(camera.camera_of(scene), truth, atol=2e-4)
 
 
+@pytest.mark.parametrize("frame", [(480, 320), (320, 240)])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_few_objects_leave_a_camera_that_shows_them_in_place(number, frame):
+  """One or two do not settle it, but jitter bounds it."""
+  for index in range(4):
+    scene = sample_scene(0, "train", index)
+    truth = np.array(scene.pop("camera"))
+    scene["objects"] = scene["objects"][:number]
+    points = np.array([o["3d_coords"] for o in scene["objects"]])
+    exact = camera.project(points, truth, frame)
+    for thing, pixel in zip(scene["objects"], exact, strict=True):
+      thing["pixel_coords"] = [*np.rint(pixel[:2]), pixel[2]]
+    found = camera.camera_of(scene, frame)
+    shown = camera.project(points, found, frame)
+    np.testing.assert_allclose(shown[:, :2], exact[:, :2], atol=1)
+    assert np.abs(found - camera.POSITION).max() <= camera.JITTER + 1e-6
+
+
+def test_a_frame_of_another_ratio_shows_more():
+  scene = {"camera": camera.POSITION, "objects": [thing(0, 0)]}
+  usual, taller = (stage_of(scene, None, f) for f in (camera.FRAME, (320, 240)))
+  np.testing.assert_allclose(taller.axes[1] / usual.axes[1], 1.125, rtol=1e-5)
+  np.testing.assert_array_equal(taller.axes[[0, 2]], usual.axes[[0, 2]])
+
+
 def test_pixel_coords_that_no_camera_makes_are_refused():
   scene = sample_scene(0, "train", 0)
   del scene["camera"]
