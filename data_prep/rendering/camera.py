@@ -15,10 +15,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import least_squares
 
-from rn_jax.clevr import CAMERA_POSITION as POSITION
-from rn_jax.clevr import CAMERA_TAN_X as TAN_X
-from rn_jax.clevr import HEIGHT, WIDTH
+from rn_jax.clevr import (
+  CAMERA_POSITION,
+  CAMERA_TAN_X,
+  CAMERA_TAN_Y,
+  HEIGHT,
+  WIDTH,
+)
 
+POSITION, TAN_X, TAN_Y = CAMERA_POSITION, CAMERA_TAN_X, CAMERA_TAN_Y
 JITTER = 0.5
 FRAME = WIDTH, HEIGHT
 
