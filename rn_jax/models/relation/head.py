@@ -36,7 +36,7 @@ def make_head(config: Any) -> Pairwise | ObjectHead | ContextHead:
   head, dtype = config.head, jnp.dtype(config.dtype)
   if head.kind not in KINDS:
     raise ValueError(
-      f"config.model.head.kind is {head.kind!r}, none of {KINDS}"
+      f"config.model.head.kind is {head.kind!r}, none of {', '.join(KINDS)}"
     )
   layer = question_layers(config)[0]
   pairs = Pairwise(

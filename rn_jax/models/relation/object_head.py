@@ -8,7 +8,6 @@ modules are a head as the pairs of a Relation Network are.
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
@@ -117,10 +116,12 @@ class ObjectHead(nn.Module):
       the sum over objects, [S, D].
     """
     found = self._through(scene, 0, self._free)
-    described = {f"o{layer}": x for layer, x in enumerate(found)}
+    described = {
+      f"o{layer}": x.astype(jnp.float32) for layer, x in enumerate(found)
+    }
     if self.question_layer is None:
       described["aggregate"] = self(scene, None)[:, 0]
-    return jax.tree.map(lambda x: x.astype(jnp.float32), described)
+    return described
 
   def _through(self, scene: Scene, first: int, last: int) -> list[Array]:
     """Returns the objects before each of some layers, and behind the last."""
