@@ -112,6 +112,7 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       100 * result["question_only_accuracy"],
     )
     run_plots.plot_workdir(workdir)
+  if jax.process_count() == 1:  # several would have to load it together
     _ask_example(workdir, validation)
   return result
 

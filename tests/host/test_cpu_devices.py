@@ -8,10 +8,12 @@ import pytest
 from places import ROOT
 
 COUNT = """
+import os
 import sys
+number, scenes, *cores = sys.argv[1:]
+os.sched_setaffinity(0, map(int, cores))
 import jax
 from rn_jax.host.cpu_devices import divide_cpu
-number, scenes = sys.argv[1:]
 divide_cpu(number if number == "auto" else int(number), int(scenes))
 print(jax.device_count())
 """
@@ -31,12 +33,11 @@ def test_devices_of_a_cpu(number, scenes, xla, expected):
   if len(cores) < 2:
     pytest.skip("this machine has one core")
   found = subprocess.run(
-    [sys.executable, "-c", COUNT, number, str(scenes)],
+    [sys.executable, "-c", COUNT, number, str(scenes), *map(str, cores)],
     cwd=ROOT,
     env=dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS=xla),
     capture_output=True,
     text=True,
     check=True,
-    preexec_fn=lambda: os.sched_setaffinity(0, cores),
   )
   assert int(found.stdout) == expected

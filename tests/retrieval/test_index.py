@@ -220,7 +220,7 @@ def test_a_full_disk_changes_nothing(tmp_path, capfd):
       add_images(path, make_features(20, seed=1))
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-  assert full.value.filename == str(path)
+  assert full.value.filename.startswith(str(path))
   assert load_index(path).like([2]) == before
   assert not capfd.readouterr().err
 
