@@ -64,11 +64,10 @@ def get_config() -> ml_collections.ConfigDict:
   # The layer at whose input the question joins, counted through g (or object
   # relations without pairs) and f.
   model.question_layer = 0
-  # "sum", "mean" or "weighted" (one learned scalar per pair position).
+  # "sum", "mean" or "weighted" (one learned scalar per pair position). The sum
+  # over the 4,096 pairs of 64 cells is so large that a fresh network's loss is
+  # hundreds of nats; the mean starts as a guess does, at the logarithm of 28.
   model.aggregation = "sum"
-  # Factor of that sum. Over 4,096 pairs of cells it is so large that a fresh
-  # network's loss is hundreds of nats.
-  model.sum_scale = 1.0
   # Scenes related at a time. None: all at once; "auto": on a CPU as many as its
   # cache holds, all elsewhere.
   model.scenes_per_block = FieldReference("auto", field_type=object)
@@ -180,6 +179,7 @@ def use_reference_semantics(config: ml_collections.ConfigDict) -> None:
   more: data.max_question_length=50, the longest one that CLEVR's templates
   allow. Of 100 questions it changes no answer, and no probability by .004.
   """
+  config.model.aggregation = "sum"
   config.model.one_hot_objects = False
   config.model.mask_objects = False
   config.model.exact_lengths = False

@@ -137,8 +137,9 @@ def _settings(config: ml_collections.ConfigDict) -> list[tuple[str, object]]:
   return [
     (key, value)
     for key, value in mine.items()
-    if key not in _NOT_SETTINGS
-    and json.dumps(value) != json.dumps(defaults.get(key))
+    if key in defaults
+    and key not in _NOT_SETTINGS
+    and json.dumps(value) != json.dumps(defaults[key])
   ]
 
 

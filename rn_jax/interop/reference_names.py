@@ -44,15 +44,14 @@ def entries(config: ml_collections.ConfigDict) -> list[Entry]:
   Raises:
     ValueError: The network is an AVF-RN.
   """
+  if config.aggregation == "mean":
+    raise ValueError(
+      "this network takes the mean over pairs, and the reference's their sum"
+    )
   if config.bidirectional or config.aggregation != "sum":
     raise ValueError(
       "an AVF-RN has no known PyTorch counterpart: the reference keeps it on "
       "a branch without published weights, and its tensor names are unknown"
-    )
-  if config.sum_scale != 1.0:
-    raise ValueError(
-      f"the network scales its sum over pairs by {config.sum_scale:g}, which "
-      "the reference does not"
     )
   rows = []
   if config.inputs == "pixels":

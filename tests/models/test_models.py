@@ -120,7 +120,6 @@ def test_the_pairwise_head_is_a_double_loop_over_pairs(
     aggregation=aggregation,
     one_by_one=False,
     dtype=jnp.float32,
-    scale=0.5,
   )
   scene = Scene(objects, mask)
   variables = core.init(jax.random.key(0), scene, question)
@@ -149,7 +148,7 @@ def test_the_pairwise_head_is_a_double_loop_over_pairs(
           total, pairs = total + x, pairs + 1
       if aggregation == "mean":
         total = total / pairs
-      expected[scene, number] = 0.5 * total
+      expected[scene, number] = total
   np.testing.assert_allclose(result, expected, rtol=2e-5, atol=1e-5)
 
 

@@ -46,7 +46,6 @@ def make_head(config: Any) -> Pairwise | ObjectHead | ContextHead:
     aggregation=config.aggregation,
     one_by_one=bool(config.scenes_per_block),
     dtype=dtype,
-    scale=config.sum_scale,
   )
   if head.kind == "pairwise":
     return pairs
@@ -63,9 +62,7 @@ def make_head(config: Any) -> Pairwise | ObjectHead | ContextHead:
   ]
   if head.kind == "object_relation_pairwise":
     return ContextHead(layers, head.width, pairs, dtype)
-  return ObjectHead(
-    layers, head.width, layer, head.pooling, dtype, config.sum_scale
-  )
+  return ObjectHead(layers, head.width, layer, head.pooling, dtype)
 
 
 def question_layers(config: Any) -> tuple[int | None, int | None]:

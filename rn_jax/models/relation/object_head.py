@@ -27,7 +27,6 @@ class ObjectHead(nn.Module):
       None: none reads it.
     pooling: "sum" or "mean" over the objects.
     dtype: Type of the products; the sum over objects is in float32.
-    scale: Factor of that sum.
   """
 
   layers: Sequence[ObjectRelation]
@@ -35,7 +34,6 @@ class ObjectHead(nn.Module):
   question_layer: int | None
   pooling: str
   dtype: DTypeLike
-  scale: float = 1.0
 
   def setup(self):
     self.dense = [nn.Dense(self.width, dtype=self.dtype) for _ in self.layers]
@@ -105,7 +103,7 @@ class ObjectHead(nn.Module):
       scene = Scene(x, mask, boxes)
       *_, x = self._through(scene, self._free, len(self.layers))
     pooled = pool_objects(x, scene.mask, self.pooling)
-    return self.scale * pooled.reshape(-1, number, pooled.shape[-1])
+    return pooled.reshape(-1, number, pooled.shape[-1])
 
   def describe(self, scene: Scene) -> dict[str, Float[Array, "S ..."]]:
     """Returns what is known of scenes before a question is asked.

@@ -31,7 +31,6 @@ class Pairwise(nn.Module):
     one_by_one: Answer the questions of a scene one after another where their
       pairs would fill a cache together.
     dtype: Type of the products; sums over pairs are in float32.
-    scale: Factor of the sum.
   """
 
   units: Sequence[int]
@@ -40,7 +39,6 @@ class Pairwise(nn.Module):
   aggregation: str
   one_by_one: bool
   dtype: DTypeLike
-  scale: float = 1.0
 
   @property
   def question_free(self) -> tuple[str, ...]:
@@ -96,7 +94,7 @@ class Pairwise(nn.Module):
       layers.append(Affine(inputs, units, self.dtype, name=f"g_{index}")())
       inputs = units
     many_pairs = 2 * num_objects**2 > _PAIRS_IN_CACHE
-    return self.scale * relate(
+    return relate(
       layers,
       scene.objects.astype(self.dtype),
       question,
