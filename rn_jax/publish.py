@@ -29,7 +29,13 @@ from rn_jax.run_log import quiet_backends
 from rn_jax.settings import read_config
 
 # What belongs to the machine of the run, not to the network.
-_NOT_SETTINGS = ("data.dir", "data.cache", "data.on_device")
+_NOT_SETTINGS = (
+  "data.dir",
+  "data.cache",
+  "data.on_device",
+  "generate.language_dir",
+  "train.init_from",
+)
 
 
 def publish(
@@ -63,7 +69,8 @@ def publish(
   series = read_metrics(workdir / "metrics.jsonl")
   config = read_config(meta["config"])
   card = _card(output.name, config, meta, series, scores, variables, notes)
-  config.data.dir = ""  # of another machine
+  # Paths of another machine.
+  config.data.dir = config.train.init_from = config.generate.language_dir = ""
   write_model(
     output / "checkpoints",
     variables,
@@ -72,6 +79,8 @@ def publish(
     metrics=meta["metrics"],
     step=meta["step"],
   )
+  for path in output.rglob("commit_success.txt"):
+    path.write_text("")  # orbax had written the folder's place
   blind = [score.get("question_only_accuracy") for score in scores.values()]
   figure = curves.draw_accuracy(
     series, next((rate for rate in blind if rate is not None), None)
@@ -98,9 +107,9 @@ def _card(
   lines = [
     f"# {name}",
     "",
-    f"A Relation Network with {number:,} parameters that reads "
-    f"{inputs[config.model.inputs]}, trained by this project "
-    f"(rn_jax {meta['rn_jax_version']}).",
+    f"A Relation Network with {number:,} parameters that reads",
+    f"{inputs[config.model.inputs]}, trained with rn_jax "
+    f"{meta['rn_jax_version']}.",
     "",
     "```bash",
     f"python launch.py --mode=ask --checkpoint=pretrained/{name} "
@@ -114,9 +123,10 @@ def _card(
     "",
     "## Training",
     "",
-    f"{meta['step']:,} updates, {questions:,} questions read, "
-    f"{_seconds(series, config.train.batch_size):,.0f} s of updates. What "
-    "differs from the defaults:",
+    f"Best after {meta['step']:,} updates, when {questions:,} questions had",
+    f"been read. All updates of the run took "
+    f"{_seconds(series, config.train.batch_size):,.0f} s. What differs from",
+    "the defaults:",
     "",
     "| setting | value |",
     "|---|---|",
@@ -124,7 +134,8 @@ def _card(
     "",
     "![Accuracy over the epochs](accuracy.png)",
     "",
-    f"The weights' SHA-256, checked whenever they are read: `{hashes}`",
+    "The weights' SHA-256, checked whenever they are read:",
+    f"`{hashes}`",
     "",
   ]
   return "\n".join(lines)

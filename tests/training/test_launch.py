@@ -94,6 +94,9 @@ def test_a_published_network_is_that_of_the_run(trained, tmp_path):
   for name, array in flatten(variables).items():
     np.testing.assert_array_equal(flatten(given)[name], array, err_msg=name)
   assert its_meta["config"]["data"]["dir"] == ""
+  for path in (tmp_path / "mine").rglob("*"):
+    if path.is_file():  # it may go anywhere, and tells of no machine
+      assert str(tmp_path.parent).encode() not in path.read_bytes(), path
   assert its_meta["vocabulary"] == meta["vocabulary"]
   accuracy = json.loads((trained / "eval_val.json").read_text())["accuracy"]
   assert f"| **all** | {100 * accuracy:.1f} |" in card
