@@ -2,12 +2,15 @@
 
     python launch.py --config=configs/headline_sd.py --workdir=W
 
-Makes its data (70,000 scenes, 700,000 questions of all families), and trains
-with a curriculum: attributes of one object first, then comparisons of two,
-then everything. Mixed from the start, an RN stays for millions of questions
-where the question alone would take it. With
+Makes its data (70,000 scenes, 700,000 questions of all families) and trains in
+stages: attributes of one object, comparisons of two and one relation, then all
+families, all of them in small scenes first; and then everything. With
 --config.generate.language_dir=FOLDER the questions have CLEVR's own words.
-docs/training.md has the figures, and what else was tried.
+
+With these it was right on 94.3 % of 20,000 other questions, where the question
+alone gives 43.8 %, after 15.4 million questions in 77 minutes on two x86 cores
+that other programs used as well (one seed). pretrained/original_sd went on from
+there with other scenes; docs/training.md says what else was tried.
 """
 
 import ml_collections
@@ -39,13 +42,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.schedule = "cosine"
   config.optimizer.learning_rate = 7e-4
   config.optimizer.warmup_epochs = 0.05
-  config.optimizer.hold_epochs = 12.0
+  config.optimizer.hold_epochs = 11.0
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 1.0
 
   config.train.cpu_devices = "auto"
   config.train.batch_size = 64
-  config.train.num_epochs = 30.0
+  config.train.num_epochs = 22.0
   config.train.eval_every = 0.5
   config.train.log_every = 500
   return config
