@@ -5,7 +5,7 @@
 Generates 20,000 scenes of 3 to 10 objects with 200,000 questions of the
 zero-hop and one-hop families (count, exist and query, with and without a
 spatial relation), and trains on them for four epochs. On two x86 cores that
-takes five to seven minutes and reaches 93.1 % on 10,000 other questions, where
+takes two to three minutes and reaches 93.3 % on 10,000 other questions, where
 the question alone gives 40.0 %.
 """
 
@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 1.0
 
+  config.train.cpu_devices = "auto"
   config.train.batch_size = 64
   config.train.num_epochs = 4.0
   config.train.eval_every = 0.5

@@ -75,8 +75,10 @@ def test_a_process_that_dies_is_an_error_with_a_remedy():
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 from absl import flags
+# Jobs in the background of a shell inherit that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from rn_jax.host import cli
 from rn_jax.host.processes import in_processes
