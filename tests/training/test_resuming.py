@@ -12,14 +12,18 @@ from rn_jax.host import signals
 def test_a_resumed_run_equals_an_uninterrupted_one(
   make_config, tmp_path, monkeypatch
 ):
-  # Augmentation, dropout, batch statistics, a moving learning rate, and a
-  # stop that is no evaluation: all must go on as if nothing had happened.
+  # Augmentation, dropout, batch statistics, a moving learning rate, a stage
+  # that ends early, and a stop that is no evaluation: all must go on as if
+  # nothing had happened. The stage is told to end after two updates, ends
+  # eight later, and would have had fifteen.
   config = make_config(
     "original_fp",
     **{
+      "data.curriculum": ("all: 120 or 0.0",),
       "optimizer.schedule": "cosine",
       "train.batch_size": 8,
-      "train.num_epochs": 2.0,
+      "train.log_every": 2,
+      "train.num_epochs": 4.0,
       "train.updates_per_call": 2,
     },
   )
@@ -61,6 +65,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     for name in ("whole", "parts")
   ]
   assert last[0] == last[1]
+  stages = {
+    line["step"]: line["train/stage"]
+    for line in read_lines(tmp_path / "parts")
+    if "train/stage" in line
+  }
+  assert stages[10] == 0
+  assert stages[12] == 1
 
 
 def test_an_evaluation_that_was_cut_short_is_made_up_for(
