@@ -31,6 +31,7 @@ from rn_jax import parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.train_order import TrainOrder
 from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.settings import num_objects
 from rn_jax.steps import init_state, make_model, make_train_step
 
 CONFIGS = ("original_fp", "ir_fp", "avf_fp", "original_sd", "ir_sd", "avf_sd")
@@ -76,8 +77,8 @@ class Trainer:
 def update_flop(config, params, dataset) -> float:
   """Returns the operations of an update for each of its questions."""
   if config.model.inputs == "pixels":
-    side = config.data.image_size // 2 ** len(config.model.conv_channels)
-    objects, pairs = float(side**2), float(side**4)
+    objects = float(num_objects(config))
+    pairs = objects**2
   else:
     count = dataset.scenes["object_mask"].sum(-1)
     objects, pairs = float(count.mean()), float((count**2).mean())

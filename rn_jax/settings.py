@@ -83,7 +83,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   model, train = config.model, config.train
   if model.scenes_per_block == "auto":
     # A block that stays in a CPU's cache; see benchmarks/relation_core.py.
-    activations = make_head(model).activations(_num_objects(config))
+    activations = make_head(model).activations(num_objects(config))
     model.scenes_per_block = scenes_in_cache(activations) if on_cpu else None
   if train.get("updates_per_call") == "auto":
     # Calls cost little on a CPU; batches sent from the host are large.
@@ -92,7 +92,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   return config
 
 
-def _num_objects(config: ml_collections.ConfigDict) -> int:
+def num_objects(config: ml_collections.ConfigDict) -> int:
+  """Returns N of a config: its cells, or the rows of a state description."""
   if config.model.inputs == "states":
     return config.data.max_objects
   side = config.data.image_size

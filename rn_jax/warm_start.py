@@ -108,7 +108,7 @@ def _take_all(
     given = theirs.get(name)
     if given is not None and name in by_name:
       pairs, axis = by_name[name]
-      to, source = (list(x) for x in zip(*pairs, strict=True))
+      to, source = np.array(pairs, int).reshape(-1, 2).T
       new = np.moveaxis(np.array(array), axis, 0)
       old = np.moveaxis(np.asarray(given), axis, 0)
       if new.shape[1:] == old.shape[1:]:

@@ -73,8 +73,6 @@ def choose_questions(dataset: Dataset, stage: Stage) -> np.ndarray:
   chosen = np.zeros(len(index), bool)
   for name in stage.names:
     of_name = np.isin(families, _families(families, name))[index]
-    if name == "all":
-      of_name = np.ones(len(index), bool)
     if not of_name.any() and name in QUESTION_TYPES:
       of_name = kind == list(QUESTION_TYPES).index(name)
     if not of_name.any():
@@ -102,11 +100,13 @@ def choose_questions(dataset: Dataset, stage: Stage) -> np.ndarray:
 
 
 def _families(families: np.ndarray, name: str) -> list[str]:
-  """Returns the families that `zero_hop`, `zero_hop/2` or `/0-3` names."""
+  """Returns the families that zero_hop, zero_hop/2, zero_hop/0-3 or all names."""
+  if name == "all":
+    return list(families)
   file, _, numbers = name.partition("/")
   of_file = [family for family in families if template_file(family) == file]
   if not numbers:
     return of_file
   first, _, last = numbers.partition("-")
   wanted = range(int(first), int(last or first) + 1)
-  return [name for name in of_file if name in {f"{file}/{n}" for n in wanted}]
+  return [f"{file}/{n}" for n in wanted if f"{file}/{n}" in of_file]

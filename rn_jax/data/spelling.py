@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.dataset import Dataset
+from rn_jax.data.states import attribute_values
 from rn_jax.host.atomic import replacing
 
 
@@ -49,8 +49,5 @@ def write_scene(dataset: Dataset, scene: int, stem: Path) -> Path:
 
 
 def _object(row: np.ndarray) -> dict:
-  attributes = {
-    name: values[int(index) - 1]
-    for (name, values), index in zip(ATTRIBUTES.items(), row[3:], strict=True)
-  }
-  return attributes | {"3d_coords": [round(float(x), 4) for x in row[:3]]}
+  place = [round(float(x), 4) for x in row[:3]]
+  return attribute_values(row) | {"3d_coords": place}

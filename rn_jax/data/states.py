@@ -152,6 +152,14 @@ def read_objects(scene: object, max_objects: int) -> np.ndarray:
   return state_description(arrays, max_objects, where)
 
 
+def attribute_values(row: np.ndarray) -> dict[str, str]:
+  """Returns the attributes of a row [7] of a state description, by name."""
+  return {
+    name: values[int(index) - 1]
+    for (name, values), index in zip(ATTRIBUTES.items(), row[3:], strict=True)
+  }
+
+
 def state_arrays(objects: np.ndarray) -> dict[str, np.ndarray]:
   """Returns what networks read of state descriptions [S, N, 7]."""
   return {"objects": objects, "object_mask": np.any(objects, -1)}

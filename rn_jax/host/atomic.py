@@ -29,9 +29,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.write_text(text)
 
   The content is on the disk before it gets its name. If the block raises, what
-  it wrote is removed and `path` stays as it was; errors of a full disk name
-  it. What killed processes left in
-  the folder is removed, too, once in each process.
+  it wrote is removed and `path` stays as it was; errors of a full disk name it.
+  What killed processes left in the folder is removed, once in each process.
 
   Args:
     path: File to write; an existing one is replaced.

@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from rn_jax.clevr import ATTRIBUTES, RADIUS, RGB, RIGHT
+from rn_jax.clevr import RADIUS, RGB, RIGHT
+from rn_jax.data.states import attribute_values
 from rn_jax.host.atomic import replacing
 
 # On the floor; drawings are turned so that these are right and up.
@@ -89,10 +90,7 @@ def draw_from_above(axes, rows: np.ndarray) -> None:
   rows = rows[rows.any(-1)]
   across, depth = rows[:, :2] @ _RIGHT, rows[:, :2] @ _BEHIND
   for i in np.argsort(-depth):  # the nearer ones on top
-    color, material, shape, size = (
-      values[int(index) - 1]
-      for values, index in zip(ATTRIBUTES.values(), rows[i, 3:], strict=True)
-    )
+    color, material, shape, size = attribute_values(rows[i]).values()
     center, radius = (float(across[i]), float(depth[i])), RADIUS[size]
     style = {
       "facecolor": np.array(RGB[color]) / 255,
