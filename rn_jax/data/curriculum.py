@@ -100,7 +100,7 @@ def choose_questions(dataset: Dataset, stage: Stage) -> np.ndarray:
 
 
 def _families(families: np.ndarray, name: str) -> list[str]:
-  """Returns the families that zero_hop, zero_hop/2, zero_hop/0-3 or all names."""
+  """Returns the families that zero_hop, zero_hop/2, one_hop/0-3, all name."""
   if name == "all":
     return list(families)
   file, _, numbers = name.partition("/")
