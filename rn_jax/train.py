@@ -14,9 +14,10 @@ from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.data.train_order import make_train_order
 from rn_jax.host.paths import local_path
-from rn_jax.loop import Run, alone, restore
+from rn_jax.loop import Run
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.plots import first_batch, run_plots
+from rn_jax.resuming import alone, restore
 from rn_jax.settings import resolve
 from rn_jax.steps import init_state, make_model, make_train_step
 from rn_jax.warm_start import warm_start

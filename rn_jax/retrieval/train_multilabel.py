@@ -32,8 +32,9 @@ from rn_jax.data.train_order import TrainOrder
 from rn_jax.default_config import get_config
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
-from rn_jax.loop import Run, alone, restore
+from rn_jax.loop import Run
 from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.resuming import alone, restore
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
   MultilabelNetwork,
