@@ -21,7 +21,7 @@ from configs import common
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = common.get_config()
-  config.generate.num_train_scenes = 70_000
+  config.generate.num_train_scenes = 140_000
   config.generate.num_val_scenes = 2_000
   config.generate.min_visible_pixels = 200
 
@@ -41,14 +41,14 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.optimizer.schedule = "cosine"
   config.optimizer.learning_rate = 7e-4
-  config.optimizer.warmup_epochs = 0.05
-  config.optimizer.hold_epochs = 11.0
+  config.optimizer.warmup_epochs = 0.025
+  config.optimizer.hold_epochs = 5.0
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 1.0
 
   config.train.cpu_devices = "auto"
   config.train.batch_size = 64
-  config.train.num_epochs = 22.0
-  config.train.eval_every = 0.5
+  config.train.num_epochs = 12.0
+  config.train.eval_every = 0.25
   config.train.log_every = 500
   return config
