@@ -24,6 +24,10 @@ def get_config() -> ml_collections.ConfigDict:
   model.inputs = "states"
   # Width of each convolution; from pixels only.
   model.conv_channels = (24, 24, 24, 24)
+  # What is related, from pixels: "cells", all of them; "found", the objects
+  # that rn_jax/train_finder.py teaches cells to find, for which only the first
+  # three convolutions halve the picture.
+  model.objects = "cells"
   # One-hot attributes; False: the reference's raw indices. States only.
   model.one_hot_objects = True
   # Leave out pairs with a padding row; False: the reference counts them.
@@ -149,7 +153,8 @@ def get_config() -> ml_collections.ConfigDict:
   # accelerators that hold the data.
   train.updates_per_call = FieldReference("auto", field_type=object)
   train.num_epochs = 350.0
-  # Run or checkpoint whose layers a fresh run begins with.
+  # Run or checkpoint whose layers a fresh run begins with; several with commas
+  # between.
   train.init_from = ""
   # "question_free": what is made of pairs before the question joins; "all":
   # whatever fits, words and answers by their names.

@@ -7,8 +7,10 @@ import jax
 import ml_collections
 from ml_collections.config_dict import FieldReference
 
+from rn_jax.clevr import MAX_OBJECTS
 from rn_jax.default_config import get_config
 from rn_jax.models.blocks import scenes_in_cache
+from rn_jax.models.object_finder import finds_objects
 from rn_jax.models.relation.head import make_head
 
 # Types that products can have.
@@ -93,9 +95,11 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 
 def num_objects(config: ml_collections.ConfigDict) -> int:
-  """Returns N of a config: its cells, or the rows of a state description."""
+  """Returns N of a config: its cells, or as many objects as there can be."""
   if config.model.inputs == "states":
     return config.data.max_objects
+  if finds_objects(config.model):
+    return MAX_OBJECTS
   side = config.data.image_size
   for _ in config.model.conv_channels:
     side = -(-side // 2)

@@ -34,43 +34,43 @@ def warm_start(
     state: A fresh state.
     config: Its whole config. `init_from` is what load_model takes: a workdir,
       whose best checkpoint counts, its checkpoints folder, or the folder of
-      one step.
+      one step; or several of them with commas between, taken one after another.
     vocabulary: Of the new network.
 
   Returns:
     The state with parameters and statistics of the trained network.
 
   Raises:
-    CheckpointError: There is no checkpoint, it is of another kind of network
-      or of other convolutions, or no layer of it fits.
+    CheckpointError: There is no checkpoint, nothing of it fits, or what is
+      free of the question is asked of another kind of network.
     ValueError: `init_parts` is none of PARTS.
   """
-  path, parts = config.train.init_from, config.train.init_parts
+  parts = config.train.init_parts
   if parts not in PARTS:
     raise ValueError(
       f"config.train.init_parts is {parts!r}, not one of {PARTS}"
     )
-  variables, meta = load_model(path)
-  other = read_config(meta["config"]).model
-  if "relation_core" not in variables["params"] or (
-    other.inputs != config.model.inputs
-  ):
-    raise CheckpointError(
-      f"config.train.init_from: {path} is no Relation Network on "
-      f"{config.model.inputs}"
+  fresh = None
+  for path in config.train.init_from.split(","):
+    variables, meta = load_model(path)
+    if parts == "all":
+      state, taken, left = _take_all(
+        state, variables, meta["vocabulary"], vocabulary
+      )
+      fresh = left if fresh is None else fresh & left
+      if not taken:
+        raise CheckpointError(
+          f"config.train.init_from: nothing of {path} fits the new network"
+        )
+    else:
+      state, taken = _take_question_free(
+        state, config.model, variables, meta, path
+      )
+    logging.info(
+      "Taken from %s, step %d: %s", path, meta["step"], ", ".join(taken)
     )
-  if parts == "all":
-    state, taken = _take_all(state, variables, meta["vocabulary"], vocabulary)
-  else:
-    state, taken = _take_question_free(
-      state, config.model, variables, other, path
-    )
-  logging.info(
-    "Taken from %s, step %d: %s; all else is fresh",
-    path,
-    meta["step"],
-    ", ".join(taken),
-  )
+  if fresh:
+    logging.warning("Nothing fits, and is fresh: %s", ", ".join(sorted(fresh)))
   return state
 
 
@@ -79,17 +79,20 @@ def _take_all(
   variables: Mapping,
   their_vocabulary: Mapping[str, Mapping[str, int]],
   vocabulary: Mapping[str, Mapping[str, int]],
-) -> tuple[TrainState, list[str]]:
+) -> tuple[TrainState, list[str], set[str]]:
   """Takes every array of the same shape, and words and answers by name.
 
   A word keeps its row of the embedding, and an answer its column of the last
   layer, whatever their numbers are now; new ones are fresh.
+
+  Returns:
+    The state, and the names of what was taken and of what was not.
   """
   words, answers = (
     [
       (index, their_vocabulary[part][name])
       for name, index in vocabulary[part].items()
-      if name in their_vocabulary[part]
+      if name in their_vocabulary.get(part, ())
     ]
     for part in ("questions", "answers")
   )
@@ -101,7 +104,7 @@ def _take_all(
     "params/answer_network/logits/kernel": (answers, -1),
     "params/answer_network/logits/bias": (answers, -1),
   }
-  theirs, taken, fresh = flatten(variables), [], []
+  theirs, taken, fresh = flatten(variables), [], set()
   mine = {"params": state.params, "batch_stats": state.batch_stats}
 
   def take(name: str, array):
@@ -119,7 +122,7 @@ def _take_all(
     elif given is not None and given.shape == array.shape:
       taken.append(name)
       return given
-    fresh.append(name)
+    fresh.add(name)
     return array
 
   found = jax.tree_util.tree_map_with_path(
@@ -128,16 +131,14 @@ def _take_all(
     ),
     mine,
   )
-  if fresh:
-    logging.warning("Nothing fits, and is fresh: %s", ", ".join(fresh))
-  return dataclasses.replace(state, **found), taken
+  return dataclasses.replace(state, **found), taken, fresh
 
 
 def _take_question_free(
   state: TrainState,
   model: ml_collections.ConfigDict,
   variables: Mapping,
-  other: ml_collections.ConfigDict,
+  meta: Mapping,
   path: str,
 ) -> tuple[TrainState, list[str]]:
   """Takes what is made of pairs before the question joins.
@@ -148,6 +149,11 @@ def _take_question_free(
   differ.
   """
   params, statistics = variables["params"], variables["batch_stats"]
+  other = read_config(meta["config"]).model
+  if "relation_core" not in params or other.inputs != model.inputs:
+    raise CheckpointError(
+      f"config.train.init_from: {path} is no Relation Network on {model.inputs}"
+    )
   new_params, new_statistics = dict(state.params), dict(state.batch_stats)
   taken = []
   if model.inputs == "pixels":

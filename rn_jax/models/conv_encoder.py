@@ -17,11 +17,19 @@ class ConvEncoder(nn.Module):
   shift the published weights by a pixel a layer. Four layers of 24 make
   64 objects of 26 numbers from 128x128 pixels (Santoro et al. 2017,
   supplement; coordinates as in the reference).
+
+  Attributes:
+    channels: Width of each layer.
+    halvings: The layers that have stride 2; those behind keep the size. None:
+      all.
+    dtype: Type of the products.
+    axis_name: The pmap axis over which BatchNorm sees the global batch.
   """
 
   channels: Sequence[int]
   dtype: DTypeLike
   axis_name: str | None = None
+  halvings: int | None = None
 
   @nn.compact
   def __call__(
@@ -46,10 +54,11 @@ class ConvEncoder(nn.Module):
       x = x.astype(jnp.float32) / 255.0
     x = x.astype(self.dtype)
     for index, channels in enumerate(self.channels):
+      stride = 2 if self.halvings is None or index < self.halvings else 1
       x = nn.Conv(
         channels,
         (3, 3),
-        strides=(2, 2),
+        strides=(stride, stride),
         padding=((1, 1), (1, 1)),
         dtype=self.dtype,
         name=f"conv_{index}",

@@ -10,9 +10,16 @@ import ml_collections
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from rn_jax.clevr import MAX_OBJECTS
 from rn_jax.models.affine import Affine, add_rows, dropout
 from rn_jax.models.blocks import map_blocks
 from rn_jax.models.conv_encoder import ConvEncoder
+from rn_jax.models.object_finder import (
+  HALVINGS,
+  ObjectFinder,
+  finds_objects,
+  found_scene,
+)
 from rn_jax.models.question_encoder import QuestionEncoder
 from rn_jax.models.relation.head import make_head, question_layers
 from rn_jax.models.scene import Scene, boxes_of_states, grid_boxes
@@ -96,9 +103,12 @@ class RelationNetwork(nn.Module):
       dtype=dtype,
     )
     if config.inputs == "pixels":
+      find = finds_objects(config)
       self.conv_encoder = ConvEncoder(
-        config.conv_channels, dtype, self.axis_name
+        config.conv_channels, dtype, self.axis_name, HALVINGS if find else None
       )
+      if find:
+        self.object_finder = ObjectFinder(dtype)
     elif config.inputs != "states":
       raise ValueError(
         f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
@@ -161,6 +171,8 @@ class RelationNetwork(nn.Module):
     with_boxes = self.config.head.kind != "pairwise"  # which needs none
     if self.config.inputs == "pixels":
       cells = self.conv_encoder(batch["image"], train=train)
+      if finds_objects(self.config):
+        return found_scene(self.object_finder(cells), MAX_OBJECTS)
       side = math.isqrt(cells.shape[1])
       return Scene(
         cells, None, grid_boxes(side, side)[None] if with_boxes else None

@@ -13,28 +13,18 @@ Network's (rn_jax/train.py): a stopped run goes on where it was saved last, and
 CHECKPOINTS/metrics.jsonl tells of it. One device is enough.
 """
 
-import dataclasses
 import os
-from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import ml_collections
 import numpy as np
-import optax
 from absl import flags, logging
 
 from rn_jax import parallel, run_log
-from rn_jax.checkpoint import Checkpointer
 from rn_jax.data.dataset import Dataset, load_dataset
-from rn_jax.data.input_pipeline import complete, make_batch
-from rn_jax.data.train_order import TrainOrder
 from rn_jax.default_config import get_config
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
-from rn_jax.loop import Run
-from rn_jax.optimizer import make_optimizer, make_schedule
-from rn_jax.resuming import alone, restore
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
   MultilabelNetwork,
@@ -44,8 +34,7 @@ from rn_jax.retrieval.describe.multilabel import (
 )
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
 from rn_jax.retrieval.scores.baselines import attribute_histogram
-from rn_jax.steps import init_state, update
-from rn_jax.train_state import TrainState
+from rn_jax.train_pictures import make_predict, pictures_only, train_pictures
 
 
 def make_config(
@@ -100,59 +89,29 @@ def train_multilabel(
     The scores of the best checkpoint; see multilabel.py.
 
   Raises:
-    SystemExit: SIGTERM or SIGINT arrived; the state is saved.
-    BusyError: Another run trains in the folder.
-    CheckpointError: The folder holds another run.
-    ValueError, RecordError: The data or the fraction are unusable.
+    ValueError, RecordError: The data or the fraction are unusable; and what
+      train_pictures raises.
   """
-  output = Path(local_path(output))
-  with alone(output):
-    return _train(config, output)
-
-
-def _train(config: ml_collections.ConfigDict, output: Path) -> dict:
-  size = config.train.batch_size
-  parallel.check_divides(size, f"config.train.batch_size={size}")
   dataset = load_images(config, config.data.train_split)
   validation = load_images(config, config.data.eval_split)
-  order = TrainOrder(dataset.questions["scene"], size, 1, config.seed)
-  num_steps = order.num_steps(config.train.num_epochs, "images")
   network = MultilabelNetwork(
     ml_collections.FrozenConfigDict(config.model), parallel.AXIS
   )
-  schedule = make_schedule(config.optimizer, order.steps_per_epoch, num_steps)
-  optimizer = make_optimizer(config.optimizer, schedule)
-  example = make_batch(dataset, order(0)[:1])
-
-  def fresh_state():
-    return init_state(network, optimizer, example, config.seed)
-
   predict = make_predict(
-    network, validation.scenes["image"], config.eval.batch_size
+    lambda variables, batch: network.apply(variables, batch)[0],
+    validation.scenes["image"],
+    config.eval.batch_size,
   )
-  with Checkpointer(output) as checkpointer:
-    like = jax.eval_shape(fresh_state)
-    state = restore(checkpointer, like, config, dataset, order, output)
-    if state is None:
-      state = jax.jit(fresh_state)()
-    with run_log.MetricsLog(output, int(state.step)) as log:
-      run = Run(
-        config=config,
-        dataset=dataset,
-        order=order,
-        num_steps=num_steps,
-        step=make_step(network, optimizer, schedule),
-        score=lambda *args: score(
-          predict(*args),
-          validation.scenes["targets"],
-          dataset.scenes["targets"],
-        ),
-        checkpointer=checkpointer,
-        log=log,
-        unit="images",
-      )
-      run.fit(state)
-    return run.best_scores(output)
+  return train_pictures(
+    config,
+    output,
+    network,
+    dataset,
+    lesson,
+    lambda *args: score(
+      predict(*args), validation.scenes["targets"], dataset.scenes["targets"]
+    ),
+  )
 
 
 def load_images(config: ml_collections.ConfigDict, split: str) -> Dataset:
@@ -165,14 +124,7 @@ def load_images(config: ml_collections.ConfigDict, split: str) -> Dataset:
   targets = contained_values(load_scenes(None, config.data.dir, split))
   dataset = load_dataset(config.data, "pixels", split)
   rows = fewest_values(targets, config.train.fraction)
-  return dataclasses.replace(
-    dataset,
-    scenes={"image": dataset.scenes["image"][rows], "targets": targets[rows]},
-    questions={"scene": np.arange(len(rows))},
-    family=np.full(len(rows), ""),
-    image_filename=dataset.image_filename[rows],
-    vocabulary={"values": list(VALUES)},
-  )
+  return pictures_only(dataset, rows, {"values": list(VALUES)}, targets=targets)
 
 
 def contained_values(scenes: SceneGraphs) -> np.ndarray:
@@ -180,58 +132,10 @@ def contained_values(scenes: SceneGraphs) -> np.ndarray:
   return attribute_histogram(scenes) > 0
 
 
-def make_step(
-  network: MultilabelNetwork,
-  optimizer: optax.GradientTransformation,
-  schedule: optax.Schedule,
-) -> Callable:
-  """Makes the update of one device's share of a global batch.
-
-  Returns:
-    step(state, tables, batch) -> (state, metrics); see steps.update.
-  """
-
-  def step(state: TrainState, tables: dict, batch: dict):
-    batch = complete(tables, batch)
-
-    def loss_fn(params):
-      (logits, _), updated = network.apply(
-        {"params": params, "batch_stats": state.batch_stats},
-        batch,
-        train=True,
-        mutable=["batch_stats"],
-      )
-      targets = batch["targets"]
-      devices = jax.lax.psum(1, parallel.AXIS)
-      loss = soft_margin_loss(logits, targets) / devices
-      accuracy = ((logits > 0) == targets).mean() / devices
-      return loss, (accuracy, updated["batch_stats"])
-
-    return update(state, loss_fn, optimizer, schedule)
-
-  return step
-
-
-def make_predict(
-  network: MultilabelNetwork, images: np.ndarray, size: int
-) -> Callable[[dict], np.ndarray]:
-  """Makes predict(variables) -> the logits of all images, [S, 15].
-
-  A second argument is called after each batch, and may raise.
-  """
-  apply = jax.jit(
-    lambda variables, x: network.apply(variables, {"image": x})[0]
-  )
-  starts = range(0, len(images), size)
-
-  def predict(variables, between=lambda: None):
-    logits = []
-    for i in starts:
-      logits.append(np.asarray(apply(variables, images[i : i + size])))
-      between()
-    return np.concatenate(logits)
-
-  return predict
+def lesson(outputs: tuple, batch: dict) -> tuple[jax.Array, jax.Array]:
+  """Returns the loss and the accuracy of a batch."""
+  logits, targets = outputs[0], batch["targets"]
+  return soft_margin_loss(logits, targets), ((logits > 0) == targets).mean()
 
 
 def _format(scores: dict) -> str:

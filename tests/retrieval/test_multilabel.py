@@ -25,6 +25,7 @@ from rn_jax.retrieval.describe.multilabel import (
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.scene_graphs.scene_graph import load_scenes
 from rn_jax.steps import init_state
+from rn_jax.train_pictures import make_step
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_all_values():
@@ -98,7 +99,7 @@ def test_an_update_is_the_same_on_one_device_and_two(config):
     "targets": rng.random((8, 15)) < 0.5,
   }
   state = jax.jit(lambda: init_state(network, optimizer, batch, 0))()
-  step = program.make_step(network, optimizer, lambda _: 1.0)
+  step = make_step(network, optimizer, lambda _: 1.0, program.lesson)
   step = jax.jit(jax.vmap(step, (None, None, 0), axis_name=parallel.AXIS))
   one, two = (
     step(

@@ -1,0 +1,29 @@
+"""An RN from pixels, on objects that it was taught to find.
+
+    python -m rn_jax.train_finder --records_dir=RECORDS --output=FINDER
+    python launch.py --config=configs/found_fp.py --workdir=W \
+        --config.data.dir=RECORDS \
+        --config.train.init_from=FINDER,pretrained/original_sd
+"""
+
+import ml_collections
+
+from configs import headline_sd
+from rn_jax.train_finder import CHANNELS
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = headline_sd.get_config()
+  config.generate.num_train_scenes = 0
+  config.generate.num_val_scenes = 0
+  config.data.curriculum = ()
+  config.data.questions_per_scene = 4
+  config.model.inputs = "pixels"
+  config.model.objects = "found"
+  config.model.conv_channels = CHANNELS
+  config.optimizer.learning_rate = 3e-4
+  config.optimizer.hold_epochs = 0.0
+  config.train.init_parts = "all"
+  config.train.num_epochs = 5.0
+  return config
