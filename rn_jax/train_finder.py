@@ -150,7 +150,7 @@ def load_pictures(config: ml_collections.ConfigDict, split: str) -> Dataset:
     places[row, : len(found)] = found
   places[..., :2] /= WIDTH, HEIGHT
   side = config.data.image_size // 2**HALVINGS
-  cell = cells_of(places, objects.any(-1), side)
+  cell = cells_of(places, (objects != 0).any(-1), side)
   return pictures_only(
     dataset, np.arange(size), {"values": []}, objects=objects, cell=cell
   )

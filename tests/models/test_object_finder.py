@@ -107,9 +107,9 @@ def test_answers_teach_the_cells_that_are_taken(scene):
   found = found._replace(
     attributes={name: x / 50 for name, x in found.attributes.items()}
   )
-  gradient = jax.grad(
-    lambda x: (found_scene(x, 10).objects[0, :2] ** 2).sum()
-  )(found)
+  gradient = jax.grad(lambda x: (found_scene(x, 10).objects[0, :2] ** 2).sum())(
+    found
+  )
   taken = np.flatnonzero(np.any(gradient.attributes["color"][0], -1))
   assert taken.tolist() == [5, 11]
 

@@ -149,6 +149,11 @@ def load_extractor(
   variables, meta = checkpoint.load_model(path)
   config = read_config(meta["config"], overrides)
   if network_name(config.model) == "multilabel":
+    if "object_finder" in variables["params"]:
+      raise ValueError(
+        f"{path} holds a finder of objects, which describes no images; a "
+        "Relation Network that began with it does (rn_jax/train_finder.py)"
+      )
     model = MultilabelNetwork(ml_collections.FrozenConfigDict(config.model))
   else:
     vocabulary = meta["vocabulary"]
