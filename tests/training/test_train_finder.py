@@ -1,4 +1,4 @@
-"""The finder of objects: its lesson, and what a Relation Network takes of it."""
+"""The finder of objects: its lesson, and who goes on from it."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,9 @@ def test_records_that_do_not_tell_places_are_refused(config, monkeypatch):
       yield scene
 
   monkeypatch.setattr(records, "read_scenes", without)
-  with pytest.raises(records.RecordError, match="scene CLEVR_val_0.* pixel_co"):
+  with pytest.raises(
+    records.RecordError, match=r"scene CLEVR_val_0.* pixel_co"
+  ):
     program.load_pictures(config, "val")
 
 
@@ -110,7 +112,7 @@ def test_learns_by_heart_and_a_relation_network_goes_on(
       "train.init_from": f"{tmp_path / 'finder'},{tmp_path / 'states'}",
     },
   )
-  model, variables = write_network(tmp_path / "found", found, seed=2)
+  _, variables = write_network(tmp_path / "found", found, seed=2)
   state = TrainState(
     np.int32(0), variables["params"], variables["batch_stats"], ()
   )
