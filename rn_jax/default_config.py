@@ -122,7 +122,11 @@ def get_config() -> ml_collections.ConfigDict:
   generate.language_dir = ""
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
-  # "doubling", "constant" or "cosine" (linear warm-up, a hold, then cosine).
+  # "adam", "nadam", "lion", "rmsprop" or "sgd" (with momentum).
+  optimizer.name = "adam"
+  optimizer.momentum = 0.9
+  # "doubling", "constant", "cosine" (linear warm-up, a hold, then cosine),
+  # "restarts" (cosine again and again), "exponential" or "step".
   optimizer.schedule = "doubling"
   optimizer.learning_rate = 5e-4
   # Doubling: where it starts, and epochs between doublings.
@@ -135,7 +139,11 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.warmup_epochs = 1.0
   # Cosine: epochs at the full rate between warm-up and fall.
   optimizer.hold_epochs = 0.0
-  # Cosine: the rate at the end.
+  # Restarts: epochs of each cosine. Exponential, step: epochs in which the rate
+  # is multiplied by decay_rate, little by little or in their end.
+  optimizer.decay_epochs = 20.0
+  optimizer.decay_rate = 0.5
+  # Cosine, restarts: the rate at the end.
   optimizer.final_learning_rate = 0.0
   # L2 added to the gradient; with decoupled_weight_decay, AdamW's decay.
   optimizer.weight_decay = 1e-4

@@ -5,7 +5,23 @@ import ml_collections
 import optax
 from absl import logging
 
-SCHEDULES = ("doubling", "constant", "cosine")
+SCHEDULES = (
+  "doubling",
+  "constant",
+  "cosine",
+  "restarts",
+  "exponential",
+  "step",
+)
+
+# From a gradient to the direction of an update, by name.
+_DIRECTIONS = {
+  "adam": lambda config: optax.scale_by_adam(),
+  "lion": lambda config: optax.scale_by_lion(),
+  "nadam": lambda config: optax.scale_by_adam(nesterov=True),
+  "rmsprop": lambda config: optax.scale_by_rms(),
+  "sgd": lambda config: optax.trace(config.momentum),
+}
 
 
 def doubling_schedule(
@@ -73,6 +89,16 @@ def make_schedule(
     return doubling
   if config.schedule == "constant":
     return optax.constant_schedule(peak)
+  period = config.decay_epochs * steps_per_epoch
+  if config.schedule in ("exponential", "step"):
+    return optax.exponential_decay(
+      peak, period, config.decay_rate, staircase=config.schedule == "step"
+    )
+  if config.schedule == "restarts":
+    fall = optax.cosine_decay_schedule(
+      peak, period, config.final_learning_rate / peak
+    )
+    return lambda step: fall(step % period)
   if config.schedule == "cosine":
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if warmup >= num_steps:
@@ -98,17 +124,27 @@ def make_schedule(
 def make_optimizer(
   config: ml_collections.ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
-  """Makes the chain: clip by global norm, L2, Adam, learning rate.
+  """Makes the chain: clip by global norm, L2, direction, learning rate.
 
   L2 is added to the clipped gradient of every parameter, biases and BatchNorm
-  included, as in the reference; with decoupled_weight_decay it is AdamW's.
+  included, as in the reference; with decoupled_weight_decay to the direction,
+  which makes AdamW of Adam.
+
+  Raises:
+    ValueError: There is no optimizer of that name.
   """
+  if config.name not in _DIRECTIONS:
+    raise ValueError(
+      f"config.optimizer.name is {config.name!r}, none of "
+      f"{', '.join(_DIRECTIONS)}"
+    )
+  direction = _DIRECTIONS[config.name](config)
   decay = optax.add_decayed_weights(config.weight_decay)
   steps = []
   if config.clip_norm:
     steps.append(optax.clip_by_global_norm(config.clip_norm))
   if config.decoupled_weight_decay:
-    steps += [optax.scale_by_adam(), decay]
+    steps += [direction, decay]
   else:
-    steps += [decay, optax.scale_by_adam()]
+    steps += [decay, direction]
   return optax.chain(*steps, optax.scale_by_learning_rate(schedule))

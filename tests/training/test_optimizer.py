@@ -72,6 +72,19 @@ def test_constant_and_cosine():
   assert float(cosine(100)) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_falling_schedules():
+  def rates(name, *epochs):
+    config = make_config(
+      schedule=name, learning_rate=1.0, decay_epochs=2.0, decay_rate=0.25
+    )
+    schedule = make_schedule(config, 10.0, 100)
+    return [pytest.approx(float(schedule(10 * e)), abs=1e-6) for e in epochs]
+
+  assert rates("exponential", 0, 1, 2, 4) == [1.0, 0.5, 0.25, 0.0625]
+  assert rates("step", 0, 1.9, 2, 3.9, 4) == [1.0, 1.0, 0.25, 0.25, 0.0625]
+  assert rates("restarts", 0, 1, 2, 3) == [1.0, 0.5, 1.0, 0.5]
+
+
 def test_a_warm_up_that_never_ends_is_told(caplog):
   config = make_config(schedule="cosine", warmup_epochs=2.0)
   make_schedule(config, 10.0, 21)
@@ -114,3 +127,31 @@ def test_the_chain_is_clip_then_l2_then_adam(decoupled):
       direction = direction + 0.5 * params
     np.testing.assert_allclose(updates, -0.1 * direction, rtol=1e-4, atol=1e-6)
     params = params + np.asarray(updates)
+
+
+def test_every_optimizer_goes_down_its_own_way():
+  # From 1 down a parabola, two updates of rate 0.1.
+  def go(name):
+    config = make_config(
+      name=name,
+      schedule="constant",
+      learning_rate=0.1,
+      weight_decay=0.0,
+      clip_norm=None,
+    )
+    optimizer = make_optimizer(config, make_schedule(config, 1.0, 1))
+    x = jnp.array(1.0)
+    state = optimizer.init(x)
+    for _ in range(2):
+      updates, state = optimizer.update(x, state, x)
+      x += updates
+    return float(x)
+
+  # The gradient is x: 1 - 0.1, then 0.9 - 0.1 * (0.9 + 0.9 * 1).
+  assert go("sgd") == pytest.approx(0.72)
+  assert go("lion") == pytest.approx(0.8)  # the sign alone
+  assert go("adam") == pytest.approx(0.8, abs=2e-3)
+  found = {name: go(name) for name in ("adam", "nadam", "rmsprop")}
+  assert len({round(x, 4) for x in found.values()}) == 3
+  with pytest.raises(ValueError, match="'adamw', none of adam, lion"):
+    go("adamw")
