@@ -37,9 +37,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.bidirectional = False
   # Read questions from their last word to their first.
   model.reverse_question = True
-  # Read exactly the words of a question; False: the reference reads the
-  # padding too, before the reversed question.
-  model.exact_lengths = True
+  # Read a question's words alone, "absent", or the padding as well: before
+  # them, "front", as the reference does, or "behind".
+  model.padding = "absent"
   # g_theta: width and dropout rate of each layer.
   model.g_units = (256, 256, 256, 256)
   model.g_dropout = (0.0, 0.0, 0.0, 0.0)
@@ -195,5 +195,5 @@ def use_reference_semantics(config: ml_collections.ConfigDict) -> None:
   config.model.aggregation = "sum"
   config.model.one_hot_objects = False
   config.model.mask_objects = False
-  config.model.exact_lengths = False
+  config.model.padding = "front"
   config.data.max_objects = 12

@@ -41,6 +41,10 @@ def read_config(
   """
   config = ml_collections.ConfigDict(saved)
   defaults = get_config()
+  if "exact_lengths" in config.model:  # until the place of padding was a choice
+    read = "front" if config.model.reverse_question else "behind"
+    config.model.padding = "absent" if config.model.exact_lengths else read
+    del config.model["exact_lengths"]
   for part in ("model", "data", "optimizer", "train"):
     if part == "model" and "g_units" not in config.model:
       continue  # the multi-label CNN, whose model has other keys

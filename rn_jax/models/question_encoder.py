@@ -55,15 +55,31 @@ class LSTM(nn.Module):
     return run_lstm(words, kernel_hh.astype(self.dtype), question, lengths)
 
 
+PADDINGS = ("absent", "front", "behind")
+
+
 class QuestionEncoder(nn.Module):
-  """Embedding of 32 and LSTM of 128 or 256 (Santoro et al. 2017)."""
+  """Embedding of 32 and LSTM of 128 or 256 (Santoro et al. 2017).
+
+  Attributes:
+    num_words: Rows of the embedding, less the padding's.
+    embedding_size: Its columns.
+    lstm_units: Size of the state.
+    bidirectional: Also read from the other end, padding included.
+    reverse: Read from the last word to the first.
+    padding: "absent" reads the words and nothing else; "front" and "behind"
+      read the padding, too, before or after them: its embedding is a trained
+      vector like others. The reference reverses the padded question, so that
+      the padding comes first.
+    dtype: Type of the products.
+  """
 
   num_words: int
   embedding_size: int
   lstm_units: int
   bidirectional: bool
   reverse: bool
-  exact_lengths: bool
+  padding: str
   dtype: DTypeLike
 
   @nn.compact
@@ -78,13 +94,22 @@ class QuestionEncoder(nn.Module):
 
     Returns:
       lstm_units numbers, or twice as many (forward then backward state) when
-      bidirectional. With exact_lengths, padding changes nothing. Without,
-      the whole padded row is read as the reference does: reversed, the
-      padding comes first, and its embedding is a trained vector like others.
+      bidirectional.
+
+    Raises:
+      ValueError: There is no such padding.
     """
-    if not self.exact_lengths:
+    if self.padding not in PADDINGS:
+      raise ValueError(
+        f"config.model.padding is {self.padding!r}, none of "
+        f"{', '.join(PADDINGS)}"
+      )
+    forward = reverse_sequences(question, length) if self.reverse else question
+    if self.padding == "front":
+      forward = words_last(forward, length)
+    if self.padding != "absent":
       length = jnp.full_like(length, question.shape[1])
-    backward = reverse_sequences(question, length)
+    orders = forward, reverse_sequences(forward, length)
     # Row 0 is padding's.
     embed = nn.Embed(
       self.num_words + 1,
@@ -94,7 +119,6 @@ class QuestionEncoder(nn.Module):
       name="embedding",
     )
     embedding = embed(jnp.arange(self.num_words + 1))
-    orders = [backward, question] if self.reverse else [question, backward]
     states = [
       LSTM(self.lstm_units, self.dtype, name=name)(embedding, order, length)
       for name, order in zip(("lstm", "lstm_backward"), orders, strict=True)
@@ -109,4 +133,13 @@ def reverse_sequences(
   """Reverses the first length[b] entries of every row."""
   steps = jnp.arange(question.shape[1])[None]
   index = jnp.where(steps < length[:, None], length[:, None] - 1 - steps, steps)
+  return jnp.take_along_axis(question, index, axis=1)
+
+
+def words_last(
+  question: Int[Array, "B T"], length: Int[Array, " B"]
+) -> Int[Array, "B T"]:
+  """Moves the first length[b] entries of every row to its end."""
+  steps = jnp.arange(question.shape[1])[None]
+  index = (steps + length[:, None]) % question.shape[1]
   return jnp.take_along_axis(question, index, axis=1)

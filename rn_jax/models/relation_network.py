@@ -99,7 +99,7 @@ class RelationNetwork(nn.Module):
       lstm_units=config.lstm_units,
       bidirectional=config.bidirectional,
       reverse=config.reverse_question,
-      exact_lengths=config.exact_lengths,
+      padding=config.padding,
       dtype=dtype,
     )
     if config.inputs == "pixels":

@@ -37,6 +37,7 @@ PARAMETERS = {
   "ir_sd_reference": 2_059_492 - 16_488,
   "avf_fp": 801_508,
   "avf_sd": 5_105_788,
+  "found_fp": 533_903,
 }
 
 
@@ -269,15 +270,15 @@ def test_gradients_reach_real_objects_and_no_padding():
   assert (gradient > 0).all()
 
 
-def test_exact_lengths_ignore_padding_and_the_reference_reads_it():
+def test_padding_is_read_where_it_is_said_to_be_and_not_at_all_without():
   rng = np.random.default_rng(7)
   question = rng.integers(1, NUM_WORDS, (2, 6))
   length = jnp.array([4, 6])
   question[0, 4:] = 0
 
-  def encode(exact, bidirectional, question):
+  def encode(padding, question, reverse=True, bidirectional=False):
     encoder = QuestionEncoder(
-      NUM_WORDS, 8, 16, bidirectional, True, exact, jnp.float32
+      NUM_WORDS, 8, 16, bidirectional, reverse, padding, jnp.float32
     )
     question = jnp.asarray(question)
     params = encoder.init(jax.random.key(0), question, length)
@@ -285,16 +286,34 @@ def test_exact_lengths_ignore_padding_and_the_reference_reads_it():
 
   longer = np.pad(question, ((0, 0), (0, 5)))
   for bidirectional in (False, True):
-    exact = encode(True, bidirectional, question)
+    both = {"bidirectional": bidirectional}
+    absent = encode("absent", question, **both)
     np.testing.assert_allclose(
-      exact, encode(True, bidirectional, longer), atol=1e-6
+      absent, encode("absent", longer, **both), atol=1e-6
     )
-    assert exact.shape == (2, 32 if bidirectional else 16)
-    assert np.abs(encode(False, bidirectional, longer) - exact).max() > 1e-3
-  # Without padding the two readings are one.
+    assert absent.shape == (2, 32 if bidirectional else 16)
+    for padding in ("front", "behind"):
+      assert np.abs(encode(padding, longer, **both) - absent).max() > 1e-3
+  for reverse in (False, True):
+    alike = {"reverse": reverse}
+    # Without padding all readings are one.
+    found = [
+      encode(padding, question, **alike)[1]
+      for padding in ("absent", "front", "behind")
+    ]
+    np.testing.assert_allclose(found[0], found[1])
+    np.testing.assert_allclose(found[0], found[2])
+    # The words after the padding are those that "absent" ends with.
+    front, behind = (
+      encode(padding, question, **alike)[0] for padding in ("front", "behind")
+    )
+    assert np.abs(front - behind).max() > 1e-3
+  # The reference reverses the padded row.
   np.testing.assert_allclose(
-    encode(True, False, question)[1], encode(False, False, question)[1]
+    encode("front", longer), encode("behind", longer[:, ::-1], reverse=False)
   )
+  with pytest.raises(ValueError, match="padding is 'left', none of absent"):
+    encode("left", question)
 
 
 def test_reverse_sequences_by_hand():
