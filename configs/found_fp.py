@@ -18,12 +18,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.generate.num_train_scenes = 0
   config.generate.num_val_scenes = 0
   config.data.curriculum = ()
-  config.data.questions_per_scene = 4
+  config.data.questions_per_scene = 10
   config.model.inputs = "pixels"
   config.model.objects = "found"
   config.model.conv_channels = CHANNELS
   config.optimizer.learning_rate = 3e-4
   config.optimizer.hold_epochs = 0.0
   config.train.init_parts = "all"
-  config.train.num_epochs = 5.0
+  config.train.batch_size = 160
+  config.train.num_epochs = 3.0
   return config
