@@ -24,6 +24,15 @@ def get_config() -> ml_collections.ConfigDict:
   model.inputs = "states"
   # Width of each convolution; from pixels only.
   model.conv_channels = (24, 24, 24, 24)
+  # A block behind some convolutions, counted from 0, in which each cell learns
+  # of others: "none", "se", "ese", "gc", "snl", "nl" or "lr"; see
+  # docs/relations.md. The ratio is the width of what "se", "gc" and "nl"
+  # compute with, by that of the convolution.
+  model.encoder = ml_collections.ConfigDict()
+  model.encoder.context = context = ml_collections.ConfigDict()
+  context.kind = "none"
+  context.stages = (2, 3)
+  context.ratio = 0.25
   # What is related, from pixels: "cells", all of them; "found", the objects
   # that rn_jax/train_finder.py teaches cells to find, for which only the first
   # three convolutions halve the picture.

@@ -1,12 +1,15 @@
 """Objects from pixels: the cells of a small convolutional network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
+
+from rn_jax.models.context.block import make_context
 
 
 class ConvEncoder(nn.Module):
@@ -22,6 +25,8 @@ class ConvEncoder(nn.Module):
     channels: Width of each layer.
     halvings: The layers that have stride 2; those behind keep the size. None:
       all.
+    context: config.model.encoder.context: a block behind some layers, whose
+      cells then know of others; None: none.
     dtype: Type of the products.
     axis_name: The pmap axis over which BatchNorm sees the global batch.
   """
@@ -30,6 +35,7 @@ class ConvEncoder(nn.Module):
   dtype: DTypeLike
   axis_name: str | None = None
   halvings: int | None = None
+  context: Any = None
 
   @nn.compact
   def __call__(
@@ -48,7 +54,18 @@ class ConvEncoder(nn.Module):
     Returns:
       Cells in row-major order, each of channels[-1] features followed by its x
       (column) and y (row), both from -4 to 4.
+
+    Raises:
+      ValueError: There is no such context, or no convolution for it.
     """
+    context = self.context
+    if context is not None and context.kind != "none":
+      last = len(self.channels) - 1
+      if wrong := [i for i in context.stages if not 0 <= i <= last]:
+        raise ValueError(
+          f"config.model.encoder.context.stages has {wrong[0]}; convolutions "
+          f"are counted from 0 to {last}"
+        )
     x = image
     if x.dtype == jnp.uint8:
       x = x.astype(jnp.float32) / 255.0
@@ -72,6 +89,9 @@ class ConvEncoder(nn.Module):
         name=f"batch_norm_{index}",
       )(x)
       x = nn.relu(x)
+      if context is not None and index in context.stages:
+        block = make_context(context, channels, self.dtype, f"context_{index}")
+        x = x if block is None else block(x)
     s, h, w, c = x.shape
     cells = jnp.concatenate(
       [x, jnp.broadcast_to(cell_coordinates(h, w, x.dtype), (s, h, w, 2))], -1

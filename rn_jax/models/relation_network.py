@@ -105,7 +105,11 @@ class RelationNetwork(nn.Module):
     if config.inputs == "pixels":
       find = finds_objects(config)
       self.conv_encoder = ConvEncoder(
-        config.conv_channels, dtype, self.axis_name, HALVINGS if find else None
+        config.conv_channels,
+        dtype,
+        self.axis_name,
+        HALVINGS if find else None,
+        config.encoder.context,
       )
       if find:
         self.object_finder = ObjectFinder(dtype)
