@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from benchmarks import timing
-from rn_jax.models.object_finder import HALVINGS, finds_objects
+from rn_jax.models.object_finder import HALVINGS
 
 
 def forward_flop(
@@ -40,7 +40,7 @@ def forward_flop(
   side = config.data.image_size
   for layer in range(len(model.conv_channels)):
     if "conv_encoder" in params:
-      if not finds_objects(model) or layer < HALVINGS:
+      if model.objects != "found" or layer < HALVINGS:
         side = -(-side // 2)
       once += params["conv_encoder"][f"conv_{layer}"]["kernel"].size * side**2
   for name, part in params["question_encoder"].items():

@@ -33,10 +33,12 @@ def get_config() -> ml_collections.ConfigDict:
   context.kind = "none"
   context.stages = (2, 3)
   context.ratio = 0.25
-  # What is related, from pixels: "cells", all of them; "found", the objects
+  # What is related, from pixels: "cells", all of them; "regions", a coarser
+  # grid with so many on each side, of learned features; "found", the objects
   # that rn_jax/train_finder.py teaches cells to find, for which only the first
   # three convolutions halve the picture.
   model.objects = "cells"
+  model.regions = 4
   # One-hot attributes; False: the reference's raw indices. States only.
   model.one_hot_objects = True
   # Leave out pairs with a padding row; False: the reference counts them.

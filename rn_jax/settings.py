@@ -10,8 +10,8 @@ from ml_collections.config_dict import FieldReference
 from rn_jax.clevr import MAX_OBJECTS
 from rn_jax.default_config import get_config
 from rn_jax.models.blocks import scenes_in_cache
-from rn_jax.models.object_finder import finds_objects
 from rn_jax.models.relation.head import make_head
+from rn_jax.models.relation_network import picture_objects
 
 # Types that products can have.
 DTYPES = ("float32", "bfloat16", "float16")
@@ -102,8 +102,11 @@ def num_objects(config: ml_collections.ConfigDict) -> int:
   """Returns N of a config: its cells, or as many objects as there can be."""
   if config.model.inputs == "states":
     return config.data.max_objects
-  if finds_objects(config.model):
+  objects = picture_objects(config.model)
+  if objects == "found":
     return MAX_OBJECTS
+  if objects == "regions":
+    return config.model.regions**2
   side = config.data.image_size
   for _ in config.model.conv_channels:
     side = -(-side // 2)

@@ -7,7 +7,7 @@ description. The most certain cells are the objects of the scene, so that a
 network that was trained on state descriptions can go on from pixels.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from rn_jax.clevr import ATTRIBUTES
-from rn_jax.models.scene import Scene
+from rn_jax.models.scene import Scene, boxes_of_states
 
 # Layers of the encoder that halve the picture: 16x16 cells of 128x128 pixels,
 # which two centres seldom share.
@@ -28,25 +28,6 @@ FEATURES = 3 + sum(map(len, ATTRIBUTES.values()))
 _HIDDEN = 128
 # Below this error of a coordinate its loss is no longer linear.
 _CLOSE = 0.25
-
-
-OBJECTS = ("cells", "found")
-
-
-def finds_objects(model: Any) -> bool:
-  """Returns whether a network looks for objects, or takes cells for them.
-
-  Args:
-    model: The `model` part of a config; from pixels.
-
-  Raises:
-    ValueError: Its `objects` are neither.
-  """
-  if model.objects not in OBJECTS:
-    raise ValueError(
-      f"config.model.objects is {model.objects!r}, none of {', '.join(OBJECTS)}"
-    )
-  return model.objects == "found"
 
 
 class Found(NamedTuple):
@@ -79,7 +60,7 @@ class ObjectFinder(nn.Module):
 
 
 def found_scene(found: Found, num_objects: int) -> Scene:
-  """Returns the objects that are more likely there than not.
+  """Returns the objects that are more likely there than not, with boxes.
 
   Args:
     found: Of each cell.
@@ -90,10 +71,14 @@ def found_scene(found: Found, num_objects: int) -> Scene:
     place of ones and zeros.
   """
   presence, cells = jax.lax.top_k(found.presence, num_objects)
-  parts = [found.coordinates, *map(jax.nn.softmax, found.attributes.values())]
-  objects = jnp.concatenate(parts, -1)
-  objects = jnp.take_along_axis(objects, cells[..., None], 1)
-  return Scene(objects, presence > 0)
+  values = found.attributes.values()
+  parts = [found.coordinates, *map(jax.nn.softmax, values)]
+  likeliest = [x.argmax(-1, keepdims=True) + 1.0 for x in values]
+  objects, states = (
+    jnp.take_along_axis(jnp.concatenate(x, -1), cells[..., None], 1)
+    for x in (parts, [found.coordinates, *likeliest])
+  )
+  return Scene(objects, presence > 0, boxes_of_states(states))
 
 
 def finding_loss(

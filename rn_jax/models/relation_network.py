@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,16 +15,14 @@ from rn_jax.clevr import MAX_OBJECTS
 from rn_jax.models.affine import Affine, add_rows, dropout
 from rn_jax.models.blocks import map_blocks
 from rn_jax.models.conv_encoder import ConvEncoder
-from rn_jax.models.object_finder import (
-  HALVINGS,
-  ObjectFinder,
-  finds_objects,
-  found_scene,
-)
+from rn_jax.models.object_finder import HALVINGS, ObjectFinder, found_scene
 from rn_jax.models.question_encoder import QuestionEncoder
+from rn_jax.models.region_features import RegionFeatures
 from rn_jax.models.relation.head import make_head, question_layers
 from rn_jax.models.scene import Scene, boxes_of_states, grid_boxes
 from rn_jax.models.state_encoder import encode_states
+
+OBJECTS = ("cells", "regions", "found")
 
 
 class AnswerNetwork(nn.Module):
@@ -103,7 +102,7 @@ class RelationNetwork(nn.Module):
       dtype=dtype,
     )
     if config.inputs == "pixels":
-      find = finds_objects(config)
+      find = picture_objects(config) == "found"
       self.conv_encoder = ConvEncoder(
         config.conv_channels,
         dtype,
@@ -113,6 +112,8 @@ class RelationNetwork(nn.Module):
       )
       if find:
         self.object_finder = ObjectFinder(dtype)
+      elif config.objects == "regions":
+        self.region_features = RegionFeatures(bins=1, dtype=dtype)
     elif config.inputs != "states":
       raise ValueError(
         f"config.model.inputs is {config.inputs!r}, not 'pixels' or 'states'"
@@ -175,9 +176,12 @@ class RelationNetwork(nn.Module):
     with_boxes = self.config.head.kind != "pairwise"  # which needs none
     if self.config.inputs == "pixels":
       cells = self.conv_encoder(batch["image"], train=train)
-      if finds_objects(self.config):
-        return found_scene(self.object_finder(cells), MAX_OBJECTS)
+      if self.config.objects == "found":
+        scene = found_scene(self.object_finder(cells), MAX_OBJECTS)
+        return scene if with_boxes else scene._replace(boxes=None)
       side = math.isqrt(cells.shape[1])
+      if self.config.objects == "regions":
+        cells, side = self._regions(cells, side), self.config.regions
       return Scene(
         cells, None, grid_boxes(side, side)[None] if with_boxes else None
       )
@@ -185,6 +189,17 @@ class RelationNetwork(nn.Module):
     mask = batch["object_mask"] if self.config.mask_objects else None
     boxes = boxes_of_states(batch["objects"]) if with_boxes else None
     return Scene(objects, mask, boxes)
+
+  def _regions(
+    self, cells: Float[Array, "S cells F"], side: int
+  ) -> Float[Array, "S regions F"]:
+    """Returns the learned features of a coarser grid."""
+    boxes = grid_boxes(self.config.regions, self.config.regions) * side
+    center = (boxes[:, :2] + boxes[:, 2:] - 1) / 2  # of the first cell: 0
+    boxes = jnp.concatenate([center, boxes[:, 2:] - boxes[:, :2]], -1)
+    cells = cells.reshape(len(cells), side, side, -1)
+    boxes = jnp.broadcast_to(boxes, (len(cells), *boxes.shape))
+    return self.region_features(cells, boxes)[:, :, 0].astype(cells.dtype)
 
   def describe(self, scene: Scene) -> dict[str, Array]:
     """Returns what is known of scenes before a question; see Pairwise."""
@@ -207,6 +222,22 @@ class RelationNetwork(nn.Module):
       )(keys)
     relations = self.relation_core(scene, question, keys=core_keys)
     return self.answer_network(relations, question, answer_keys), relations
+
+
+def picture_objects(model: Any) -> str:
+  """Returns what a network relates from pixels, one of OBJECTS.
+
+  Args:
+    model: The `model` part of a config.
+
+  Raises:
+    ValueError: It is none of them.
+  """
+  if model.objects not in OBJECTS:
+    raise ValueError(
+      f"config.model.objects is {model.objects!r}, none of {', '.join(OBJECTS)}"
+    )
+  return model.objects
 
 
 def answer_in_blocks(

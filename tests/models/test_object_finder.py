@@ -10,9 +10,9 @@ from rn_jax.models.object_finder import (
   Found,
   cells_of,
   finding_loss,
-  finds_objects,
   found_scene,
 )
+from rn_jax.models.scene import boxes_of_states
 from rn_jax.models.state_encoder import encode_states
 
 SIZES = {name: len(values) for name, values in ATTRIBUTES.items()}
@@ -99,6 +99,9 @@ def test_found_objects_are_state_descriptions(scene):
   np.testing.assert_allclose(
     found.objects[0, :2], encode_states(objects, True)[0, :2], atol=1e-6
   )
+  np.testing.assert_allclose(
+    found.boxes[0, :2], boxes_of_states(objects)[0, :2], atol=1e-6
+  )
 
 
 def test_answers_teach_the_cells_that_are_taken(scene):
@@ -112,11 +115,3 @@ def test_answers_teach_the_cells_that_are_taken(scene):
   )
   taken = np.flatnonzero(np.any(gradient.attributes["color"][0], -1))
   assert taken.tolist() == [5, 11]
-
-
-def test_other_objects_are_refused():
-  class Model:
-    objects = "boxes"
-
-  with pytest.raises(ValueError, match="objects is 'boxes', none of cells"):
-    finds_objects(Model)
