@@ -12,6 +12,7 @@ What is finished stays in W: run it again after an interruption, or with more
 --seeds. Rows chosen by name (--rows) are trained; all that W holds are shown.
 """
 
+import bisect
 import csv
 import io
 import json
@@ -34,6 +35,7 @@ from scipy import stats
 from benchmarks.cost import NUM_ANSWERS, NUM_WORDS, batch_shapes
 from benchmarks.workload import load_config
 from rn_jax.clevr import QUESTION_TYPES
+from rn_jax.data import records
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.steps import make_model
@@ -86,12 +88,15 @@ def fit_width(
 ) -> None:
   """Sets the width whose number of parameters is nearest, in steps of 16."""
 
-  def off(width: int) -> float:
+  widths = range(16, 513, 16)
+
+  def at(width: int) -> int:
     value = (width,) * 4 if name == "g_units" else width
     config.model.update_from_flattened_dict({name: value})
-    return abs(math.log(count(config) / parameters))
+    return count(config)
 
-  off(min(range(16, 513, 16), key=off))
+  first = bisect.bisect_left(widths, parameters, 1, len(widths) - 1, key=at)
+  at(min(widths[first - 1 : first + 1], key=lambda w: abs(at(w) - parameters)))
 
 
 def count(config: ml_collections.ConfigDict) -> int:
@@ -120,12 +125,13 @@ def run(
   """Trains and evaluates one network in a process of its own.
 
   Raises:
+    RecordError: The data are unusable.
     RuntimeError: The training failed; its log is in the folder.
   """
+  train = records.read_split(data_dir, "train")
+  epochs = questions / train["num_questions"]
   folder.mkdir(parents=True, exist_ok=True)
   config = make_config(row, questions)
-  manifest = json.loads((Path(data_dir) / "manifest.json").read_text())
-  epochs = questions / manifest["splits"]["train"]["num_questions"]
   settings = {
     "seed": seed,
     "data.dir": os.path.abspath(data_dir),
@@ -189,6 +195,15 @@ def read_run(workdir: Path) -> dict[str, Any]:
     "rate": float(np.median(rates)),
     "curve": curve,
   }
+
+
+def read_results(workdir: Path, questions: int) -> dict[str, list[dict]]:
+  """Returns the finished runs of each row that has some."""
+  found: dict[str, list[dict]] = {row: [] for row in ROWS}
+  for path in sorted(workdir.glob(f"*-{questions}-*/{_RESULT}")):
+    result = json.loads(path.read_text())
+    found[result["row"]].append(result)
+  return {row: runs for row, runs in found.items() if runs}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
@@ -286,11 +301,7 @@ def main(
       if not (folder / _RESULT).exists():
         print(f"{row}, seed {seed}: {folder / 'log'}", flush=True)
         run(row, seed, folder, data_dir, questions)
-  found: dict[str, list[dict]] = {row: [] for row in ROWS}
-  for path in sorted(Path(workdir).glob(f"*-{questions}-*/{_RESULT}")):
-    result = json.loads(path.read_text())
-    found[result["row"]].append(result)
-  print(write({k: v for k, v in found.items() if v}, Path(output)))
+  print(write(read_results(Path(workdir), questions), Path(output)))
 
 
 if __name__ == "__main__":
