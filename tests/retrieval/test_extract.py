@@ -194,6 +194,27 @@ def test_as_many_rows_as_scenes_for_any_batch(make_network, name):
   assert len(np.unique(whole[name].round(5), axis=0)) == N
 
 
+@pytest.mark.parametrize(
+  ("changes", "names"),
+  [
+    ({"head.kind": "object_relation"}, "o0_sum"),
+    ({"head.kind": "object_relation", "question_layer": 1}, "o1_sum"),
+    ({"head.kind": "object_relation", "question_layer": 2}, "aggregate"),
+    ({"head.kind": "object_relation_pairwise"}, "g0_avg g0_avg_raw"),
+    ({"inputs": "pixels", "objects": "found"}, "g0_avg g0_avg_raw"),
+    ({"inputs": "pixels", "objects": "regions"}, "g0_avg g0_avg_raw"),
+  ],
+)
+def test_other_heads_and_objects_describe_scenes(make_network, changes, names):
+  changes = {f"model.{name}": value for name, value in changes.items()}
+  path, config, *_ = make_network("original_sd", **changes)
+  scenes = split_source(config.data, config.model.inputs, "val").read(0, N)
+  found = load_extractor(path)(scenes.arrays)
+  assert list(found) == names.split()
+  for x in found.values():
+    assert len(np.unique(x.round(5), axis=0)) == N
+
+
 def test_published_descriptors_have_their_bounds(make_network):
   path, config, *_ = make_network("ir_fp")
   scenes = split_source(config.data, "pixels", "val").read(0, N).arrays
@@ -248,6 +269,7 @@ def test_every_network_has_its_usual_descriptors(
 @pytest.mark.parametrize(
   ("config_name", "name", "message"),
   [
+    ("found_fp", "conv_avg", "objects='found' says, not its cells"),
     ("ir_fp", "g3_avg", "knows before the question only g0 to g2.*: g2_avg"),
     ("original_fp", "g1_max", "only g0 to g0"),
     ("avf_fp", "g5_avg", "only g0 to g4"),

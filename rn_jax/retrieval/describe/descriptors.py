@@ -51,6 +51,11 @@ class Descriptor:
     return {k: v for k, v in dataclasses.asdict(self).items() if k != "name"}
 
 
+def _has_cells(model: ml_collections.ConfigDict) -> bool:
+  """Returns whether a network's objects are cells of its convolutions."""
+  return model.inputs == "pixels" and model.get("objects", "cells") == "cells"
+
+
 def network_name(model: ml_collections.ConfigDict) -> str:
   """Returns "RN", "2S-RN", "AVF-RN" or "object relations", by the head.
 
@@ -85,7 +90,7 @@ def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
   }[kind]
   if model.inputs == "states" and model.mask_objects and kind == "2S-RN":
     names.append(f"{last}_sum")
-  if model.inputs == "pixels":
+  if _has_cells(model):
     names += [f"conv_{pooling}" for pooling in _CELLS]
   return names
 
@@ -118,11 +123,11 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
     label = f"{network}{where} {pooling}{suffix}"
     return Descriptor(name, label, layer, pooling, unit_pairs=not raw)
   if name.startswith("conv_") and name.removeprefix("conv_") in _CELLS:
-    if model.inputs != "pixels":
-      raise ValueError(
-        f"descriptor {name!r}: this network reads state descriptions and has "
-        "no convolutions"
-      )
+    if not _has_cells(model):
+      what = "reads state descriptions and has no convolutions"
+      if model.inputs == "pixels":
+        what = f"relates what objects={model.objects!r} says, not its cells"
+      raise ValueError(f"descriptor {name!r}: this network {what}")
     pooling = name.removeprefix("conv_")
     if pooling == "rmac":
       # Never plain "R-MAC", which has another, larger network before it.
