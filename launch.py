@@ -66,6 +66,16 @@ _IMAGES = cli.multi_path_flag(
 )
 _DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
+_WHY = cli.path_flag(
+  "why",
+  None,
+  "PNG file to make when asking: the pairs of objects that decided the answer.",
+)
+_PICTURE = cli.path_flag(
+  "picture",
+  None,
+  "Picture of a scene that is given as JSON, for --why to draw on.",
+)
 _DEBUG = flags.DEFINE_bool(
   "debug", False, "Stop at the first NaN, and log what is compiled."
 )
@@ -173,7 +183,9 @@ def _use(network: str) -> None:
     case "ask":
       image = _require("image", _IMAGE.value)
       question = _require("question", _QUESTION.value)
-      lines = [answer.ask_command(network, image, question)]
+      lines = [
+        answer.ask_command(network, image, question, _WHY.value, _PICTURE.value)
+      ]
     case "extract":
       split = _SPLIT.value if flags.FLAGS["split"].present else None
       lines = [

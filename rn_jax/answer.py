@@ -12,6 +12,7 @@ describe it: a dictionary with "objects", or a JSON file of one.
 
 import dataclasses
 import difflib
+import functools
 import os
 from collections.abc import Callable, Mapping
 
@@ -26,7 +27,9 @@ from rn_jax.data.images import read_image, to_rgb
 from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.evaluate import load_network
+from rn_jax.host.atomic import replacing
 from rn_jax.steps import make_model
+from rn_jax.why import Why, describe_objects
 
 # Questions are padded to a multiple of data.max_question_length, or of this, so
 # that the network is not compiled anew for each length.
@@ -45,12 +48,14 @@ class Network:
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}.
     variables: {"params", "batch_stats"}.
     probabilities: (variables, batch) -> [1, 1, answers], compiled.
+    without_pairs: (variables, batch) -> see RelationNetwork, compiled.
   """
 
   config: ml_collections.ConfigDict
   vocabulary: Mapping[str, Mapping[str, int]]
   variables: Mapping
   probabilities: Callable[[Mapping, Mapping], jax.Array]
+  without_pairs: Callable[[Mapping, Mapping], tuple]
 
   def ask(
     self,
@@ -73,6 +78,46 @@ class Network:
         what this network reads.
       OSError: The file cannot be opened.
     """
+    batch = self._batch(scene, question)
+    found = np.asarray(self.probabilities(self.variables, batch))[0, 0]
+    names = answers_by_id(self.vocabulary["answers"])
+    return [(names[i], float(found[i])) for i in np.argsort(-found)]
+
+  def why(
+    self,
+    scene: str | os.PathLike | Image.Image | Mapping,
+    question: str,
+  ) -> Why:
+    """Tells which pairs of objects decided the answer; see why.py.
+
+    Args:
+      scene: See ask.
+      question: See ask.
+
+    Raises:
+      ValueError, OSError: See ask; or the network relates no pairs.
+    """
+    batch = self._batch(scene, question)
+    *logits, objects = self.without_pairs(self.variables, batch)
+    found, without = (np.asarray(jax.nn.log_softmax(x)) for x in logits)
+    best = int(found[0].argmax())
+    names, boxes = describe_objects(
+      objects,
+      self.config.model.inputs == "pixels"
+      and (self.config.model.objects != "found"),
+    )
+    return Why(
+      answers_by_id(self.vocabulary["answers"])[best],
+      float(np.exp(found[0, best])),
+      found[0, best] - without[..., best],
+      names,
+      boxes,
+    )
+
+  def _batch(
+    self, scene: str | os.PathLike | Image.Image | Mapping, question: str
+  ) -> dict[str, np.ndarray]:
+    """Returns a batch of one scene and one question."""
     tokens = self._tokens(question)
     if self.config.model.inputs == "pixels":
       batch = {"image": _pixels(scene, self.config.data.image_size)}
@@ -83,10 +128,7 @@ class Network:
     length = -(-(len(tokens) + _PADDING) // columns) * columns
     batch["question"] = pad_questions([tokens], length, repr(question))
     batch["question_length"] = np.array([len(tokens)], np.int32)
-    batch = {name: array[None] for name, array in batch.items()}  # One scene.
-    found = np.asarray(self.probabilities(self.variables, batch))[0, 0]
-    names = answers_by_id(self.vocabulary["answers"])
-    return [(names[i], float(found[i])) for i in np.argsort(-found)]
+    return {name: array[None] for name, array in batch.items()}  # One scene.
 
   def _tokens(self, question: str) -> np.ndarray:
     known = self.vocabulary["questions"]
@@ -121,13 +163,31 @@ def load(checkpoint: str | os.PathLike) -> Network:
     logits, _ = model.apply(variables, batch)
     return jax.nn.softmax(logits)
 
-  return Network(config, vocabulary, variables, jax.jit(probabilities))
+  without_pairs = functools.partial(model.apply, method="without_pairs")
+  return Network(
+    config,
+    vocabulary,
+    variables,
+    jax.jit(probabilities),
+    jax.jit(without_pairs),
+  )
 
 
 def ask_command(
-  checkpoint: str | os.PathLike, scene: str | os.PathLike, question: str
+  checkpoint: str | os.PathLike,
+  scene: str | os.PathLike,
+  question: str,
+  why: str | os.PathLike | None = None,
+  picture: str | os.PathLike | None = None,
 ) -> str:
   """Returns what `launch.py --mode=ask` prints: the three best answers.
+
+  Args:
+    checkpoint: See load.
+    scene: See ask.
+    question: See ask.
+    why: PNG file to draw the pairs to that decided the answer; None: not.
+    picture: Of a scene that is no picture, to draw on.
 
   Raises:
     SystemExit: With a message, where `ask` raises ValueError or OSError.
@@ -136,9 +196,21 @@ def ask_command(
   network = load(checkpoint)
   try:
     answers = network.ask(scene, question)
+    lines = [f"{100 * p:5.1f} %  {answer}" for answer, p in answers[:3]]
+    if why is not None:
+      found = network.why(scene, question)
+      if picture is None and network.config.model.inputs == "pixels":
+        picture = scene
+      drawn = None if picture is None else read_image(picture)
+      # Only here, for it takes a while to import.
+      from rn_jax.plots.pairs import draw_pairs
+
+      with replacing(why) as path:
+        draw_pairs(found, question, drawn).savefig(path, format="png", dpi=130)
+      lines += ["", "The pairs that decided:", *found.lines(), str(why)]
   except (ValueError, OSError) as error:
     raise SystemExit(f"error: {error}") from error
-  return "\n".join(f"{100 * p:5.1f} %  {answer}" for answer, p in answers[:3])
+  return "\n".join(lines)
 
 
 def _with_nearest(word: str, known: Mapping[str, int]) -> str:

@@ -19,6 +19,7 @@ from rn_jax.models.object_finder import HALVINGS, ObjectFinder, found_scene
 from rn_jax.models.question_encoder import QuestionEncoder
 from rn_jax.models.region_features import RegionFeatures
 from rn_jax.models.relation.head import make_head, question_layers
+from rn_jax.models.relation.object_head import ObjectHead
 from rn_jax.models.scene import Scene, boxes_of_states, grid_boxes
 from rn_jax.models.state_encoder import encode_states
 
@@ -222,6 +223,40 @@ class RelationNetwork(nn.Module):
       )(keys)
     relations = self.relation_core(scene, question, keys=core_keys)
     return self.answer_network(relations, question, answer_keys), relations
+
+  def without_pairs(
+    self, batch: Mapping[str, Array]
+  ) -> tuple[Float[Array, "1 A"], Float[Array, "N N A"], Scene]:
+    """Answers one question about one scene, with all pairs and without each.
+
+    What a pair gives to the sum is taken out of it; the others stay as they
+    are, also where the network takes the mean.
+
+    Args:
+      batch: Of one scene and one question; see __call__.
+
+    Returns:
+      The logits; those without each pair, where entry [i, j] is for the pair
+      [o_i ; o_j]; and the scene.
+
+    Raises:
+      ValueError: The network relates no pairs.
+    """
+    head = self.relation_core
+    if isinstance(head, ObjectHead):
+      raise ValueError(
+        "this network relates its objects without pairs (model.head.kind="
+        f"{self.config.head.kind!r}), so none can be left out"
+      )
+    scene, code = self.encode(batch)
+    parts = head(scene, code, summed=False)[0, 0]
+    parts = parts.swapaxes(0, 1)  # [N, N, D], by the first of the pair
+    total = parts.sum((0, 1))
+    rest = (total - parts).reshape(-1, 1, len(total))
+    asked = jnp.broadcast_to(code, (len(rest), *code.shape[1:]))
+    without = self.answer_network(rest, asked)[:, 0]
+    logits = self.answer_network(total[None, None], code)[0]
+    return logits, without.reshape(*parts.shape[:2], -1), scene
 
 
 def picture_objects(model: Any) -> str:

@@ -177,9 +177,12 @@ class ContextHead(nn.Module):
     question: Float[Array, "S K Q"] | None,
     *,
     keys: Key[Array, " S"] | None = None,
-  ) -> Float[Array, "S K_or_1 D"]:
+    summed: bool = True,
+  ) -> Float[Array, "S K_or_1 D"] | Float[Array, "S K_or_1 N N D"]:
     """Relates objects, then their pairs; see Pairwise."""
-    return self.pairs(self._in_context(scene), question, keys=keys)
+    return self.pairs(
+      self._in_context(scene), question, keys=keys, summed=summed
+    )
 
   def describe(self, scene: Scene) -> dict[str, Float[Array, "S ..."]]:
     """Returns what is known of scenes before a question; see Pairwise."""

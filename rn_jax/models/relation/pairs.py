@@ -31,7 +31,8 @@ def relate(
   dropout_rates: Sequence[float],
   keys: Key[Array, " S"] | None = None,
   one_by_one: bool = False,
-) -> Float[Array, "S K_or_1 D"]:
+  summed: bool = True,
+) -> Float[Array, "S K_or_1 D"] | Float[Array, "S K_or_1 N N D"]:
   """Sums g_theta over the pairs of each scene for each of its questions.
 
   Args:
@@ -44,9 +45,10 @@ def relate(
     dropout_rates: See Pairwise.
     keys: For dropout; None: no dropout.
     one_by_one: Answer the first question of each scene, then the second...
+    summed: Not so, each pair's part of the sum is given: for looking at it.
 
   Returns:
-    float32, for each question; [S, 1, D] when question_layer is None.
+    float32, for each question; [S, 1, ...] when question_layer is None.
   """
   pair_keys = None if keys is None else _pair_keys(keys, objects.shape[1])
 
@@ -68,7 +70,7 @@ def relate(
       if pair_weights.ndim == 3 and pairs.ndim == 5:
         weights = weights[:, None]
       pairs = pairs * weights
-    return pairs.sum((-3, -2))
+    return pairs.sum((-3, -2)) if summed else pairs
 
   pairs = first_layer(layers[0], objects)
   if question_layer is None:

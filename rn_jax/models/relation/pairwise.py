@@ -68,7 +68,8 @@ class Pairwise(nn.Module):
     question: Float[Array, "S K Q"] | None,
     *,
     keys: Key[Array, " S"] | None = None,
-  ) -> Float[Array, "S K_or_1 D"]:
+    summed: bool = True,
+  ) -> Float[Array, "S K_or_1 D"] | Float[Array, "S K_or_1 N N D"]:
     """Relates objects.
 
     Args:
@@ -76,6 +77,7 @@ class Pairwise(nn.Module):
       question: K questions about each scene; None will do where question_layer
         is None.
       keys: For dropout; None: no dropout.
+      summed: See relate; entry [p, q] is that of the pair [o_q ; o_p].
 
     Returns:
       float32, for each question; [S, 1, D] when question_layer is None, which
@@ -102,7 +104,8 @@ class Pairwise(nn.Module):
       question_layer=self.question_layer,
       dropout_rates=self.dropout_rates,
       keys=keys if any(self.dropout_rates) else None,
-      one_by_one=self.one_by_one and many_pairs,
+      one_by_one=self.one_by_one and many_pairs and summed,
+      summed=summed,
     )
 
   def describe(self, scene: Scene) -> dict[str, Float[Array, "S ..."]]:
