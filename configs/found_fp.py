@@ -3,7 +3,7 @@
     python -m rn_jax.train_finder --records_dir=RECORDS --output=FINDER
     python launch.py --config=configs/found_fp.py --workdir=W \
         --config.data.dir=RECORDS \
-        --config.train.init_from=FINDER,pretrained/original_sd
+        --config.train.init_from=pretrained/original_sd,FINDER
 """
 
 import ml_collections

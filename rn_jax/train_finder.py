@@ -3,7 +3,7 @@ r"""Teaches a convolutional network to find the objects of a picture.
     python -m rn_jax.train_finder --records_dir=RECORDS --output=FINDER
     python launch.py --config=configs/found_fp.py --workdir=W \
         --config.data.dir=RECORDS \
-        --config.train.init_from=FINDER,pretrained/original_sd
+        --config.train.init_from=pretrained/original_sd,FINDER
 
 It learns from what the records say of each picture's objects: where their
 centres are, and their attributes and positions. With the second command a
