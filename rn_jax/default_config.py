@@ -110,6 +110,9 @@ def get_config() -> ml_collections.ConfigDict:
   # or types of questions, how many questions are read, and the training
   # accuracy at which the stage ends earlier.
   data.curriculum = ()
+  # Draw training questions so that all answers are alike often, rare ones
+  # repeatedly; with questions_per_scene = 1.
+  data.balance_answers = False
   # Keep the data in device memory and send indices. False: the host gathers
   # each batch, for data that do not fit there.
   data.on_device = True

@@ -56,16 +56,45 @@ def make_train_order(
     config.data.questions_per_scene,
     config.seed,
     [(stage, choose_questions(dataset, stage)) for stage in stages],
+    dataset.questions["answer"] if config.data.balance_answers else None,
   )
 
 
+def draw_balanced(answer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Draws as many questions as there are, all answers alike often.
+
+  Args:
+    answer: [Q] of each question.
+    rng: Draws an answer, and then one of its questions, again and again.
+
+  Returns:
+    [Q] int64 question numbers; rare answers' questions are there repeatedly.
+  """
+  order = np.argsort(answer, kind="stable")
+  _, first, count = np.unique(
+    answer[order], return_index=True, return_counts=True
+  )
+  chosen = rng.integers(0, len(first), len(answer))
+  place = rng.random(len(answer)) * count[chosen]
+  return order[first[chosen] + place.astype(int)]
+
+
 class _Epochs:
-  """Endless epochs over some questions: each once, in an order of its own."""
+  """Endless epochs over some questions, each in an order of its own.
+
+  Each question is there once, or all answers are alike often.
+  """
 
   def __init__(
-    self, scene: np.ndarray, rows: np.ndarray | None, per_scene: int, seed
+    self,
+    scene: np.ndarray,
+    rows: np.ndarray | None,
+    per_scene: int,
+    seed,
+    answer: np.ndarray | None,
   ):
     self._scene = scene if rows is None else scene[rows]
+    self._answer = answer if answer is None or rows is None else answer[rows]
     self._rows, self._per_scene, self._seed = rows, per_scene, seed
     counts = np.bincount(self._scene)
     self.groups_per_epoch = int((-(-counts // per_scene)).sum())
@@ -95,7 +124,10 @@ class _Epochs:
 
   def _make(self, epoch: int) -> np.ndarray:
     rng = np.random.default_rng((*self._seed, epoch))
-    groups = group_questions(self._scene, self._per_scene, rng)
+    if self._answer is not None:
+      groups = draw_balanced(self._answer, rng)[:, None]
+    else:
+      groups = group_questions(self._scene, self._per_scene, rng)
     if self._rows is None:
       return groups
     return np.where(groups >= 0, self._rows[groups], -1)
@@ -104,9 +136,9 @@ class _Epochs:
 class TrainOrder:
   """The endless order of training questions, a pure function of the step.
 
-  Each epoch holds every question once, in an order of its own; epochs follow
-  each other without a gap, so a batch may span two. A curriculum's stages come
-  before them, each with epochs of its own questions.
+  Each epoch holds every question once, in an order of its own, unless answers
+  are balanced; epochs follow each other without a gap, so a batch may span two.
+  A curriculum's stages come before them, each with epochs of its own questions.
 
   Attributes:
     stages: The curriculum.
@@ -121,6 +153,7 @@ class TrainOrder:
     per_scene: int,
     seed: int,
     stages: Sequence[tuple[Stage, np.ndarray]] = (),
+    balanced: np.ndarray | None = None,
   ):
     """Plans the order.
 
@@ -130,10 +163,19 @@ class TrainOrder:
       per_scene: Questions of a scene that stay together.
       seed: Root of the order.
       stages: The curriculum, each with the numbers of its questions.
+      balanced: [Q] the answer of each question: an epoch, and a stage, reads
+        as many questions as it has, but all answers alike often. None: each
+        question once.
 
     Raises:
-      ValueError: The batch does not hold a whole number of groups.
+      ValueError: The batch does not hold a whole number of groups, or balanced
+        questions are to stay together.
     """
+    if balanced is not None and per_scene != 1:
+      raise ValueError(
+        "config.data.balance_answers draws each question alone: set "
+        f"config.data.questions_per_scene={per_scene} to 1"
+      )
     if batch_size % per_scene:
       raise ValueError(
         f"config.train.batch_size={batch_size} is not a multiple of "
@@ -146,10 +188,10 @@ class TrainOrder:
     self.ends = np.cumsum(lengths, dtype=int).tolist()
     self._seen, self._right = 0, 0.0  # updates since the last decision
     self._epochs = [
-      _Epochs(scene, rows, per_scene, (seed, index, 0))
+      _Epochs(scene, rows, per_scene, (seed, index, 0), balanced)
       for index, (_, rows) in enumerate(stages)
     ]
-    self._epochs.append(_Epochs(scene, None, per_scene, (seed,)))
+    self._epochs.append(_Epochs(scene, None, per_scene, (seed,), balanced))
 
   @property
   def steps_per_epoch(self) -> float:

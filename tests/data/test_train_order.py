@@ -120,3 +120,26 @@ def test_a_stage_is_judged_by_its_own_updates_alone():
   assert not order.observe(8, np.ones(4), decide=True, notice=0)
   assert order.observe(9, np.ones(1), decide=True, notice=0)
   assert order.ends == [5, 9]
+
+
+def test_balanced_answers_are_alike_often_and_a_function_of_the_update():
+  # A hundred questions: 90 of the first answer, 9 of the second, 1 of the last.
+  answer = np.repeat([7, 2, 5], [90, 9, 1])
+  scene = np.arange(100) // 10
+
+  def read():
+    order = TrainOrder(scene, 10, 1, 0, balanced=answer)
+    return np.concatenate([order(step)[:, 0] for step in range(300)])
+
+  drawn = read()
+  counts = np.bincount(answer[drawn])[[7, 2, 5]]
+  assert counts.sum() == 3000
+  # A thousand each; three times the standard deviation is 77.
+  assert np.all(np.abs(counts - 1000) < 100)
+  for value in (7, 2, 5):  # and of one answer all questions
+    assert set(drawn[answer[drawn] == value]) == set(
+      np.flatnonzero(answer == value)
+    )
+  np.testing.assert_array_equal(drawn, read())
+  with pytest.raises(ValueError, match="questions_per_scene=2 to 1"):
+    TrainOrder(scene, 10, 2, 0, balanced=answer)
