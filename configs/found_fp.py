@@ -22,9 +22,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.inputs = "pixels"
   config.model.objects = "found"
   config.model.conv_channels = CHANNELS
-  config.optimizer.learning_rate = 3e-4
+  config.optimizer.learning_rate = 5e-5
   config.optimizer.hold_epochs = 0.0
   config.train.init_parts = "all"
   config.train.batch_size = 160
-  config.train.num_epochs = 3.0
+  config.train.num_epochs = 1.0
   return config
