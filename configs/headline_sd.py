@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/headline_sd.py --workdir=W
 
-Makes its data (140,000 scenes, 1.4 million questions of all families) and trains
-in stages: attributes of one object, comparisons of two and one relation, then
-all families, all of them in small scenes first; and then everything. With
+Makes its data (140,000 scenes, 1.4 million questions of all families) and
+trains in stages: attributes of one object, comparisons of two and one relation,
+then all families, all of them in small scenes first; and then everything. With
 --config.generate.language_dir=FOLDER the questions have CLEVR's own words.
 
 With these it was right on 96.4 % of 20,000 other questions, where the question
