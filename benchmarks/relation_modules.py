@@ -139,7 +139,7 @@ def run(
     "optimizer.warmup_epochs": 0.02 * epochs,
     "optimizer.hold_epochs": 0.5 * epochs,
     "train.num_epochs": epochs,
-    "train.eval_every": epochs / 20,
+    "train.eval_every": epochs / 10,
   }
   for name in ("g_units", "f_units", "question_layer"):
     settings[f"model.{name}"] = config.model[name]
