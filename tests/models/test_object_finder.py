@@ -69,7 +69,7 @@ def test_the_loss_of_knowing_nothing_by_hand(scene):
   distance = np.mean([sum(e - 0.125 for e in row) for row in errors])
   expected = 16 * np.log(2) / 2 + attributes + distance
   knowing_nothing = jax.tree.map(jnp.asarray, silent(1, 16))
-  found = finding_loss(knowing_nothing, objects, cell)
+  found = jax.jit(finding_loss)(knowing_nothing, objects, cell)
   np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
@@ -78,12 +78,12 @@ def test_knowing_everything_costs_nothing_and_cells_without_centre_learn_none(
 ):
   objects, cell = scene
   found = certain(objects, cell, 16)
-  assert finding_loss(found, objects, cell)[0] < 0.01
+  assert jax.jit(finding_loss)(found, objects, cell)[0] < 0.01
 
   def loss(found):
     return finding_loss(found, objects, cell).sum()
 
-  gradient = jax.grad(loss)(jax.tree.map(jnp.asarray, silent(1, 16)))
+  gradient = jax.jit(jax.grad(loss))(jax.tree.map(jnp.asarray, silent(1, 16)))
   elsewhere = np.delete(np.arange(16), cell[0, :2])
   for x in (gradient.coordinates, *gradient.attributes.values()):
     assert not np.any(x[0, elsewhere])
@@ -94,7 +94,7 @@ def test_knowing_everything_costs_nothing_and_cells_without_centre_learn_none(
 
 def test_found_objects_are_state_descriptions(scene):
   objects, cell = scene
-  found = found_scene(certain(objects, cell, 16), 10)
+  found = jax.jit(found_scene, static_argnums=1)(certain(objects, cell, 16), 10)
   assert found.mask.tolist() == [[True, True] + 8 * [False]]
   np.testing.assert_allclose(
     found.objects[0, :2], encode_states(objects, True)[0, :2], atol=1e-6

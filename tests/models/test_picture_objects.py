@@ -1,5 +1,7 @@
 """What a network relates from pixels: cells, regions or found objects."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +25,7 @@ def make_network(objects, kind="pairwise"):
     "question": jnp.ones((2, 1, 3), jnp.int32),
     "question_length": jnp.full((2, 1), 3),
   }
-  variables = jax.jit(model.init)(jax.random.key(0), batch)
-  return config, model, variables, batch
+  return config, model, batch
 
 
 @pytest.mark.parametrize(
@@ -32,17 +33,20 @@ def make_network(objects, kind="pairwise"):
   [("cells", 16, 10), ("regions", 4, 10), ("found", 10, 18)],
 )
 def test_there_are_as_many_objects_as_settings_say(objects, number, features):
-  config, model, variables, batch = make_network(objects)
-  scene = model.apply(variables, batch, method="encode_scenes")
+  config, model, batch = make_network(objects)
+  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+  encode = functools.partial(model.apply, method="encode_scenes")
+  scene = jax.eval_shape(encode, variables, batch)
   assert scene.objects.shape == (2, number, features)
   assert num_objects(config) == number
   assert resolve(config).model.objects == objects
-  logits, _ = model.apply(variables, batch)
+  logits, _ = jax.eval_shape(model.apply, variables, batch)
   assert logits.shape == (2, 1, 4)
 
 
 def test_regions_lie_in_their_grid_and_see_the_whole_picture():
-  _, model, variables, batch = make_network("regions", "object_relation")
+  _, model, batch = make_network("regions", "object_relation")
+  variables = jax.jit(model.init)(jax.random.key(0), batch)
   scene = model.apply(variables, batch, method="encode_scenes")
   np.testing.assert_allclose(scene.boxes, grid_boxes(2, 2)[None])
 
@@ -64,5 +68,9 @@ def test_regions_lie_in_their_grid_and_see_the_whole_picture():
 
 
 def test_other_objects_are_refused():
-  with pytest.raises(ValueError, match="objects is 'boxes', none of cells, re"):
-    make_network("boxes")
+  config, model, batch = make_network("boxes")
+  message = "objects is 'boxes', none of cells, regions, found"
+  with pytest.raises(ValueError, match=message):
+    num_objects(config)
+  with pytest.raises(ValueError, match=message):
+    jax.eval_shape(model.init, jax.random.key(0), batch)
