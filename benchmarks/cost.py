@@ -29,6 +29,8 @@ NAMES = (
   "avf_sd",
   "original_sd_reference",
   "ir_sd_reference",
+  "headline_sd",
+  "found_fp",
 )
 NUM_WORDS, NUM_ANSWERS, QUESTION_LENGTH = 82, 28, 45
 

@@ -34,8 +34,21 @@ def forward_flop(
     pairs: Of a scene, on average: N squared, or less with a mask.
     words: Of a question, on average.
     per_scene: Questions that share their scene's work.
+
+  Raises:
+    ValueError: It has parts that are not counted here; benchmarks/cost.py lets
+      XLA count any network.
   """
   model = config.model
+  if (
+    model.head.kind != "pairwise"
+    or model.objects == "regions"
+    or model.encoder.context.kind != "none"
+  ):
+    raise ValueError(
+      "only networks of pairs are counted, without context blocks and regions; "
+      "python -m benchmarks.cost counts the others"
+    )
   once, asked = 0.0, 0.0  # a scene, a question
   side = config.data.image_size
   for layer in range(len(model.conv_channels)):
@@ -43,6 +56,8 @@ def forward_flop(
       if model.objects != "found" or layer < HALVINGS:
         side = -(-side // 2)
       once += params["conv_encoder"][f"conv_{layer}"]["kernel"].size * side**2
+  for part in params.get("object_finder", {}).values():
+    once += part["kernel"].size * side**2
   for name, part in params["question_encoder"].items():
     if name != "embedding":
       asked += words * (part["kernel_ih"].size + part["kernel_hh"].size)
