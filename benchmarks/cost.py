@@ -36,9 +36,10 @@ NUM_WORDS, NUM_ANSWERS, QUESTION_LENGTH = 82, 28, 45
 
 
 def load_config(name: str) -> ml_collections.ConfigDict:
-  """Returns a config that relates all scenes at once."""
+  """Returns a config, with updates of 640 questions and all scenes at once."""
   config = importlib.import_module(f"configs.{name}").get_config()
   config.model.scenes_per_block = None
+  config.train.batch_size = 640
   return config
 
 
