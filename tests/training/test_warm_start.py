@@ -62,15 +62,21 @@ def test_an_avf_rn_takes_the_papers_layers_of_a_2s_rn(make_config, start):
   assert taken == CONVOLUTIONS | layers(0, 1)
 
 
-def test_what_makes_objects_of_cells_is_taken_along(make_config, start):
-  regions = {"model.objects": "regions"}
-  taken = start(
-    make_config("avf_fp", **regions), make_config("ir_fp", **regions)
+@pytest.mark.parametrize(
+  ("objects", "part"),
+  [("regions", "region_features"), ("found", "object_finder")],
+)
+def test_what_makes_objects_of_cells_is_taken_along(
+  make_config, start, objects, part
+):
+  new, trained = (
+    make_config(name, **{"model.objects": objects})
+    for name in ("avf_fp", "ir_fp")
   )
-  assert taken == CONVOLUTIONS | layers(0, 1) | {
-    f"params/region_features/{name}"
-    for name in ("boxes_shared", "boxes_per_bin", "places", "appearance")
-  }
+  taken = {name for name in start(new, trained) if part in name}
+  model = make_model(new, 9, 4)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), empty_batch(new))
+  assert taken == {f"params/{part}/{name}" for name in shapes["params"][part]}
 
 
 def test_layers_behind_one_of_another_shape_are_fresh(make_config, start):
