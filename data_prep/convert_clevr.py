@@ -48,6 +48,7 @@ def convert(
   images: str = "auto",
   drawing: Drawing | None = None,
   source: str = "clevr",
+  skip_missing: bool = False,
 ) -> dict:
   """Converts splits of a CLEVR folder, or of one generated here.
 
@@ -71,6 +72,8 @@ def convert(
       reading them; `images` is not used then.
     source: "clevr"; or "tfds": the data set that tensorflow_datasets has
       prepared, read in this process and with its images.
+    skip_missing: Leave scenes out whose image file is not there, and their
+      questions; not given, they are an error.
 
   Returns:
     The manifest of the output folder.
@@ -78,12 +81,15 @@ def convert(
   Raises:
     BusyError: Another conversion writes to the output folder.
     SourceError: The source is incomplete or damaged.
-    ValueError: Both a vocabulary and splits to make it from are given.
+    ValueError: Both a vocabulary and splits to make it from are given, or
+      skip_missing where no image files are read.
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
   if vocabulary and vocabulary_splits:
     raise ValueError("give either vocabulary or vocabulary_splits")
+  if skip_missing and (source == "tfds" or drawing or images == "no"):
+    raise ValueError("skip_missing is for images that are read from files")
   clevr_dir, output_dir = local_path(clevr_dir), Path(local_path(output_dir))
   if source == "tfds":
     name, examples = tfds_source.open_tfds(clevr_dir)
@@ -95,7 +101,7 @@ def convert(
     present = _find_splits(clevr_dir, [*splits, *vocabulary_splits])
     splits = splits or present
     load = functools.partial(
-      _load_split, clevr_dir, image_size, images, drawing
+      _load_split, clevr_dir, image_size, images, drawing, skip_missing
     )
   if source == "tfds" or drawing:
     workers = 1
@@ -123,6 +129,8 @@ def convert(
         words,
         image_size=image_size,
         num_shards=num,
+        # Folders made without it do not have it.
+        **({"skip_missing": True} if skip_missing else {}),
       )
       known = records_folder.check_fits(
         output_dir, manifest, split, description, loaded.has_images
@@ -155,13 +163,14 @@ def _load_split(
   image_size: int,
   images: str,
   drawing: Drawing | None,
+  skip_missing: bool,
   split: str,
   vocabulary: Vocabulary,
 ) -> tuple[Split, Callable]:
   """Returns a split and what makes record contents of its sources."""
   if not drawing:
     build = functools.partial(build_scene, image_size=image_size)
-    loaded = load_split(clevr_dir, split, vocabulary, images)
+    loaded = load_split(clevr_dir, split, vocabulary, images, skip_missing)
     return loaded, functools.partial(map, build)
   loaded = load_split(clevr_dir, split, vocabulary, "drawn")
   loaded.fingerprints["images"] = json.dumps(drawing.made_from)
@@ -242,6 +251,12 @@ if __name__ == "__main__":
       "auto",
       ["auto", "yes", "no"],
       "Whether to convert images; auto: where there is an images folder.",
+    ),
+    flags.DEFINE_bool(
+      "skip_missing",
+      False,
+      "Leave scenes out whose image is not there, and their questions; not "
+      "given, they are an error.",
     ),
     flags.DEFINE_enum(
       "source", "clevr", ["clevr", "tfds"], "What --clevr_dir is."

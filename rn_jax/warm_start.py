@@ -17,6 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from rn_jax.checkpoint import CheckpointError, load_model
 from rn_jax.checkpoint_format import flatten
 from rn_jax.models.relation.head import make_head
+from rn_jax.models.relation_network import picture_objects
 from rn_jax.settings import read_config
 from rn_jax.train_state import TrainState
 
@@ -143,10 +144,10 @@ def _take_question_free(
 ) -> tuple[TrainState, list[str]]:
   """Takes what is made of pairs before the question joins.
 
-  That is: the convolutions with their BatchNorm statistics, and the
-  parameters of the head that are free of the question in either network, up to
-  the first of another shape. None of them reads words, so the vocabularies may
-  differ.
+  That is: the convolutions with their BatchNorm statistics, what makes objects
+  of their cells, and the parameters of the head that are free of the question
+  in either network, up to the first of another shape. None of them reads words,
+  so the vocabularies may differ.
   """
   params, statistics = variables["params"], variables["batch_stats"]
   other = read_config(meta["config"]).model
@@ -159,15 +160,30 @@ def _take_question_free(
   if model.inputs == "pixels":
     # Later layers are worth nothing without exactly these: all, or an error.
     conv = "conv_encoder"
-    fits = _same_shapes(state.params[conv], params[conv])
-    if not (fits and _same_shapes(state.batch_stats[conv], statistics[conv])):
+    fits = _same_shapes(state.params[conv], params[conv]) and _same_shapes(
+      state.batch_stats[conv], statistics[conv]
+    )
+    if not fits:
       raise CheckpointError(
         f"config.train.init_from: {path} has other convolutions, of "
-        f"{tuple(other.conv_channels)} channels; the new network has "
-        f"{tuple(model.conv_channels)}"
+        f"{_convolutions(other)}; the new network has {_convolutions(model)}"
+      )
+    if picture_objects(other) != picture_objects(model):
+      raise CheckpointError(
+        f"config.train.init_from: {path} relates other objects, config.model."
+        f"objects={other.objects}; the new network has {model.objects}, for "
+        "which its layers were not made"
       )
     new_params[conv], new_statistics[conv] = params[conv], statistics[conv]
     taken.append(conv)
+    for part in ("object_finder", "region_features"):
+      if part in new_params:
+        if not _same_shapes(state.params[part], params[part]):
+          raise CheckpointError(
+            f"config.train.init_from: {path} has {part} of other shapes"
+          )
+        new_params[part] = params[part]
+        taken.append(part)
   core = dict(flatten_dict(state.params["relation_core"], sep="/"))
   other_core = flatten_dict(params["relation_core"], sep="/")
   theirs = make_head(other).question_free
@@ -187,6 +203,20 @@ def _take_question_free(
     state, params=new_params, batch_stats=new_statistics
   )
   return state, taken
+
+
+def _convolutions(model: ml_collections.ConfigDict) -> str:
+  """Returns what errors say of a network's convolutions."""
+  text, context = (
+    f"{tuple(model.conv_channels)} channels",
+    model.encoder.context,
+  )
+  if context.kind == "none":
+    return text + " without context"
+  return (
+    f"{text} with config.model.encoder.context of kind {context.kind!r}, stages"
+    f" {tuple(context.stages)} and ratio {context.ratio}"
+  )
 
 
 def _below(params: Mapping, name: str) -> dict:

@@ -47,6 +47,7 @@ def load_split(
   split: str,
   vocabulary: Vocabulary,
   images: str = "auto",
+  skip_missing: bool = False,
 ) -> Split:
   """Reads the scenes and questions of a split.
 
@@ -56,6 +57,8 @@ def load_split(
     vocabulary: Gives the indices of words and answers; may grow.
     images: "yes", "no", "auto": yes where there is an images folder; or
       "drawn": yes, but not from files.
+    skip_missing: Leave scenes out whose image is not there, and their
+      questions. They are counted among the oddities.
 
   Raises:
     SourceError: Files are missing, broken, or contradict each other; or the
@@ -116,7 +119,9 @@ def load_split(
   fingerprints = {name: d.hexdigest() for name, d in digests.items()}
   result = list(sources.values())
   if has_images and images != "drawn":
-    result, fingerprints["images"] = _find_images(result, image_dir)
+    result, fingerprints["images"] = _find_images(
+      result, image_dir, oddities if skip_missing else None
+    )
   return Split(result, has_images, fingerprints, oddities)
 
 
@@ -196,9 +201,16 @@ def _take_indices(
 
 
 def _find_images(
-  sources: list[Source], image_dir: Path
+  sources: list[Source], image_dir: Path, skipped: Oddities | None
 ) -> tuple[list[Source], str]:
-  """Adds the paths of the images; hashes names, sizes and times of change."""
+  """Adds the paths of the images; hashes names, sizes and times of change.
+
+  Args:
+    sources: The scenes.
+    image_dir: Holds their images.
+    skipped: Counts those without an image, which are left out; None: they are
+      an error.
+  """
   if not image_dir.is_dir():
     raise SourceError(
       f"{image_dir}: no such folder; add the images, or convert without"
@@ -206,22 +218,28 @@ def _find_images(
     )
   with os.scandir(image_dir) as entries:
     present = {entry.name: entry for entry in entries}
-  missing = [s for s in sources if s.image_filename not in present]
-  if missing:
-    raise SourceError(
-      f"{image_dir / missing[0].image_filename}: no such image;"
-      f" {len(missing)} of {len(sources)} are missing: add them, or convert"
-      " without images (--images=no)"
-    )
-  digest, found = hashlib.sha256(), []
+  digest, found, missing = hashlib.sha256(), [], []
   for source in sources:
-    entry = present[source.image_filename]
+    path = image_dir / source.image_filename
     try:
+      entry = present[source.image_filename]
       stat = entry.stat()
+    except KeyError:
+      missing.append(f"{path}: no such image")
     except OSError as error:
-      raise SourceError(
-        f"{entry.path}: a link to nothing ({error.strerror}); copy the image"
-      ) from error
-    digest.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    found.append(source._replace(image_path=entry.path))
+      missing.append(f"{path}: a link to nothing ({error.strerror})")
+    else:
+      digest.update(
+        f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode()
+      )
+      found.append(source._replace(image_path=entry.path))
+      continue
+    if skipped is not None:
+      note(skipped, "missing_images", source.image_filename)
+  if missing and (skipped is None or not found):
+    remedy = "leave their scenes out (--skip_missing), " if found else ""
+    raise SourceError(
+      f"{missing[0]}; {len(missing)} of {len(sources)} are missing: add them,"
+      f" {remedy}or convert without images (--images=no)"
+    )
   return found, digest.hexdigest()

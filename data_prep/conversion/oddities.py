@@ -21,6 +21,8 @@ _MEANING = {
   "many_objects": f"scenes have more than {MAX_OBJECTS} objects; networks on "
   "state descriptions will refuse them unless --config.data.max_objects is "
   "raised",
+  "missing_images": "scenes have no image and were left out, with their "
+  "questions",
   "other_split": "scenes or questions are marked as of another split than the "
   "file's",
   "program": "questions have a program that is damaged or of an unknown form; "

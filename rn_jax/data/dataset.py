@@ -7,6 +7,7 @@ import json
 
 import ml_collections
 import numpy as np
+from absl import logging
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
@@ -64,7 +65,8 @@ def load_dataset(
   """Loads a split of a records folder.
 
   Decodes it on all cores and, if config.cache says so, keeps the arrays in a
-  file that later calls map into memory; see array_cache.py.
+  file that later calls map into memory; see array_cache.py. Warns where the
+  conversion left scenes out.
 
   Args:
     config: The `data` part of a config.
@@ -79,6 +81,17 @@ def load_dataset(
       network reads (images of the right size, objects, short questions).
   """
   entry = records.read_split(config.dir, split)
+  # Records of earlier versions have no warnings.
+  left_out = entry.get("warnings", {}).get("missing_images")
+  if left_out:
+    logging.warning(
+      "%s: split %r is without %d scenes, which had no image when it was "
+      "converted, and their questions. The first is %s",
+      config.dir,
+      split,
+      left_out["count"],
+      json.dumps(left_out["first"]),
+    )
   shards = [shard["sha256"] for shard in entry["shards"]]
   streams = functools.partial(read_streams, config, inputs, split)
   if config.cache:

@@ -62,6 +62,23 @@ def test_an_avf_rn_takes_the_papers_layers_of_a_2s_rn(make_config, start):
   assert taken == CONVOLUTIONS | layers(0, 1)
 
 
+@pytest.mark.parametrize(
+  ("objects", "part"),
+  [("regions", "region_features"), ("found", "object_finder")],
+)
+def test_what_makes_objects_of_cells_is_taken_along(
+  make_config, start, objects, part
+):
+  new, trained = (
+    make_config(name, **{"model.objects": objects})
+    for name in ("avf_fp", "ir_fp")
+  )
+  taken = {name for name in start(new, trained) if part in name}
+  model = make_model(new, 9, 4)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), empty_batch(new))
+  assert taken == {f"params/{part}/{name}" for name in shapes["params"][part]}
+
+
 def test_layers_behind_one_of_another_shape_are_fresh(make_config, start):
   trained = make_config("ir_sd", **{"model.question_layer": 3})
   new = make_config("avf_sd", **{"model.g_units": (32, 48)})
@@ -79,6 +96,21 @@ def test_of_an_rn_only_the_convolutions_fit(make_config, start):
   [
     ("avf_sd", "ir_fp", {}, "no Relation Network on states"),
     ("avf_fp", "ir_fp", {"model.conv_channels": (8, 8, 4)}, "convolutions"),
+    (
+      "avf_fp",
+      "ir_fp",
+      {
+        "model.encoder.context.kind": "gc",
+        "model.encoder.context.stages": (1, 2),
+      },
+      r"of kind 'gc', stages \(1, 2\) .* new network has .* without context",
+    ),
+    (
+      "avf_fp",
+      "ir_fp",
+      {"model.objects": "regions"},
+      "objects=regions; the new network has cells",
+    ),
     ("avf_sd", "original_sd", {}, "no layer to start from"),
     ("avf_sd", "ir_sd", {"model.one_hot_objects": False}, "another shape"),
   ],

@@ -620,6 +620,8 @@ def test_missing_and_damaged_images(tmp_path):
   path.unlink()
   with pytest.raises(SourceError, match=rf"{path}: no such image; 1 of 2 are"):
     convert(root, tmp_path / "out")
+  with pytest.raises(SourceError, match=r"\(--skip_missing\), or convert with"):
+    convert(root, tmp_path / "out")
   assert convert(root, tmp_path / "states", images="no")["splits"]["train"]
   path.parent.rename(root / "images" / "training")
   with pytest.raises(SourceError, match=r"train: no such folder; add the im"):

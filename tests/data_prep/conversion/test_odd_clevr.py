@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 from small_clevr import make_question, make_questions, make_scene, write_clevr
 
 from data_prep.conversion import shards
@@ -231,3 +232,59 @@ def test_warnings_stay_with_the_shards_that_are_kept(tmp_path, caplog):
   for entry in old:
     del entry["warnings"]
   assert shards.summarise(old, {})["warnings"] == {}
+
+
+def test_scenes_without_an_image_are_left_out_and_told_of(tmp_path, caplog):
+  image, out = Image.new("RGB", (30, 20)), tmp_path / "out"
+  for split, number in (("train", 5), ("val", 1)):
+    scenes = [make_scene(i, split) for i in range(number)]
+    write_clevr(tmp_path, split, scenes, make_questions(number, split), image)
+  paths = [
+    tmp_path / "images" / "train" / f"CLEVR_train_{i:06d}.png" for i in range(5)
+  ]
+  paths[1].unlink()
+  paths[3].unlink()
+  paths[3].symlink_to("nothing")
+  splits = convert(tmp_path, out, workers=1, skip_missing=True)["splits"]
+  train = splits["train"]
+  assert (train["num_scenes"], train["num_questions"]) == (3, 6)
+  first = {"count": 2, "first": "CLEVR_train_000001.png"}
+  assert train["warnings"] == {"missing_images": first}
+  assert splits["val"]["warnings"] == {}
+  assert "train: 2 scenes have no image and were left out" in caplog.text
+  scenes = list(records.read_scenes(out, "train"))
+  assert [scene["image_index"] for scene in scenes] == [0, 2, 4]
+  # Numbers of questions are those of the file.
+  indices = [scene["questions"]["question_index"].tolist() for scene in scenes]
+  assert indices == [[0, 1], [4, 5], [8, 9]]
+
+  data = get_config().data
+  data.dir = str(out)
+  for split, told in (("val", False), ("train", True)):
+    caplog.clear()
+    load_dataset(data, "pixels", split)
+    assert ("is without 2 scenes" in caplog.text) == told
+
+  # Again is nothing new; with other settings or images it is.
+  before = (out / records.MANIFEST).read_bytes()
+  convert(tmp_path, out, workers=1, skip_missing=True)
+  assert (out / records.MANIFEST).read_bytes() == before
+  image.save(paths[1])
+  with pytest.raises(RecordError, match="from other files"):
+    convert(tmp_path, out, workers=1, skip_missing=True)
+  paths[3].unlink()
+  image.save(paths[3])
+  with pytest.raises(RecordError, match=r"other arguments .*skip_missing"):
+    convert(tmp_path, out, workers=1)
+
+
+def test_only_image_files_can_be_left_out(tmp_path):
+  image = Image.new("RGB", (30, 20))
+  write_clevr(tmp_path, "train", [make_scene(0)], make_questions(1), image)
+  (tmp_path / "images" / "train" / "CLEVR_train_000000.png").unlink()
+  with pytest.raises(
+    SourceError, match=r"1 of 1 are missing: add them, or con"
+  ):
+    convert(tmp_path, tmp_path / "out", workers=1, skip_missing=True)
+  with pytest.raises(ValueError, match="images that are read from files"):
+    convert(tmp_path, tmp_path / "out", images="no", skip_missing=True)
