@@ -14,7 +14,7 @@ docs/training.md.
 import ml_collections
 
 from configs import headline_sd
-from rn_jax.train_finder import CHANNELS
+from rn_jax.default_config import FINDER_CHANNELS
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.questions_per_scene = 10
   config.model.inputs = "pixels"
   config.model.objects = "found"
-  config.model.conv_channels = CHANNELS
+  config.model.conv_channels = FINDER_CHANNELS
   config.optimizer.learning_rate = 5e-5
   config.optimizer.hold_epochs = 0.0
   config.train.init_parts = "all"

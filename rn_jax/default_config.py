@@ -11,6 +11,9 @@ override on the command line reaches all that depends on it. Values that may be
 import ml_collections
 from ml_collections.config_dict import FieldReference
 
+# Widths of the convolutions that find objects; see train_finder.py.
+FINDER_CHANNELS = (16, 32, 64, 64, 64, 64, 64)
+
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the defaults: an RN with corrected semantics, no data yet."""

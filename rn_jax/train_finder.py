@@ -19,14 +19,14 @@ import ml_collections
 import numpy as np
 from absl import flags, logging
 
-from rn_jax import parallel, run_log
+from rn_jax import run_log
 from rn_jax.clevr import ATTRIBUTES, HEIGHT, MAX_OBJECTS, WIDTH
 from rn_jax.data import records
 from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.decode import decode_objects
 from rn_jax.data.states import state_description
-from rn_jax.default_config import get_config
+from rn_jax.default_config import FINDER_CHANNELS
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path
 from rn_jax.models.conv_encoder import ConvEncoder
 from rn_jax.models.object_finder import (
   HALVINGS,
@@ -34,11 +34,8 @@ from rn_jax.models.object_finder import (
   ObjectFinder,
   cells_of,
   finding_loss,
-  found_scene,
 )
-from rn_jax.train_pictures import make_predict, pictures_only, train_pictures
-
-CHANNELS = (16, 32, 64, 64, 64, 64, 64)
+from rn_jax.train_pictures import pictures_config, pictures_only, train_pictures
 
 
 class FinderNetwork(nn.Module):
@@ -67,20 +64,8 @@ def make_config(
   seed: int = 0,
   epochs: float = 10.0,
 ) -> ml_collections.ConfigDict:
-  """Returns the config: keys of default_config.py, of the model only some."""
-  config = get_config()
-  config.seed = seed
-  config.model = ml_collections.ConfigDict(
-    {
-      "inputs": "pixels",
-      "conv_channels": CHANNELS,
-      "dtype": "float32",
-      "scenes_per_block": None,
-    }
-  )
-  config.data.update(
-    dir=os.path.abspath(local_path(records_dir)), image_size=image_size
-  )
+  """Returns the config of the recipe."""
+  config = pictures_config(records_dir, image_size, seed, FINDER_CHANNELS)
   config.optimizer.update(
     schedule="cosine",
     learning_rate=2e-3,
@@ -106,21 +91,13 @@ def train_finder(
   Returns:
     The scores of the best checkpoint; see score.
   """
-  dataset = load_pictures(config, config.data.train_split)
-  validation = load_pictures(config, config.data.eval_split)
-  network = FinderNetwork(
-    ml_collections.FrozenConfigDict(config.model), parallel.AXIS
-  )
-  predict = make_predict(
-    network.apply, validation.scenes["image"], config.eval.batch_size
-  )
   return train_pictures(
     config,
     output,
-    network,
-    dataset,
+    FinderNetwork,
+    load_pictures,
     lesson,
-    lambda *args: score(predict(*args), validation.scenes),
+    lambda found, validation, _: score(found, validation.scenes),
   )
 
 
@@ -138,7 +115,8 @@ def load_pictures(config: ml_collections.ConfigDict, split: str) -> Dataset:
   size = len(dataset.image_filename)
   objects = np.zeros((size, MAX_OBJECTS, 3 + len(ATTRIBUTES)), np.float32)
   places = np.zeros((size, MAX_OBJECTS, 3), np.float32)
-  for row, scene in enumerate(records.read_scenes(config.data.dir, split)):
+  scenes = records.read_scenes(config.data.dir, split, decode_objects)
+  for row, scene in enumerate(scenes):
     where = f"{config.data.dir}: {split} scene {scene['image_filename']}"
     objects[row] = state_description(scene["objects"], MAX_OBJECTS, where)
     found = scene["objects"]["pixel_coords"]
@@ -197,16 +175,15 @@ def score(found: Found, scenes: dict[str, np.ndarray]) -> dict:
   right, there = map(np.asarray, right_objects(found, objects, cell))
   claimed = np.asarray(found.presence) > 0
   centres = np.zeros_like(claimed)
-  rows = np.arange(len(cell))[:, None] + np.zeros_like(cell)
-  centres[rows[cell >= 0], cell[cell >= 0]] = True
-  mask = np.asarray(found_scene(found, MAX_OBJECTS).mask)
+  centres[np.nonzero(cell >= 0)[0], cell[cell >= 0]] = True
+  taken = np.minimum(claimed.sum(-1), MAX_OBJECTS)
   coordinates = np.asarray(found.coordinates)
   chosen = np.take_along_axis(coordinates, cell.clip(0)[..., None], 1)
   error = np.linalg.norm((chosen - objects[..., :3])[..., :2], axis=-1)
   return {
     "accuracy": float(right.sum() / there.sum()),
     "precision": float((claimed & centres).sum() / max(claimed.sum(), 1)),
-    "counted": float((mask.sum(-1) == there.sum(-1)).mean()),
+    "counted": float((taken == there.sum(-1)).mean()),
     "distance": float(error[cell >= 0].mean()),
   }
 

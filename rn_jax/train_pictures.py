@@ -7,7 +7,7 @@ the finder of objects are trained so.
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rn_jax.checkpoint import Checkpointer
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.input_pipeline import complete, make_batch
 from rn_jax.data.train_order import TrainOrder
+from rn_jax.default_config import get_config
 from rn_jax.host.paths import local_path
 from rn_jax.loop import Run
 from rn_jax.optimizer import make_optimizer, make_schedule
@@ -32,6 +33,29 @@ from rn_jax.train_state import TrainState
 # (outputs of the network, batch) -> the loss and the accuracy, each a mean over
 # the pictures of the batch.
 Lesson = Callable[[Any, dict], tuple[jax.Array, jax.Array]]
+
+
+def pictures_config(
+  records_dir: str | os.PathLike,
+  image_size: int,
+  seed: int,
+  channels: Sequence[int],
+) -> ml_collections.ConfigDict:
+  """Returns a config with the keys of default_config.py, of the model some."""
+  config = get_config()
+  config.seed = seed
+  config.model = ml_collections.ConfigDict(
+    {
+      "inputs": "pixels",
+      "conv_channels": channels,
+      "dtype": "float32",
+      "scenes_per_block": None,
+    }
+  )
+  config.data.update(
+    dir=os.path.abspath(local_path(records_dir)), image_size=image_size
+  )
+  return config
 
 
 def pictures_only(
@@ -64,21 +88,25 @@ def pictures_only(
 def train_pictures(
   config: ml_collections.ConfigDict,
   output: str | os.PathLike,
-  network: nn.Module,
-  dataset: Dataset,
+  network_class: Callable[..., nn.Module],
+  load: Callable[[ml_collections.ConfigDict, str], Dataset],
   lesson: Lesson,
-  score: Callable[..., dict],
+  score: Callable[[Any, Dataset, Dataset], dict],
+  said: Callable[[Any], Any] = lambda outputs: outputs,
 ) -> dict:
-  """Trains a network, and writes checkpoints.
+  """Trains on one split, evaluates on another, and writes checkpoints.
 
   Args:
-    config: Has the parts data, optimizer, train and eval of default_config.py.
+    config: See pictures_config.
     output: The checkpoints folder, and the folder of metrics.jsonl; a run that
       was stopped is resumed.
-    network: From a batch to its outputs; knows parallel.AXIS.
-    dataset: Of pictures_only.
+    network_class: (config.model, name of the pmap axis) -> a network from a
+      batch to its outputs.
+    load: (config, split) -> what pictures_only returns.
     lesson: See Lesson.
-    score: See Run.
+    score: (what the network says of all pictures of the validation split, that
+      split, the training split) -> scores, see Run.
+    said: What of the outputs is scored.
 
   Returns:
     The scores of the best checkpoint.
@@ -93,6 +121,18 @@ def train_pictures(
   with alone(output):
     size = config.train.batch_size
     parallel.check_divides(size, f"config.train.batch_size={size}")
+    dataset, validation = (
+      load(config, split)
+      for split in (config.data.train_split, config.data.eval_split)
+    )
+    network = network_class(
+      ml_collections.FrozenConfigDict(config.model), parallel.AXIS
+    )
+    predict = make_predict(
+      lambda variables, batch: said(network.apply(variables, batch)),
+      validation.scenes["image"],
+      config.eval.batch_size,
+    )
     order = TrainOrder(dataset.questions["scene"], size, 1, config.seed)
     num_steps = order.num_steps(config.train.num_epochs, "images")
     schedule = make_schedule(config.optimizer, order.steps_per_epoch, num_steps)
@@ -114,7 +154,7 @@ def train_pictures(
           order=order,
           num_steps=num_steps,
           step=make_step(network, optimizer, schedule, lesson),
-          score=score,
+          score=lambda *args: score(predict(*args), validation, dataset),
           checkpointer=checkpointer,
           log=log,
           unit="images",

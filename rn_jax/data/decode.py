@@ -21,6 +21,7 @@ from rn_jax.host.progress import progress_bar
 
 _SCENES_PER_PART = 128
 _NUMBERS = ("answer", "question_type", "function", "question_index")
+_OF_OBJECTS = ("3d_coords", *ATTRIBUTES)
 _TOKENS = "questions/tokens/ragged_flat_values"
 _LENGTHS = "questions/tokens/ragged_row_lengths_0"
 
@@ -86,24 +87,51 @@ def _decode_scene(inputs: str, payload: bytes) -> dict:
   """
   names = [_TOKENS, _LENGTHS, "image_filename", "questions/family"]
   names += [f"questions/{name}" for name in _NUMBERS]
-  of_objects = ("3d_coords", *ATTRIBUTES)
   if inputs == "pixels":
     names.append("image")
   else:
-    names += [f"objects/{name}" for name in of_objects]
+    names += [f"objects/{name}" for name in _OF_OBJECTS]
   features = decode_example(payload, names)
   get = functools.partial(records.get_feature, features)
   scene = {"image_filename": get("image_filename")[0].decode()}
   if inputs == "pixels":
     scene["image"] = get("image")[0] if "image" in features else None
   else:
-    objects = {name: np.array(get(f"objects/{name}")) for name in of_objects}
-    objects["3d_coords"] = objects["3d_coords"].reshape(-1, 3)
-    scene["objects"] = objects
+    scene["objects"] = _objects(features, _OF_OBJECTS)
   questions = {name: get(f"questions/{name}") for name in _NUMBERS}
   questions["words"], questions["length"] = get(_TOKENS), get(_LENGTHS)
   questions["family"] = [x.decode() for x in get("questions/family")]
   return {**scene, "questions": questions}
+
+
+def decode_objects(payload: bytes) -> dict:
+  """Decodes of a record where in its picture which objects are, and no more.
+
+  Returns:
+    `image_filename`, `objects`, and of `questions` what read_scenes counts; see
+    records.decode_scene.
+  """
+  fields = (*_OF_OBJECTS, "pixel_coords")
+  names = ["image_filename", "questions/answer"]
+  names += [f"objects/{name}" for name in fields]
+  features = decode_example(payload, names)
+  get = functools.partial(records.get_feature, features)
+  return {
+    "image_filename": get("image_filename")[0].decode(),
+    "objects": _objects(features, fields),
+    "questions": {"answer": get("questions/answer")},
+  }
+
+
+def _objects(features: dict, fields: Iterable[str]) -> dict[str, np.ndarray]:
+  objects = {
+    name: np.array(records.get_feature(features, f"objects/{name}"))
+    for name in fields
+  }
+  for name in objects:
+    if name.endswith("_coords"):
+      objects[name] = objects[name].reshape(-1, 3)
+  return objects
 
 
 def _collect(

@@ -20,11 +20,9 @@ import ml_collections
 import numpy as np
 from absl import flags, logging
 
-from rn_jax import parallel, run_log
+from rn_jax import run_log
 from rn_jax.data.dataset import Dataset, load_dataset
-from rn_jax.default_config import get_config
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
   MultilabelNetwork,
@@ -34,7 +32,7 @@ from rn_jax.retrieval.describe.multilabel import (
 )
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs, load_scenes
 from rn_jax.retrieval.scores.baselines import attribute_histogram
-from rn_jax.train_pictures import make_predict, pictures_only, train_pictures
+from rn_jax.train_pictures import pictures_config, pictures_only, train_pictures
 
 
 def make_config(
@@ -46,22 +44,9 @@ def make_config(
 ) -> ml_collections.ConfigDict:
   """Returns the config: the recipe that was published with the network.
 
-  It has the keys of default_config.py but for those of the model, and
-  train.fraction: the share of the images that is used.
+  It also has train.fraction: the share of the images that is used.
   """
-  config = get_config()
-  config.seed = seed
-  config.model = ml_collections.ConfigDict(
-    {
-      "inputs": "pixels",
-      "conv_channels": (24, 24, 24, 24),
-      "dtype": "float32",
-      "scenes_per_block": None,
-    }
-  )
-  config.data.update(
-    dir=os.path.abspath(local_path(records_dir)), image_size=image_size
-  )
+  config = pictures_config(records_dir, image_size, seed, (24, 24, 24, 24))
   config.optimizer.update(
     schedule="constant", learning_rate=2.5e-4, weight_decay=1e-4, clip_norm=None
   )
@@ -92,25 +77,16 @@ def train_multilabel(
     ValueError, RecordError: The data or the fraction are unusable; and what
       train_pictures raises.
   """
-  dataset = load_images(config, config.data.train_split)
-  validation = load_images(config, config.data.eval_split)
-  network = MultilabelNetwork(
-    ml_collections.FrozenConfigDict(config.model), parallel.AXIS
-  )
-  predict = make_predict(
-    lambda variables, batch: network.apply(variables, batch)[0],
-    validation.scenes["image"],
-    config.eval.batch_size,
-  )
   return train_pictures(
     config,
     output,
-    network,
-    dataset,
+    MultilabelNetwork,
+    load_images,
     lesson,
-    lambda *args: score(
-      predict(*args), validation.scenes["targets"], dataset.scenes["targets"]
+    lambda logits, validation, dataset: score(
+      logits, validation.scenes["targets"], dataset.scenes["targets"]
     ),
+    said=lambda outputs: outputs[0],
   )
 
 
