@@ -6,6 +6,7 @@ of the softmax, log-probabilities, so that only what tells answers apart counts.
 That costs one pass of g_theta, and one of f_phi for each pair.
 """
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import numpy as np
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.states import attribute_values
 from rn_jax.models.scene import Scene, boxes_of_states, grid_boxes
+from rn_jax.models.state_encoder import likeliest_states
 
 # Nats below which nothing is said of a contribution.
 _LEAST = 0.01
@@ -67,26 +69,20 @@ def describe_objects(scene: Scene, cells: bool) -> tuple[list[str], np.ndarray]:
     scene: As an encoder gives it; one scene.
     cells: Whether its objects are cells of a grid.
   """
-  objects = np.asarray(scene.objects[0], np.float32)
+  objects = scene.objects
   if cells:
-    side = round(len(objects) ** 0.5)
+    side = math.isqrt(objects.shape[1])
     names = [
       f"row {i // side + 1}, column {i % side + 1}" for i in range(side**2)
     ]
     return names, np.asarray(grid_boxes(side, side))
-  rows = objects
-  if rows.shape[1] != 3 + len(ATTRIBUTES):  # probabilities of the values
-    ends = np.cumsum([3, *map(len, ATTRIBUTES.values())])[:-1]
-    coordinates, *values = np.split(objects, ends, -1)
-    rows = [coordinates, *(x.argmax(-1)[:, None] + 1.0 for x in values)]
-    rows = np.concatenate(rows, -1).astype(np.float32)
-  there = np.any(objects != 0, -1)
+  raw = objects.shape[-1] == 3 + len(ATTRIBUTES)  # rows of states themselves
+  states = objects if raw else likeliest_states(objects)
+  states *= jnp.any(objects != 0, -1, keepdims=True)
   if scene.mask is not None:
-    there &= np.asarray(scene.mask[0])
-  rows = rows * there[:, None]
-  return [_name(row) for row in rows], np.asarray(
-    boxes_of_states(jnp.asarray(rows[None]))[0]
-  )
+    states *= scene.mask[..., None]
+  names = [_name(row) for row in np.asarray(states[0])]
+  return names, np.asarray(boxes_of_states(states)[0])
 
 
 def _name(row: np.ndarray) -> str:

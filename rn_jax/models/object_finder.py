@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.models.scene import Scene, boxes_of_states
+from rn_jax.models.state_encoder import likeliest_states
 
 # Layers of the encoder that halve the picture: 16x16 cells of 128x128 pixels,
 # which two centres seldom share.
@@ -71,14 +72,11 @@ def found_scene(found: Found, num_objects: int) -> Scene:
     place of ones and zeros.
   """
   presence, cells = jax.lax.top_k(found.presence, num_objects)
-  values = found.attributes.values()
-  parts = [found.coordinates, *map(jax.nn.softmax, values)]
-  likeliest = [x.argmax(-1, keepdims=True) + 1.0 for x in values]
-  objects, states = (
-    jnp.take_along_axis(jnp.concatenate(x, -1), cells[..., None], 1)
-    for x in (parts, [found.coordinates, *likeliest])
-  )
-  return Scene(objects, presence > 0, boxes_of_states(states))
+  parts = [found.coordinates, *map(jax.nn.softmax, found.attributes.values())]
+  objects = jnp.concatenate(parts, -1)
+  objects = jnp.take_along_axis(objects, cells[..., None], 1)
+  boxes = boxes_of_states(likeliest_states(objects))
+  return Scene(objects, presence > 0, boxes)
 
 
 def finding_loss(

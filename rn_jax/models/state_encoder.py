@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from rn_jax.clevr import ATTRIBUTES
@@ -29,3 +30,16 @@ def encode_states(
     # An index of -1 (no object) becomes a row of zeros.
     parts.append(jax.nn.one_hot(index, len(values), dtype=objects.dtype))
   return jnp.concatenate(parts, -1)
+
+
+def likeliest_states(objects: Float[Array, "*S 18"]) -> Float[Array, "*S 7"]:
+  """Returns the state descriptions that one-hot features most likely stand for.
+
+  Args:
+    objects: Features as encode_states has them, or with probabilities in place
+      of ones and zeros.
+  """
+  ends = np.cumsum([3, *map(len, ATTRIBUTES.values())])[:-1]
+  coordinates, *values = jnp.split(objects, ends, -1)
+  indices = [x.argmax(-1, keepdims=True) + 1.0 for x in values]
+  return jnp.concatenate([coordinates, *indices], -1)
