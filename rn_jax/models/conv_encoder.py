@@ -58,10 +58,10 @@ class ConvEncoder(nn.Module):
     Raises:
       ValueError: There is no such context, or no convolution for it.
     """
-    context = self.context
-    if context is not None and context.kind != "none":
-      last = len(self.channels) - 1
-      if wrong := [i for i in context.stages if not 0 <= i <= last]:
+    stages = ()
+    if self.context is not None and self.context.kind != "none":
+      stages, last = self.context.stages, len(self.channels) - 1
+      if wrong := [i for i in stages if not 0 <= i <= last]:
         raise ValueError(
           f"config.model.encoder.context.stages has {wrong[0]}; convolutions "
           f"are counted from 0 to {last}"
@@ -89,9 +89,10 @@ class ConvEncoder(nn.Module):
         name=f"batch_norm_{index}",
       )(x)
       x = nn.relu(x)
-      if context is not None and index in context.stages:
-        block = make_context(context, channels, self.dtype, f"context_{index}")
-        x = x if block is None else block(x)
+      if index in stages:
+        x = make_context(
+          self.context, channels, self.dtype, f"context_{index}"
+        )(x)
     s, h, w, c = x.shape
     cells = jnp.concatenate(
       [x, jnp.broadcast_to(cell_coordinates(h, w, x.dtype), (s, h, w, 2))], -1

@@ -34,8 +34,8 @@ class AddedLocalRelation(nn.Module):
 
 def make_context(
   config: Any, channels: int, dtype: DTypeLike, name: str
-) -> nn.Module | None:
-  """Makes the block that config.model.encoder.context asks for.
+) -> nn.Module:
+  """Makes the block that config.model.encoder.context asks for, if not "none".
 
   Args:
     config: That part of a config.
@@ -44,15 +44,13 @@ def make_context(
     name: Of the module.
 
   Returns:
-    From cells [B, H, W, C] to cells of the same shape; None: none is wanted.
+    From cells [B, H, W, C] to cells of the same shape.
 
   Raises:
     ValueError: There is no block of that kind.
   """
   common = {"dtype": dtype, "name": name}
   match config.kind:
-    case "none":
-      return None
     case "se":
       return squeeze_excite(ratio=config.ratio, **common)
     case "ese":
