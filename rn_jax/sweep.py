@@ -10,6 +10,8 @@ does not stop the others. With --index=I only member I is trained, counted from
 0, so that a job array of a scheduler can spread them over machines.
 """
 
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +23,10 @@ from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
+
+
+class TrainingError(ValueError):
+  """A training did not come to its end."""
 
 
 class Member(NamedTuple):
@@ -67,11 +73,16 @@ def members(configs: Sequence[str], seeds: int, workdir: Path) -> list[Member]:
   ]
 
 
-def train(member: Member, settings: Sequence[str]) -> bool:
-  """Trains a member in a process of its own; returns whether it finished.
+def train(member: Member, settings: Sequence[str]) -> resource.struct_rusage:
+  """Trains a member in a process of its own, and returns what that used.
+
+  Args:
+    member: What to train.
+    settings: More of the config, as "data.dir=RECORDS".
 
   Raises:
     KeyboardInterrupt: It was stopped by a signal, after it had saved.
+    TrainingError: It failed.
   """
   member.workdir.parent.mkdir(parents=True, exist_ok=True)
   command = [
@@ -85,18 +96,21 @@ def train(member: Member, settings: Sequence[str]) -> bool:
   with open(member.log, "ab") as log:
     process = subprocess.Popen(command, stdout=log, stderr=log)
     previous = signal.signal(
-      signal.SIGTERM, lambda number, _: process.send_signal(number)
+      signal.SIGTERM, lambda number, _: os.kill(process.pid, number)
     )
     try:
-      status = process.wait()
+      _, status, usage = os.wait4(process.pid, 0)
     except KeyboardInterrupt:  # the terminal has told it, too
       process.wait()
       raise
     finally:
       signal.signal(signal.SIGTERM, previous)
-  if status in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+  code = process.returncode = os.waitstatus_to_exitcode(status)
+  if code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
     raise KeyboardInterrupt
-  return status == 0 and member.finished
+  if code or not member.finished:
+    raise TrainingError(f"{member.workdir} failed; {member.log} tells why")
+  return usage
 
 
 def sweep(
@@ -135,7 +149,9 @@ def sweep(
       print(f"{place}: is finished", flush=True)
       continue
     print(f"{place}: training, see {member.log}", flush=True)
-    if not train(member, settings):
+    try:
+      train(member, settings)
+    except TrainingError:
       failed.append(member)
       print(f"{place}: FAILED", flush=True)
   return failed

@@ -5,6 +5,9 @@ import json
 import pytest
 
 from benchmarks import relation_modules as bench
+from benchmarks import relation_results
+from benchmarks.cost import parameters
+from rn_jax.clevr import QUESTION_TYPES
 
 QUESTIONS = 100_000
 
@@ -13,22 +16,22 @@ QUESTIONS = 100_000
   "row", ["2S-RN", "object relation x4", "object relation + pairs"]
 )
 def test_rows_have_about_the_parameters_of_the_plain_network(row):
-  plain = bench.count(bench.make_config("RN", QUESTIONS))
+  plain = parameters(bench.make_config("RN", QUESTIONS))
   config = bench.make_config(row, QUESTIONS)
-  assert bench.count(config) == pytest.approx(plain, rel=0.1)
+  assert parameters(config) == pytest.approx(plain, rel=0.1)
   assert len(config.data.curriculum) == 3
 
 
 def test_the_interval_is_students():
-  mean, half = bench.interval([1.0, 2.0, 3.0])
+  mean, half = relation_results.interval([1.0, 2.0, 3.0])
   # s / sqrt(3) times the 97.5 % point for two degrees of freedom.
   assert mean == 2.0
   assert half == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
-  assert bench.interval([0.5]) == (0.5, None)
+  assert relation_results.interval([0.5]) == (0.5, None)
 
 
 def make_result(row, seed, accuracy):
-  types = dict.fromkeys(bench.QUESTION_TYPES, accuracy)
+  types = dict.fromkeys(QUESTION_TYPES, accuracy)
   curve = [(0, 0.0, 0.1), (1000, 2.0, accuracy)]
   return {
     "row": row,
@@ -54,8 +57,8 @@ def test_table_csv_and_plot_show_all_that_is_finished(tmp_path):
     (folder / "result.json").write_text(
       json.dumps(make_result(row, seed, accuracy))
     )
-  results = bench.read_results(tmp_path, QUESTIONS)
-  markdown = bench.write(results, tmp_path / "table").splitlines()
+  results = relation_results.read_results(tmp_path, list(bench.ROWS), QUESTIONS)
+  markdown = relation_results.write(results, tmp_path / "table").splitlines()
   assert markdown[2].startswith("| RN | 2 | 60.0 ± 127.1 |")
   assert markdown[3].startswith("| 2S-RN | 1 | 40.0 |")
   assert markdown[3].endswith("| 1,234 | 2.5 M | 5,000 | 700 |")
