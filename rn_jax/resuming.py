@@ -23,6 +23,7 @@ _ORDER_KEYS = (
   "train.fraction",  # of the images; the multi-label CNN's alone
   "data.questions_per_scene",
   "data.curriculum",
+  "data.balance_answers",
 )
 
 
