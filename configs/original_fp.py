@@ -11,7 +11,7 @@ The mean over pairs takes the place of the sum, which the reference takes: with
 64 cells it is the same network but for a factor, and learns from the first
 update on (docs/training.md).
 
-An update of 640 questions in float32 wants about 26 GB for intermediate
+An update of 640 questions in float32 wants about 20 GB for intermediate
 results (`python -m benchmarks.cost`). bfloat16 (--config.model.dtype) takes
 less, --config.model.scenes_per_block=64 bounds them, more devices share them.
 """

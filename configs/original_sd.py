@@ -6,7 +6,7 @@
 The reference reached 97.9 % on CLEVR val with raw attribute indices and
 padding counted (configs/original_sd_reference.py); here objects are one-hot,
 masked, and questions are read at their exact lengths. Not trained on CLEVR by
-this project. An update wants about 1.7 GB; any GPU will do.
+this project. An update wants about 1.4 GB; any GPU will do.
 """
 
 import ml_collections
