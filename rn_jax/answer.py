@@ -28,6 +28,7 @@ from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.evaluate import load_network
 from rn_jax.host.atomic import replacing
+from rn_jax.host.write_errors import explain
 from rn_jax.steps import make_model
 from rn_jax.why import Why, describe_objects
 
@@ -209,7 +210,7 @@ def ask_command(
         draw_pairs(found, question, drawn).savefig(path, format="png", dpi=130)
       lines += ["", "The pairs that decided:", *found.lines(), str(why)]
   except (ValueError, OSError) as error:
-    raise SystemExit(f"error: {error}") from error
+    raise SystemExit(f"error: {explain(error)}") from error
   return "\n".join(lines)
 
 
