@@ -31,6 +31,7 @@ def generate(
   job: Job,
   *,
   images: bool = False,
+  annotations: bool = False,
   size: tuple[int, int] = (WIDTH, HEIGHT),
   records_dir: str | os.PathLike | None = None,
   record_size: int = 128,
@@ -44,6 +45,8 @@ def generate(
     output_dir: Folder in CLEVR's layout, made if need be.
     job: What to make.
     images: Draw the scenes to PNG files, too.
+    annotations: Write boxes and masks of the objects in pictures of `size`, and
+      put them into the records.
     size: Width and height of the images as they are drawn, in pixels.
     records_dir: Records folder to make or to extend, with images drawn for it.
     record_size: Width and height to which these are scaled, in pixels.
@@ -68,6 +71,11 @@ def generate(
     raise ValueError("an image has at least one pixel on each side")
   if workers is not None and workers < 1:
     raise ValueError(f"workers is {workers}, must be at least 1")
+  if annotations and job.split.startswith("test"):
+    raise ValueError(
+      f"annotations would tell of the scenes, which the split {job.split!r} "
+      "keeps to itself; annotate another split"
+    )
   if vocabulary is not None and records_dir is None:
     raise ValueError("vocabulary is for records; give records_dir too")
   if len(job.language.templates) < job.questions_per_scene:
@@ -80,16 +88,31 @@ def generate(
   records_dir = records_dir and local_path(records_dir)
   with alone(output_dir, job.split):
     split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
-    if images or records_dir is not None:
-      from data_prep.generation import (
-        pictures,  # imports JAX, which the rest does without
+    # What follows imports JAX, which the rest does without.
+    if annotations:
+      from data_prep.annotation.files import annotate_split
+
+      annotate_split(
+        output_dir,
+        job.split,
+        size=size,
+        workers=workers,
+        overwrite=overwrite,
       )
+    if images or records_dir is not None:
+      from data_prep.generation import pictures
 
       if images:
         pictures.write_files(job, output_dir, size, overwrite)
       if records_dir is not None:
         pictures.write_records(
-          job, output_dir, records_dir, size, record_size, vocabulary
+          job,
+          output_dir,
+          records_dir,
+          size,
+          record_size,
+          vocabulary,
+          annotations,
         )
   return output_dir
 
@@ -101,6 +124,7 @@ def _main(
   cogent: str | None,
   templates: list[str],
   images: bool,
+  annotations: bool,
   image_size: int | None,
   image_width: int | None,
   image_height: int | None,
@@ -123,6 +147,7 @@ def _main(
     output_dir,
     Job(split=split, templates=tuple(templates), **others),
     images=images,
+    annotations=annotations,
     size=(
       image_size or image_width or WIDTH,
       image_size or image_height or HEIGHT,
@@ -176,6 +201,11 @@ if __name__ == "__main__":
       "project's own.",
     ),
     flags.DEFINE_bool("images", False, "Draw the scenes to PNG files, too."),
+    flags.DEFINE_bool(
+      "annotations",
+      False,
+      "Write boxes and masks of the objects as COCO's JSON, and into records.",
+    ),
     flags.DEFINE_integer(
       "image_size",
       None,

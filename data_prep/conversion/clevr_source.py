@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from absl import logging
 
+from data_prep.annotation.reading import path_of, read_annotations
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
@@ -48,6 +49,7 @@ def load_split(
   vocabulary: Vocabulary,
   images: str = "auto",
   skip_missing: bool = False,
+  annotations: bool = False,
 ) -> Split:
   """Reads the scenes and questions of a split.
 
@@ -59,6 +61,7 @@ def load_split(
       "drawn": yes, but not from files.
     skip_missing: Leave scenes out whose image is not there, and their
       questions. They are counted among the oddities.
+    annotations: Take along what `annotations/` says of the objects.
 
   Raises:
     SourceError: Files are missing, broken, or contradict each other; or the
@@ -78,6 +81,14 @@ def load_split(
   if has_scenes:
     digests["scenes"] = hashlib.sha256()
     sources = read_scenes(scenes_path, digests["scenes"], split, oddities)
+    if annotations:
+      digests["annotations"] = hashlib.sha256()
+      _add_annotations(
+        sources,
+        path_of(clevr_dir, split),
+        digests["scenes"].hexdigest(),
+        digests["annotations"],
+      )
   elif not has_images:
     raise SourceError(
       f"{scenes_path}: no such file, and no images are converted either, so"
@@ -170,6 +181,17 @@ def read_scenes(
     text = json.dumps(scene)
     sources[index] = Source(filename, index, None, text, [], where)
   return sources
+
+
+def _add_annotations(
+  sources: dict[int, Source], path: Path, scenes_sha256: str, digest
+) -> None:
+  """Adds to the scenes what the annotations file says of their objects."""
+  found = read_annotations(path, scenes_sha256, digest)
+  for index, source in sources.items():
+    scene = json.loads(source.scene or "{}")
+    scene["annotations"] = found.get(index, [])
+    sources[index] = source._replace(scene=json.dumps(scene))
 
 
 def _take_indices(

@@ -4,13 +4,14 @@ import io
 import itertools
 import json
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
+from data_prep.annotation import rle
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question
 from data_prep.conversion.clevr_source import Source
@@ -63,16 +64,21 @@ class Drawing(NamedTuple):
   draw: Callable[[Iterable[Source]], Iterator[bytes]]
 
 
-def build_drawn(sources: Iterable[Source], drawing: Drawing) -> Iterator[dict]:
+def build_drawn(
+  sources: Iterable[Source], drawing: Drawing, annotations: bool = False
+) -> Iterator[dict]:
   """Yields the record contents of scenes, with images that are drawn."""
   # What draws takes many at a time, so it runs ahead of the records.
   ahead, sources = itertools.tee(sources)
   for source, image in zip(sources, drawing.draw(ahead), strict=True):
-    yield build_scene(source, image=image)
+    yield build_scene(source, image=image, annotations=annotations)
 
 
 def build_scene(
-  source: Source, image_size: int = 128, image: bytes | None = None
+  source: Source,
+  image_size: int = 128,
+  image: bytes | None = None,
+  annotations: bool = False,
 ) -> dict:
   """Returns the record content of a scene (`rn_jax.data.records.encode_scene`).
 
@@ -82,6 +88,7 @@ def build_scene(
     source: The scene, from `load_split`.
     image_size: Width and height of the image in pixels, 0 keeps the size.
     image: Content of a PNG file, to use instead of the source's.
+    annotations: Whether records have boxes and masks of objects.
 
   Where there is an image, objects that lack something or have unknown values
   are left out: networks that read pixels do not need them.
@@ -112,7 +119,12 @@ def build_scene(
       3,
       problem,
     )
+    scene = nothing
     objects, relationships, oddities = _read_scene(nothing)
+  if annotations:
+    objects |= _annotation_arrays(
+      scene.get("annotations", ()), len(objects["rotation"])
+    )
   return {
     "image": image,
     "image_filename": source.image_filename,
@@ -216,3 +228,20 @@ def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
       shape = (len(objects),) if count is None else (len(objects), count)
       arrays[name] = np.full(shape, np.nan, np.float32)
   return arrays
+
+
+def _annotation_arrays(annotations: Sequence[dict], count: int) -> dict:
+  """Boxes and masks of objects; those of no pixels where nothing is seen."""
+  seen = {item["object"]: item for item in annotations}
+  size = annotations[0]["mask_size"] if annotations else [0, 0]
+  nothing = {
+    "bbox": [0.0] * 4,
+    "mask": rle.encode(np.zeros(size, bool)),
+    "mask_size": size,
+  }
+  items = [seen.get(i, nothing) for i in range(count)]
+  return {
+    "bbox": np.array([i["bbox"] for i in items], np.float32).reshape(-1, 4),
+    "mask": [i["mask"] for i in items],
+    "mask_size": np.array([i["mask_size"] for i in items], int).reshape(-1, 2),
+  }

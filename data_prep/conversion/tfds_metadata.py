@@ -63,6 +63,9 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
     for split in splits.values()
     if (image := split["image"])
   }
+  annotated = any(
+    split["source"]["arguments"].get("annotations") for split in splits.values()
+  )
   fields = {
     "image_filename": features.Text(),
     "image_index": integer,
@@ -75,6 +78,7 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
           name: features.ClassLabel(names=list(values))
           for name, values in ATTRIBUTES.items()
         },
+        **(_annotations(features) if annotated else {}),
       }
     ),
     "relationships": {
@@ -96,3 +100,11 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
     shape = shapes.pop() if len(shapes) == 1 else (None, None, 3)
     fields["image"] = features.Image(shape=shape, encoding_format="png")
   return features.FeaturesDict(fields)
+
+
+def _annotations(features) -> dict:
+  return {
+    "bbox": features.Tensor(shape=(4,), dtype=np.float32),
+    "mask": features.Text(),
+    "mask_size": features.Tensor(shape=(2,), dtype=np.int64),
+  }

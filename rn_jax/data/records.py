@@ -96,6 +96,10 @@ def encode_scene(scene: dict) -> bytes:
     values[f"objects/{name}"] = ("float", np.ravel(objects[name]))
   for name in ATTRIBUTES:
     values[f"objects/{name}"] = ("int64", objects[name])
+  if "mask" in objects:
+    values["objects/bbox"] = ("float", np.ravel(objects["bbox"]))
+    values["objects/mask"] = ("bytes", [m.encode() for m in objects["mask"]])
+    values["objects/mask_size"] = ("int64", np.ravel(objects["mask_size"]))
   ragged = {
     f"relationships/{name}": scene["relationships"][name] for name in RELATIONS
   }
@@ -146,6 +150,11 @@ def decode_scene(payload: bytes) -> dict:
       [N]; "color", "material", "shape", "size" int64 [N], indices into
       `rn_jax.clevr.ATTRIBUTES[name]`. pixel_coords and rotation are NaN where
       not given. N = 0 where scenes are not published or not CLEVR's.
+      In records converted with annotations also of what is seen of each object
+      "bbox" float32 [N, 4], left, upper, right and lower edge in units of the
+      picture's width and height; and its mask, "mask", a list of str, COCO's
+      compressed counts, with "mask_size" int64 [N, 2], height and width of the
+      annotated picture in pixels. Zeros and no pixels where nothing is seen.
     relationships: "left", "right", "front", "behind", each a list of N lists:
       the objects that lie on that side of object i.
     questions: "text" and "family" lists of str ("one_hop/3" for a template of
@@ -172,10 +181,16 @@ def decode_scene(payload: bytes) -> dict:
     lengths = get(f"{name}/ragged_row_lengths_0")
     return [list(itertools.islice(flat, length)) for length in lengths]
 
-  objects = {name: array(f"objects/{name}", np.int64) for name in ATTRIBUTES}
+  objects: dict[str, list | np.ndarray] = {
+    name: array(f"objects/{name}", np.int64) for name in ATTRIBUTES
+  }
   objects["rotation"] = array("objects/rotation", np.float32)
   for name in ("3d_coords", "pixel_coords"):
     objects[name] = array(f"objects/{name}", np.float32).reshape(-1, 3)
+  if "objects/mask" in features:
+    objects["bbox"] = array("objects/bbox", np.float32).reshape(-1, 4)
+    objects["mask"] = [mask.decode() for mask in get("objects/mask")]
+    objects["mask_size"] = array("objects/mask_size", np.int64).reshape(-1, 2)
   questions: dict[str, list | np.ndarray] = {
     name: [text.decode() for text in get(f"questions/{name}")]
     for name in _QUESTION_TEXTS
