@@ -21,6 +21,7 @@ from data_prep.generation import split_files
 from data_prep.generation.job import BALANCED_SCENES, Job
 from data_prep.generation.scenes import SPLITS
 from data_prep.generation.split_lock import alone
+from data_prep.generation.staging import CLEVR, Staging, background_of
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
@@ -117,6 +118,15 @@ def generate(
   return output_dir
 
 
+# Parts of Staging that are numbers, with the help of their flags.
+_STAGED = {
+  "camera_height": "Height of the camera, in world units.",
+  "camera_distance": "How far it is from the middle of the scene, likewise.",
+  "camera_jitter": "How far it is moved along each axis at most.",
+  "lamp_jitter": "How far each lamp is.",
+}
+
+
 def _main(
   *,
   output_dir: str,
@@ -132,6 +142,7 @@ def _main(
   vocabulary: str | None,
   workers: int | None,
   overwrite: bool,
+  background: str | None,
   **others,
 ) -> None:
   if cogent is not None:
@@ -143,9 +154,16 @@ def _main(
     split += cogent
   if image_size and (image_width or image_height):
     raise ValueError("give either image_size, or image_width and image_height")
+  staging = {name: others.pop(name) for name in _STAGED}
+  job = Job(
+    split=split,
+    templates=tuple(templates),
+    staging=Staging(**staging, background=background_of(background)),
+    **others,
+  )
   generate(
     output_dir,
-    Job(split=split, templates=tuple(templates), **others),
+    job,
     images=images,
     annotations=annotations,
     size=(
@@ -199,6 +217,15 @@ if __name__ == "__main__":
       None,
       "Folder with templates/*.json and synonyms.json; not given: the "
       "project's own.",
+    ),
+    *(
+      flags.DEFINE_float(name, getattr(CLEVR, name), text)
+      for name, text in _STAGED.items()
+    ),
+    flags.DEFINE_string(
+      "background",
+      None,
+      "RGB of the ground, from 0 to 255 and linear; not given: 204,204,204.",
     ),
     flags.DEFINE_bool("images", False, "Draw the scenes to PNG files, too."),
     flags.DEFINE_bool(

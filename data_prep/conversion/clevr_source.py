@@ -175,7 +175,7 @@ def read_scenes(
     scene = {name: element.get(name) for name in ("objects", "relationships")}
     # What drawing needs, and what relations follow from. CLEVR has no camera
     # and lamps, and these directions.
-    for name in ("camera", "lamps", "directions"):
+    for name in ("camera", "lamps", "background", "directions"):
       if name in element and element[name] != DIRECTIONS:
         scene[name] = element[name]
     text = json.dumps(scene)

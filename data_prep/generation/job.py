@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from data_prep.chance import random_stream
 from data_prep.generation.scenes import SPLITS, sample_scene
+from data_prep.generation.staging import CLEVR, Staging
 from data_prep.language.questions import ask
 from data_prep.language.reading import Language, load_language
 from data_prep.rendering.visibility_rule import shows_every_object
@@ -49,6 +50,7 @@ class Job:
     language_dir: Folder with templates/*.json and synonyms.json; None: the
       project's own.
     templates: Template files to use, such as "zero_hop"; empty: all.
+    staging: Camera, lamps and ground.
 
   Raises:
     ValueError: A value makes no sense.
@@ -64,6 +66,7 @@ class Job:
   count_answers: str = "balanced"
   language_dir: str | os.PathLike | None = None
   templates: tuple[str, ...] = ()
+  staging: Staging = CLEVR
 
   def __post_init__(self):
     for name, known in (("split", SPLITS), ("count_answers", BALANCED_SCENES)):
@@ -84,6 +87,7 @@ class Job:
         f"min_visible_pixels is {self.min_visible_pixels}, must be from 0 to "
         "500; small objects never show much more"
       )
+    self.staging.check()
 
   @property
   def language(self) -> Language:
@@ -94,9 +98,10 @@ class Job:
     """What the data depend on, for the head of the files."""
     made_from = asdict(self)
     split = made_from.pop("split")
-    del made_from["language_dir"], made_from["templates"]
-    language = self.language.fingerprint
-    generator = {"version": VERSION, **made_from, "language": language}
+    for name in ("language_dir", "templates", "staging"):
+      del made_from[name]
+    made_from["language"] = self.language.fingerprint
+    generator = {"version": VERSION, **made_from, **self.staging.changes()}
     return {"split": split, "version": "1.0", "generator": generator}
 
   def key(self) -> str:
@@ -124,6 +129,7 @@ def make_scene(job: Job, index: int) -> dict:
     min_objects=job.min_objects,
     max_objects=job.max_objects,
     accept=accept,
+    staging=job.staging,
   )
 
 

@@ -135,6 +135,7 @@ def describe(job: Job, size: tuple[int, int]) -> dict:
     "min_visible_pixels": job.min_visible_pixels,
     "width": size[0],
     "height": size[1],
+    **job.staging.changes(),
   }
 
 

@@ -12,6 +12,8 @@ import random
 from collections.abc import Callable
 
 from data_prep.chance import pick, random_stream
+from data_prep.generation import staging as staging_facts
+from data_prep.generation.staging import Staging
 from data_prep.rendering import camera as camera_facts
 from data_prep.rendering import lamps as lamp_facts
 from data_prep.rendering.camera import TAN_X
@@ -59,19 +61,23 @@ def colors_of(shape: str, condition: str | None) -> tuple[str, ...]:
   return _COGENT[(shape == "cylinder") ^ (condition == "B")]
 
 
-def sample_camera(seed: int, split: str, index: int) -> tuple[float, ...]:
+def sample_camera(
+  seed: int, split: str, index: int, staging: Staging = staging_facts.CLEVR
+) -> tuple[float, ...]:
   """Position of the jittered camera of a scene, in world units."""
   rng = random_stream("camera", seed, split, index)
-  jitter = camera_facts.JITTER
+  jitter = staging.camera_jitter
   return tuple(
-    c + jitter * (2 * rng.random() - 1) for c in camera_facts.POSITION
+    c + jitter * (2 * rng.random() - 1) for c in staging.camera_position
   )
 
 
-def sample_lamps(seed: int, split: str, index: int) -> dict[str, list[float]]:
+def sample_lamps(
+  seed: int, split: str, index: int, staging: Staging = staging_facts.CLEVR
+) -> dict[str, list[float]]:
   """Positions of the jittered lamps of a scene, in world units."""
   rng = random_stream("lamps", seed, split, index)
-  jitter = lamp_facts.JITTER
+  jitter = staging.lamp_jitter
   return {
     name: [round(c + jitter * (2 * rng.random() - 1), 6) for c in position]
     for name, position in lamp_facts.POSITIONS.items()
@@ -128,6 +134,7 @@ def sample_scene(
   min_objects: int = 3,
   max_objects: int = MAX_OBJECTS,
   accept: Callable[[dict], bool] | None = None,
+  staging: Staging = staging_facts.CLEVR,
 ) -> dict:
   """Samples scene `index` of a split.
 
@@ -139,18 +146,20 @@ def sample_scene(
     max_objects: Most objects.
     accept: Judges a finished scene; a refused one starts over with as many
       objects and the same camera.
+    staging: Camera, lamps and ground.
 
   Returns:
     The scene in CLEVR's JSON layout, and besides, what a renderer needs to
-    know: the positions of "camera" and "lamps".
+    know: the positions of "camera" and "lamps", and "background" where it is
+    not CLEVR's.
 
   Raises:
     KeyError: Unknown split.
   """
   condition = SPLITS[split]
   rng = random_stream("scene", seed, split, index)
-  camera = sample_camera(seed, split, index)
-  lamps = sample_lamps(seed, split, index)
+  camera = sample_camera(seed, split, index, staging)
+  lamps = sample_lamps(seed, split, index, staging)
   count = min_objects + int(rng.random() * (max_objects - min_objects + 1))
   while True:
     placed = _place(rng, count)
@@ -167,6 +176,8 @@ def sample_scene(
       "camera": list(camera),
       "lamps": lamps,
     }
+    if staging.background is not None:
+      scene["background"] = list(staging.background)
     if accept is None or accept(scene):
       return scene
 

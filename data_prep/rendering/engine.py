@@ -18,6 +18,7 @@ from data_prep.rendering.camera import (
   camera_of,
   tangents,
 )
+from data_prep.rendering.ground import tint_of
 from data_prep.rendering.lamps import lamps_of
 from data_prep.rendering.picture import SMALL_TILES, WHOLE, picture
 from data_prep.rendering.scene_arrays import objects_of, padded
@@ -64,9 +65,10 @@ def render(
   read CLEVR.
 
   Args:
-    scenes: In CLEVR's JSON. Camera and lamps are the scene's own "camera" and
-      "lamps"; else the camera is recovered from pixel_coords, and the lamps are
-      where they are before the generator moves them.
+    scenes: In CLEVR's JSON. Camera, lamps and colour of the ground are the
+      scene's own "camera", "lamps" and "background"; else the camera is
+      recovered from pixel_coords, and the lamps are where they are before the
+      generator moves them.
     width: In pixels.
     height: In pixels.
     lamps: Positions of the lamps, for each scene, to use instead.
@@ -113,6 +115,7 @@ def stage_of(
       objects=padded(objects),
       count=np.int32(len(objects.scale)),
       lamps=lamps_of(scene, lamps),
+      tint=tint_of(scene),
     )
   except ValueError as error:
     name = scene.get("image_filename", "a scene")

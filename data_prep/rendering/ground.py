@@ -41,6 +41,26 @@ _CHORD_SLOPE = np.diff(_Z) / np.diff(_X)
 _CHORD_START = _Z[:-1] - _CHORD_SLOPE * _X[:-1]
 
 
+def tint_of(scene: dict) -> np.ndarray:
+  """Colour of a scene's ground in units of CLEVR's, [3] float32.
+
+  Raises:
+    ValueError: Its "background" is no colour.
+  """
+  color = scene.get("background")
+  if color is None:
+    return np.ones(3, np.float32)
+  if (
+    not isinstance(color, list | tuple)
+    or len(color) != 3
+    or not all(type(c) in (int, float) and 0 <= c <= 255 for c in color)
+  ):
+    raise ValueError(
+      f'"background" is {color!r}, must be three numbers from 0 to 255'
+    )
+  return (np.array(color) / (255 * ALBEDO)).astype(np.float32)
+
+
 def local_of(point) -> tuple:
   """Local x and y of world points."""
   x, y = point[0] - _ORIGIN[0], point[1] - _ORIGIN[1]

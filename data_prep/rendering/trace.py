@@ -38,6 +38,7 @@ class Stage(NamedTuple):
     objects: Padded to MAX_OBJECTS rows.
     count: Number of true objects.
     lamps: Its lamps.
+    tint: Colour of the ground in units of CLEVR's.
   """
 
   camera: Float[Array, "3"]
@@ -45,6 +46,7 @@ class Stage(NamedTuple):
   objects: Objects
   count: Int[Array, ""]
   lamps: Lamps
+  tint: Float[Array, "3"]
 
 
 class Hits(NamedTuple):
