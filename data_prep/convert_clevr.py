@@ -190,16 +190,13 @@ def _load_split(
     skip_missing,
     annotations,
   )
+  # Those of splits that are read later come behind.
+  options = {"annotations": annotations, "values": vocabulary.values}
   if not drawing:
-    build = functools.partial(
-      build_scene, image_size=image_size, annotations=annotations
-    )
+    build = functools.partial(build_scene, image_size=image_size, **options)
     return loaded, functools.partial(map, build)
   loaded.fingerprints["images"] = json.dumps(drawing.made_from)
-  build = functools.partial(
-    build_drawn, drawing=drawing, annotations=annotations
-  )
-  return loaded, build
+  return loaded, functools.partial(build_drawn, drawing=drawing, **options)
 
 
 def _find_splits(clevr_dir: Path, wanted: Sequence[str]) -> list[str]:

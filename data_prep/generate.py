@@ -22,6 +22,7 @@ from data_prep.generation.job import BALANCED_SCENES, Job
 from data_prep.generation.scenes import SPLITS
 from data_prep.generation.split_lock import alone
 from data_prep.generation.staging import CLEVR, Staging, background_of
+from data_prep.world import read_world
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
@@ -143,6 +144,7 @@ def _main(
   workers: int | None,
   overwrite: bool,
   background: str | None,
+  properties: str | None,
   **others,
 ) -> None:
   if cogent is not None:
@@ -159,6 +161,7 @@ def _main(
     split=split,
     templates=tuple(templates),
     staging=Staging(**staging, background=background_of(background)),
+    world=read_world(properties),
     **others,
   )
   generate(
@@ -226,6 +229,12 @@ if __name__ == "__main__":
       "background",
       None,
       "RGB of the ground, from 0 to 255 and linear; not given: 204,204,204.",
+    ),
+    cli.path_flag(
+      "properties",
+      None,
+      "What objects can be, in the form of CLEVR's properties.json; not given: "
+      "CLEVR's.",
     ),
     flags.DEFINE_bool("images", False, "Draw the scenes to PNG files, too."),
     flags.DEFINE_bool(

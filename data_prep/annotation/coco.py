@@ -19,16 +19,17 @@ from jaxtyping import Bool
 from data_prep.annotation import rle
 from data_prep.annotation.silhouettes import box_of, silhouettes
 from data_prep.rendering.camera import FRAME
-from rn_jax.clevr import ATTRIBUTES, SHAPES
+from data_prep.world import World, world_of
+from rn_jax.clevr import ATTRIBUTES
 
 Size = tuple[int, int]  # width and height in pixels
 
 
-def categories() -> list[dict]:
+def categories(world: World) -> list[dict]:
   """Returns COCO's categories: the shapes, numbered from 1."""
   return [
     {"id": i, "name": shape, "supercategory": "object"}
-    for i, shape in enumerate(SHAPES, 1)
+    for i, shape in enumerate(world.shapes, 1)
   ]
 
 
@@ -51,13 +52,14 @@ def annotations_of(
     raise ValueError(
       f"{scene.get('image_filename', 'a scene')}: {error}"
     ) from error
+  shapes = list(world_of(scene).shapes)
   for i, (item, (visible, amodal, depth)) in enumerate(
     zip(scene["objects"], found, strict=True)
   ):
     if visible.any():
       yield {
         "image_id": scene["image_index"],
-        "category_id": SHAPES.index(item["shape"]) + 1,
+        "category_id": shapes.index(item["shape"]) + 1,
         "iscrowd": 0,
         **_area(visible),
         "depth": round(depth, 4),

@@ -13,7 +13,9 @@ from data_prep.conversion.clevr_json import (
   read_elements,
   read_value,
 )
+from data_prep.conversion.properties import one_world
 from data_prep.rendering.camera import FRAME
+from data_prep.world import World
 from rn_jax.host.atomic import replacing
 from rn_jax.host.parts import Parts
 from rn_jax.host.paths import local_path
@@ -24,7 +26,7 @@ from rn_jax.host.progress import progress_bar
 VERSION = 1
 
 _SCENES_PER_PART = 100
-_KEPT = ("image_index", "image_filename", "objects", "camera")
+_KEPT = ("image_index", "image_filename", "objects", "camera", "properties")
 
 
 def annotate_split(
@@ -60,7 +62,7 @@ def annotate_split(
   )
   path = path_of(output_dir or clevr_dir, split)
   digest = hashlib.sha256()
-  scenes = _read_scenes(scenes_path, digest)
+  scenes, world = _read_scenes(scenes_path, digest)
   info = {
     "description": "Objects in pictures of CLEVR scenes",
     "split": split,
@@ -95,7 +97,7 @@ def annotate_split(
       total=len(items), unit=" parts", desc=f"{split} annotations"
     ) as progress,
   ):
-    head = {"info": info, "licenses": [], "categories": categories()}
+    head = {"info": info, "licenses": [], "categories": categories(world)}
     file.write(json.dumps(head)[:-1] + ',\n"images": [\n')
     file.write(",\n".join(map(json.dumps, images)))
     file.write('\n],\n"annotations": [')
@@ -111,9 +113,9 @@ def annotate_split(
   return path
 
 
-def _read_scenes(path: Path, digest) -> list[str]:
-  """Returns of each scene what annotations need, as JSON."""
-  scenes, known = [], set()
+def _read_scenes(path: Path, digest) -> tuple[list[str], World]:
+  """Returns of each scene what annotations need, as JSON; and their world."""
+  scenes, known, properties = [], set(), set()
   for i, scene in enumerate(read_elements(path, "scenes", digest)):
     index, name = scene.get("image_index"), scene.get("image_filename")
     if type(index) is not int or not isinstance(name, str) or index in known:
@@ -123,7 +125,8 @@ def _read_scenes(path: Path, digest) -> list[str]:
       )
     known.add(index)
     scenes.append(json.dumps({k: scene[k] for k in _KEPT if k in scene}))
-  return scenes
+    properties.add(json.dumps(scene.get("properties")))
+  return scenes, one_world(properties, path)
 
 
 def _image_of(scene: dict, size: Size) -> dict:

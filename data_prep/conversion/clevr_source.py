@@ -19,6 +19,7 @@ from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.oddities import Oddities, note
+from data_prep.conversion.properties import one_world
 from rn_jax.clevr import DIRECTIONS
 from rn_jax.host.paths import local_path
 
@@ -81,6 +82,13 @@ def load_split(
   if has_scenes:
     digests["scenes"] = hashlib.sha256()
     sources = read_scenes(scenes_path, digests["scenes"], split, oddities)
+    has_new = _learn_values(sources, scenes_path, vocabulary)
+    if has_new and not has_images:
+      raise SourceError(
+        f"{scenes_path}: its objects can be what CLEVR's cannot. Networks on"
+        " state descriptions do not know that, so records of it need images:"
+        " draw them (data_prep.render), and convert with --images=yes"
+      )
     if annotations:
       digests["annotations"] = hashlib.sha256()
       _add_annotations(
@@ -175,12 +183,36 @@ def read_scenes(
     scene = {name: element.get(name) for name in ("objects", "relationships")}
     # What drawing needs, and what relations follow from. CLEVR has no camera
     # and lamps, and these directions.
-    for name in ("camera", "lamps", "background", "directions"):
+    for name in ("camera", "lamps", "background", "directions", "properties"):
       if name in element and element[name] != DIRECTIONS:
         scene[name] = element[name]
     text = json.dumps(scene)
     sources[index] = Source(filename, index, None, text, [], where)
   return sources
+
+
+def _learn_values(
+  sources: dict[int, Source], path: Path, vocabulary: Vocabulary
+) -> bool:
+  """Tells a vocabulary what objects can be; whether CLEVR's cannot be that.
+
+  Raises:
+    SourceError: It is frozen and does not know that, or scenes differ.
+  """
+  properties = {
+    json.dumps(json.loads(s.scene or "{}").get("properties"))
+    for s in sources.values()
+  }
+  new_values = one_world(properties, path).new_values
+  try:
+    vocabulary.learn(new_values)
+  except KeyError as error:
+    raise SourceError(
+      f"{path}: the vocabulary does not have the value {error}; convert a train"
+      " split with the same properties first, in the same command or folder, or"
+      " give its vocabulary (--vocabulary=FILE)"
+    ) from None
+  return bool(new_values)
 
 
 def _add_annotations(

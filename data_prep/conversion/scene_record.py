@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from data_prep.conversion.clevr_question import Question
 from data_prep.conversion.clevr_source import Source
 from data_prep.generation.scenes import RELATION_MARGIN
 from data_prep.generation.scenes import relationships as scene_relationships
-from rn_jax.clevr import DIRECTIONS, MAX_OBJECTS, RELATIONS
+from rn_jax.clevr import ATTRIBUTES, DIRECTIONS, MAX_OBJECTS, RELATIONS
 from rn_jax.data.images import (
   ImageError,
   opened,
@@ -26,6 +26,8 @@ from rn_jax.data.images import (
   upright,
 )
 from rn_jax.data.states import UnknownAttributeError, numbers, object_arrays
+
+Values = Mapping[str, Sequence[str]]  # of each attribute
 
 
 def encode_image(image: Image.Image, image_size: int) -> bytes:
@@ -65,13 +67,19 @@ class Drawing(NamedTuple):
 
 
 def build_drawn(
-  sources: Iterable[Source], drawing: Drawing, annotations: bool = False
+  sources: Iterable[Source], drawing: Drawing, **options
 ) -> Iterator[dict]:
-  """Yields the record contents of scenes, with images that are drawn."""
+  """Yields the record contents of scenes, with images that are drawn.
+
+  Args:
+    sources: The scenes.
+    drawing: Draws the images.
+    **options: Of `build_scene`.
+  """
   # What draws takes many at a time, so it runs ahead of the records.
   ahead, sources = itertools.tee(sources)
   for source, image in zip(sources, drawing.draw(ahead), strict=True):
-    yield build_scene(source, image=image, annotations=annotations)
+    yield build_scene(source, image=image, **options)
 
 
 def build_scene(
@@ -79,6 +87,7 @@ def build_scene(
   image_size: int = 128,
   image: bytes | None = None,
   annotations: bool = False,
+  values: Values = ATTRIBUTES,
 ) -> dict:
   """Returns the record content of a scene (`rn_jax.data.records.encode_scene`).
 
@@ -89,6 +98,7 @@ def build_scene(
     image_size: Width and height of the image in pixels, 0 keeps the size.
     image: Content of a PNG file, to use instead of the source's.
     annotations: Whether records have boxes and masks of objects.
+    values: Of each attribute, in the order of their numbers.
 
   Where there is an image, objects that lack something or have unknown values
   are left out: networks that read pixels do not need them.
@@ -102,7 +112,7 @@ def build_scene(
   nothing = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
   scene = json.loads(source.scene) if source.scene else nothing
   try:
-    objects, relationships, oddities = _read_scene(scene)
+    objects, relationships, oddities = _read_scene(scene, values)
   except (KeyError, TypeError, ValueError) as error:
     reason = repr(error) if isinstance(error, KeyError) else str(error)
     problem = (
@@ -120,7 +130,7 @@ def build_scene(
       problem,
     )
     scene = nothing
-    objects, relationships, oddities = _read_scene(nothing)
+    objects, relationships, oddities = _read_scene(nothing, values)
   if annotations:
     objects |= _annotation_arrays(
       scene.get("annotations", ()), len(objects["rotation"])
@@ -139,7 +149,7 @@ def build_scene(
   }
 
 
-def _read_scene(scene: dict) -> tuple[dict, dict, list[str]]:
+def _read_scene(scene: dict, values: Values) -> tuple[dict, dict, list[str]]:
   """Returns objects and relationships of a scene as the records hold them.
 
   Behind them comes what is odd about them.
@@ -149,7 +159,7 @@ def _read_scene(scene: dict) -> tuple[dict, dict, list[str]]:
       value.
     TypeError, ValueError: Something is damaged.
   """
-  objects = _object_arrays(scene["objects"])
+  objects = _object_arrays(scene["objects"], values)
   coordinates = objects["3d_coords"].tolist()
   directions = _directions(scene.get("directions"))
   listed = scene["relationships"]
@@ -219,8 +229,10 @@ def _check_relationships(relationships: dict, num_objects: int) -> None:
         )
 
 
-def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
-  arrays = object_arrays(objects)
+def _object_arrays(
+  objects: list[dict], values: Values
+) -> dict[str, np.ndarray]:
+  arrays = object_arrays(objects, values)
   for name, count in (("pixel_coords", 3), ("rotation", None)):
     if all(name in item for item in objects):
       arrays[name] = numbers(objects, name, count)

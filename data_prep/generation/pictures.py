@@ -128,14 +128,9 @@ def describe(job: Job, size: tuple[int, int]) -> dict:
   return {
     "version": VERSION,
     "renderer": RENDERER,
-    "split": job.split,
-    "seed": job.seed,
-    "min_objects": job.min_objects,
-    "max_objects": job.max_objects,
-    "min_visible_pixels": job.min_visible_pixels,
+    **job.look(),
     "width": size[0],
     "height": size[1],
-    **job.staging.changes(),
   }
 
 

@@ -212,4 +212,6 @@ _ENTER = (
   partial(geometry.enter_sphere, xp=np),
   partial(_enter_rounded, geometry.box_cube, geometry.excess_cube),
   partial(_enter_rounded, geometry.box_cylinder, geometry.excess_cylinder),
+  partial(geometry.enter_cone, xp=np),
+  partial(geometry.enter_capsule, xp=np),
 )

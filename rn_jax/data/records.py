@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
   "FORMAT_VERSION",
   "RecordError",
   "ShardInfo",
+  "check_clevr",
   "decode_scene",
   "encode_scene",
   "get_feature",
@@ -148,7 +149,8 @@ def decode_scene(payload: bytes) -> dict:
     image_index: int, index within the split.
     objects: "3d_coords" and "pixel_coords" float32 [N, 3], "rotation" float32
       [N]; "color", "material", "shape", "size" int64 [N], indices into
-      `rn_jax.clevr.ATTRIBUTES[name]`. pixel_coords and rotation are NaN where
+      `rn_jax.clevr.ATTRIBUTES[name]` and behind that the vocabulary's
+      "attributes". pixel_coords and rotation are NaN where
       not given. N = 0 where scenes are not published or not CLEVR's.
       In records converted with annotations also of what is seen of each object
       "bbox" float32 [N, 4], left, upper, right and lower edge in units of the
@@ -268,6 +270,28 @@ def read_vocabulary(records_dir: str | os.PathLike) -> dict[str, dict]:
       " again"
     )
   return content
+
+
+def check_clevr(words: Mapping[str, Mapping], who: str) -> None:
+  """Checks that objects are such as CLEVR has.
+
+  Args:
+    words: The vocabulary of the records.
+    who: Records, and what is to read them.
+
+  Raises:
+    RecordError: Attributes have values that CLEVR does not have.
+  """
+  new = [
+    f"{name} {value}"
+    for name, values in words.get("attributes", {}).items()
+    for value in values
+  ]
+  if new:
+    raise RecordError(
+      f"{who} know the attributes of CLEVR's objects alone, and here are others"
+      f" ({', '.join(new)}); train and ask networks from pixels (a *_fp config)"
+    )
 
 
 def read_split(records_dir: str | os.PathLike, split: str) -> dict:
