@@ -47,12 +47,13 @@ def test_there_are_as_many_objects_as_settings_say(objects, number, features):
 def test_regions_lie_in_their_grid_and_see_the_whole_picture():
   _, model, batch = make_network("regions", "object_relation")
   variables = jax.jit(model.init)(jax.random.key(0), batch)
-  scene = model.apply(variables, batch, method="encode_scenes")
+  encode = jax.jit(functools.partial(model.apply, method="encode_scenes"))
+  scene = encode(variables, batch)
   np.testing.assert_allclose(scene.boxes, grid_boxes(2, 2)[None])
 
   def total(image):
     image = {**batch, "image": image}
-    scene = model.apply(variables, image, method="encode_scenes")
+    scene = encode(variables, image)
     return (scene.objects[:, 0] ** 2).sum()
 
   gradient = jax.jit(jax.grad(total))(batch["image"] / 255.0)
@@ -61,9 +62,7 @@ def test_regions_lie_in_their_grid_and_see_the_whole_picture():
   # Where logits are even, a region is the mean over the cells, places included.
   even = jax.tree.map(jnp.zeros_like, variables["params"]["region_features"])
   params = {**variables["params"], "region_features": even}
-  scene = model.apply(
-    {**variables, "params": params}, batch, method="encode_scenes"
-  )
+  scene = encode({**variables, "params": params}, batch)
   np.testing.assert_allclose(scene.objects[..., -2:], 0.0, atol=1e-6)
 
 
