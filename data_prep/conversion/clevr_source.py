@@ -19,7 +19,7 @@ from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.oddities import Oddities, note
-from data_prep.conversion.properties import one_world
+from data_prep.conversion.properties import learn_world
 from rn_jax.clevr import DIRECTIONS
 from rn_jax.host.paths import local_path
 
@@ -33,6 +33,7 @@ class Source(NamedTuple):
   scene: str | None  # its JSON; None where scenes are not published
   questions: list[Question]
   where: str = "a scene"  # what errors call it
+  properties: str = "null"  # the scene's, as JSON
 
 
 class Split(NamedTuple):
@@ -82,8 +83,9 @@ def load_split(
   if has_scenes:
     digests["scenes"] = hashlib.sha256()
     sources = read_scenes(scenes_path, digests["scenes"], split, oddities)
-    has_new = _learn_values(sources, scenes_path, vocabulary)
-    if has_new and not has_images:
+    properties = {source.properties for source in sources.values()}
+    world = learn_world(properties, scenes_path, vocabulary)
+    if world.new_values and not has_images:
       raise SourceError(
         f"{scenes_path}: its objects can be what CLEVR's cannot. Networks on"
         " state descriptions do not know that, so records of it need images:"
@@ -187,32 +189,9 @@ def read_scenes(
       if name in element and element[name] != DIRECTIONS:
         scene[name] = element[name]
     text = json.dumps(scene)
-    sources[index] = Source(filename, index, None, text, [], where)
+    properties = json.dumps(scene.get("properties"))
+    sources[index] = Source(filename, index, None, text, [], where, properties)
   return sources
-
-
-def _learn_values(
-  sources: dict[int, Source], path: Path, vocabulary: Vocabulary
-) -> bool:
-  """Tells a vocabulary what objects can be; whether CLEVR's cannot be that.
-
-  Raises:
-    SourceError: It is frozen and does not know that, or scenes differ.
-  """
-  properties = {
-    json.dumps(json.loads(s.scene or "{}").get("properties"))
-    for s in sources.values()
-  }
-  new_values = one_world(properties, path).new_values
-  try:
-    vocabulary.learn(new_values)
-  except KeyError as error:
-    raise SourceError(
-      f"{path}: the vocabulary does not have the value {error}; convert a train"
-      " split with the same properties first, in the same command or folder, or"
-      " give its vocabulary (--vocabulary=FILE)"
-    ) from None
-  return bool(new_values)
 
 
 def _add_annotations(
