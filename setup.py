@@ -87,6 +87,7 @@ setup(
       "basedpyright==1.40.2",
       "beartype>=0.18",
       "networkx>=3.2",
+      "pycocotools>=2.0.8",
       "pytest>=8.0",
       "pytest-xdist>=3.5",
       "ruff==0.17.6",

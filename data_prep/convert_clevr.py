@@ -49,6 +49,7 @@ def convert(
   drawing: Drawing | None = None,
   source: str = "clevr",
   skip_missing: bool = False,
+  annotations: bool = False,
 ) -> dict:
   """Converts splits of a CLEVR folder, or of one generated here.
 
@@ -74,6 +75,8 @@ def convert(
       prepared, read in this process and with its images.
     skip_missing: Leave scenes out whose image file is not there, and their
       questions; not given, they are an error.
+    annotations: Put what `annotations/` says of the objects into the records:
+      boxes and masks.
 
   Returns:
     The manifest of the output folder.
@@ -82,7 +85,8 @@ def convert(
     BusyError: Another conversion writes to the output folder.
     SourceError: The source is incomplete or damaged.
     ValueError: Both a vocabulary and splits to make it from are given, or
-      skip_missing where no image files are read.
+      skip_missing where no image files are read, or annotations where there
+      are none.
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
@@ -90,6 +94,8 @@ def convert(
     raise ValueError("give either vocabulary or vocabulary_splits")
   if skip_missing and (source == "tfds" or drawing or images == "no"):
     raise ValueError("skip_missing is for images that are read from files")
+  if annotations and source == "tfds":
+    raise ValueError("the data set of tfds has no annotations")
   clevr_dir, output_dir = local_path(clevr_dir), Path(local_path(output_dir))
   if source == "tfds":
     name, examples = tfds_source.open_tfds(clevr_dir)
@@ -101,7 +107,13 @@ def convert(
     present = _find_splits(clevr_dir, [*splits, *vocabulary_splits])
     splits = splits or present
     load = functools.partial(
-      _load_split, clevr_dir, image_size, images, drawing, skip_missing
+      _load_split,
+      clevr_dir,
+      image_size,
+      images,
+      drawing,
+      skip_missing,
+      annotations,
     )
   if source == "tfds" or drawing:
     workers = 1
@@ -131,6 +143,7 @@ def convert(
         num_shards=num,
         # Folders made without it do not have it.
         **({"skip_missing": True} if skip_missing else {}),
+        **({"annotations": True} if annotations else {}),
       )
       known = records_folder.check_fits(
         output_dir, manifest, split, description, loaded.has_images
@@ -164,17 +177,26 @@ def _load_split(
   images: str,
   drawing: Drawing | None,
   skip_missing: bool,
+  annotations: bool,
   split: str,
   vocabulary: Vocabulary,
 ) -> tuple[Split, Callable]:
   """Returns a split and what makes record contents of its sources."""
+  loaded = load_split(
+    clevr_dir,
+    split,
+    vocabulary,
+    "drawn" if drawing else images,
+    skip_missing,
+    annotations,
+  )
+  # Those of splits that are read later come behind.
+  options = {"annotations": annotations, "values": vocabulary.values}
   if not drawing:
-    build = functools.partial(build_scene, image_size=image_size)
-    loaded = load_split(clevr_dir, split, vocabulary, images, skip_missing)
+    build = functools.partial(build_scene, image_size=image_size, **options)
     return loaded, functools.partial(map, build)
-  loaded = load_split(clevr_dir, split, vocabulary, "drawn")
   loaded.fingerprints["images"] = json.dumps(drawing.made_from)
-  return loaded, functools.partial(build_drawn, drawing=drawing)
+  return loaded, functools.partial(build_drawn, drawing=drawing, **options)
 
 
 def _find_splits(clevr_dir: Path, wanted: Sequence[str]) -> list[str]:
@@ -257,6 +279,11 @@ if __name__ == "__main__":
       False,
       "Leave scenes out whose image is not there, and their questions; not "
       "given, they are an error.",
+    ),
+    flags.DEFINE_bool(
+      "annotations",
+      False,
+      "Put boxes and masks of the objects into the records, from annotations/.",
     ),
     flags.DEFINE_enum(
       "source", "clevr", ["clevr", "tfds"], "What --clevr_dir is."

@@ -21,6 +21,8 @@ from data_prep.generation import split_files
 from data_prep.generation.job import BALANCED_SCENES, Job
 from data_prep.generation.scenes import SPLITS
 from data_prep.generation.split_lock import alone
+from data_prep.generation.staging import CLEVR, Staging, background_of
+from data_prep.world import read_world
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
@@ -31,6 +33,7 @@ def generate(
   job: Job,
   *,
   images: bool = False,
+  annotations: bool = False,
   size: tuple[int, int] = (WIDTH, HEIGHT),
   records_dir: str | os.PathLike | None = None,
   record_size: int = 128,
@@ -44,6 +47,8 @@ def generate(
     output_dir: Folder in CLEVR's layout, made if need be.
     job: What to make.
     images: Draw the scenes to PNG files, too.
+    annotations: Write boxes and masks of the objects in pictures of `size`, and
+      put them into the records.
     size: Width and height of the images as they are drawn, in pixels.
     records_dir: Records folder to make or to extend, with images drawn for it.
     record_size: Width and height to which these are scaled, in pixels.
@@ -68,6 +73,11 @@ def generate(
     raise ValueError("an image has at least one pixel on each side")
   if workers is not None and workers < 1:
     raise ValueError(f"workers is {workers}, must be at least 1")
+  if annotations and job.split.startswith("test"):
+    raise ValueError(
+      f"annotations would tell of the scenes, which the split {job.split!r} "
+      "keeps to itself; annotate another split"
+    )
   if vocabulary is not None and records_dir is None:
     raise ValueError("vocabulary is for records; give records_dir too")
   if len(job.language.templates) < job.questions_per_scene:
@@ -80,18 +90,42 @@ def generate(
   records_dir = records_dir and local_path(records_dir)
   with alone(output_dir, job.split):
     split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
-    if images or records_dir is not None:
-      from data_prep.generation import (
-        pictures,  # imports JAX, which the rest does without
+    # What follows imports JAX, which the rest does without.
+    if annotations:
+      from data_prep.annotation.files import annotate_split
+
+      annotate_split(
+        output_dir,
+        job.split,
+        size=size,
+        workers=workers,
+        overwrite=overwrite,
       )
+    if images or records_dir is not None:
+      from data_prep.generation import pictures
 
       if images:
         pictures.write_files(job, output_dir, size, overwrite)
       if records_dir is not None:
         pictures.write_records(
-          job, output_dir, records_dir, size, record_size, vocabulary
+          job,
+          output_dir,
+          records_dir,
+          size,
+          record_size,
+          vocabulary,
+          annotations,
         )
   return output_dir
+
+
+# Parts of Staging that are numbers, with the help of their flags.
+_STAGED = {
+  "camera_height": "Height of the camera, in world units.",
+  "camera_distance": "How far it is from the middle of the scene, likewise.",
+  "camera_jitter": "How far it is moved along each axis at most.",
+  "lamp_jitter": "How far each lamp is.",
+}
 
 
 def _main(
@@ -101,6 +135,7 @@ def _main(
   cogent: str | None,
   templates: list[str],
   images: bool,
+  annotations: bool,
   image_size: int | None,
   image_width: int | None,
   image_height: int | None,
@@ -108,6 +143,8 @@ def _main(
   vocabulary: str | None,
   workers: int | None,
   overwrite: bool,
+  background: str | None,
+  properties: str | None,
   **others,
 ) -> None:
   if cogent is not None:
@@ -119,10 +156,19 @@ def _main(
     split += cogent
   if image_size and (image_width or image_height):
     raise ValueError("give either image_size, or image_width and image_height")
+  staging = {name: others.pop(name) for name in _STAGED}
+  job = Job(
+    split=split,
+    templates=tuple(templates),
+    staging=Staging(**staging, background=background_of(background)),
+    world=read_world(properties),
+    **others,
+  )
   generate(
     output_dir,
-    Job(split=split, templates=tuple(templates), **others),
+    job,
     images=images,
+    annotations=annotations,
     size=(
       image_size or image_width or WIDTH,
       image_size or image_height or HEIGHT,
@@ -175,7 +221,27 @@ if __name__ == "__main__":
       "Folder with templates/*.json and synonyms.json; not given: the "
       "project's own.",
     ),
+    *(
+      flags.DEFINE_float(name, getattr(CLEVR, name), text)
+      for name, text in _STAGED.items()
+    ),
+    flags.DEFINE_string(
+      "background",
+      None,
+      "RGB of the ground, from 0 to 255 and linear; not given: 204,204,204.",
+    ),
+    cli.path_flag(
+      "properties",
+      None,
+      "What objects can be, in the form of CLEVR's properties.json; not given: "
+      "CLEVR's.",
+    ),
     flags.DEFINE_bool("images", False, "Draw the scenes to PNG files, too."),
+    flags.DEFINE_bool(
+      "annotations",
+      False,
+      "Write boxes and masks of the objects as COCO's JSON, and into records.",
+    ),
     flags.DEFINE_integer(
       "image_size",
       None,

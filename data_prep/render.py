@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags, logging
 from PIL import Image
 
+from data_prep.annotation.files import annotate_split
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.generation.split_lock import alone
 from data_prep.rendering.camera import FRAME
@@ -36,6 +37,7 @@ def render_split(
   width: int | None = None,
   height: int | None = None,
   frame: tuple[int, int] = FRAME,
+  annotations: bool = False,
 ) -> Path:
   """Draws the scenes of a CLEVR folder; pictures already there are kept.
 
@@ -46,6 +48,7 @@ def render_split(
     width: In pixels; not given: that of the frame.
     height: Likewise.
     frame: Width and height of the pictures that the scenes were made for.
+    annotations: Write boxes and masks of the objects, too.
 
   Returns:
     The folder of the pictures.
@@ -53,6 +56,7 @@ def render_split(
   Raises:
     SourceError: The scenes file is missing or damaged, or a scene of it.
     ValueError: A picture that is there has another size.
+    FileExistsError: There are annotations of other scenes or another size.
     BusyError: Another run makes pictures of this split in this folder.
   """
   size = (
@@ -69,6 +73,8 @@ def render_split(
     if not isinstance(name, str) or not name or name != Path(name).name:
       raise SourceError(f"{path}: scene {i}: image_filename is {name!r}")
   with alone(output_dir, split, folder):
+    if annotations:
+      annotate_split(clevr_dir, split, output_dir, size=size, frame=frame)
     _draw_missing(scenes, path, folder, size, frame)
   return folder
 
@@ -153,6 +159,7 @@ def _main(
   height: int | None,
   image_size: int | None,
   frame_size: str,
+  annotations: bool,
 ) -> None:
   folder = render_split(
     clevr_dir,
@@ -161,6 +168,7 @@ def _main(
     width=image_size or width,
     height=image_size or height,
     frame=_frame_of(frame_size),
+    annotations=annotations,
   )
   print(f"Images of {split} are in {folder}")
 
@@ -193,5 +201,10 @@ if __name__ == "__main__":
       "frame_size",
       "480x320",
       "Size of the pictures that the scenes' pixel_coords were made for.",
+    ),
+    flags.DEFINE_bool(
+      "annotations",
+      False,
+      "Write boxes and masks of the objects as COCO's JSON, too.",
     ),
   )

@@ -9,6 +9,7 @@ the list index + 1, so published weights depend on it.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 
 # Bytes of each colour, which the generator takes as linear light, not as sRGB.
 RGB = {
@@ -116,16 +117,23 @@ def tokenize(question: str) -> list[str]:
   return _PUNCTUATION.sub(r" \1 ", question.lower()).split()
 
 
-def answer_class(answer: str) -> str:
+def answer_class(
+  answer: str, classes: Mapping[str, Sequence[str]] = ANSWER_CLASSES
+) -> str:
   """Returns the class (a key of ANSWER_CLASSES) that an answer belongs to.
+
+  Args:
+    answer: The answer.
+    classes: The answers of each class; those of CLEVR, or more.
 
   Raises:
     ValueError: The word is no CLEVR answer.
   """
-  for name, answers in ANSWER_CLASSES.items():
+  for name, answers in classes.items():
     if answer in answers:
       return name
-  raise ValueError(f"{answer!r} is not one of CLEVR's {len(ANSWERS)} answers")
+  number = sum(map(len, classes.values()))
+  raise ValueError(f"{answer!r} is not one of CLEVR's {number} answers")
 
 
 def question_type(function: str) -> str:

@@ -15,6 +15,7 @@ from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.train_order import group_questions
+from rn_jax.data.vocabulary import answer_classes
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
 from rn_jax.host.progress import progress_bar
@@ -119,6 +120,7 @@ def score(dataset: Dataset, predictions: dict[str, np.ndarray]) -> dict:
     dataset.questions["question_type"],
     dataset.questions["function"],
     dataset.family,
+    answer_classes(dataset.vocabulary),
   )
 
 

@@ -4,14 +4,13 @@ Every number is a sum over questions divided once, so nothing depends on how
 the questions were batched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rn_jax.clevr import (
   ANSWER_CLASSES,
   ANSWER_FUNCTIONS,
-  ANSWERS,
   QUESTION_TYPES,
   answer_class,
   template_file,
@@ -29,6 +28,7 @@ def evaluate_predictions(
   question_type: np.ndarray,
   function: np.ndarray,
   family: Sequence[str] | np.ndarray,
+  answer_classes: Mapping[str, Sequence[str]] = ANSWER_CLASSES,
 ) -> dict:
   """Scores the answers to a split.
 
@@ -40,17 +40,18 @@ def evaluate_predictions(
     question_type: [Q] index into clevr.QUESTION_TYPES, -1 unknown.
     function: [Q] index into clevr.ANSWER_FUNCTIONS, -1 unknown.
     family: [Q] names of question families, "" unknown.
+    answer_classes: The answers of each class.
 
   Returns:
     The content of eval_<split>.json. `invalid_rate` is the share of
     predictions outside the class of the true answer ("red" to a question of
     number). What has no questions has count 0 and None for its rates.
     `confusion` holds counts, rows true and columns predicted, in the order of
-    its `answers`, which runs through clevr.ANSWER_CLASSES.
+    its `answers`, which runs through answer_classes; `classes` has theirs.
 
   Raises:
     ValueError: Lengths differ, an id is out of range (a split without answers
-      has -1), or an answer is not one of CLEVR's.
+      has -1), or an answer is in no class.
   """
   predicted, answer, loss, question_type, function, family = map(
     np.asarray,
@@ -75,8 +76,10 @@ def evaluate_predictions(
         "a published answer, which cannot be scored"
       )
 
-  classes = list(ANSWER_CLASSES)
-  class_of = np.array([classes.index(answer_class(a)) for a in answers])
+  classes = list(answer_classes)
+  class_of = np.array(
+    [classes.index(answer_class(a, answer_classes)) for a in answers]
+  )
   true_class = class_of[answer]
   correct = predicted == answer
   invalid = class_of[predicted] != true_class
@@ -105,7 +108,7 @@ def evaluate_predictions(
     "by_function": _by_group(function, ANSWER_FUNCTIONS, correct),
     "by_template": by_template,
     "by_family": by_family,
-    "confusion": _confusion(predicted, answer, answers),
+    "confusion": _confusion(predicted, answer, answers, answer_classes),
   }
 
 
@@ -131,13 +134,18 @@ def _by_group(
 
 
 def _confusion(
-  predicted: np.ndarray, answer: np.ndarray, answers: Sequence[str]
+  predicted: np.ndarray,
+  answer: np.ndarray,
+  answers: Sequence[str],
+  answer_classes: Mapping[str, Sequence[str]],
 ) -> dict:
   size = len(answers)
   counts = np.bincount(answer * size + predicted, minlength=size * size)
-  order = sorted(range(size), key=lambda i: ANSWERS.index(answers[i]))
+  ordered = [a for members in answer_classes.values() for a in members]
+  order = sorted(range(size), key=lambda i: ordered.index(answers[i]))
   return {
     "answers": [answers[i] for i in order],
+    "classes": [answer_class(answers[i], answer_classes) for i in order],
     "counts": counts.reshape(size, size)[np.ix_(order, order)].tolist(),
   }
 

@@ -109,9 +109,11 @@ def load_pictures(config: ml_collections.ConfigDict, split: str) -> Dataset:
     see finding_loss.
 
   Raises:
-    RecordError: The records do not tell of the objects.
+    RecordError: The records do not tell of the objects, or of other objects
+      than CLEVR's.
   """
   dataset = load_dataset(config.data, "pixels", split)
+  records.check_clevr(dataset.vocabulary, f"{config.data.dir}: finders")
   size = len(dataset.image_filename)
   objects = np.zeros((size, MAX_OBJECTS, 3 + len(ATTRIBUTES)), np.float32)
   places = np.zeros((size, MAX_OBJECTS, 3), np.float32)

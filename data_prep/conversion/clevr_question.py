@@ -17,7 +17,6 @@ from data_prep.language.programs import (
   function_of,
 )
 from rn_jax.clevr import (
-  ANSWER_CLASSES,
   ANSWER_FUNCTIONS,
   QUESTION_TYPES,
   answer_class,
@@ -27,10 +26,8 @@ from rn_jax.data.records import MAX_QUESTION_CHARACTERS, MAX_QUESTION_WORDS
 
 _FUNCTION_IDS = {name: i for i, name in enumerate(ANSWER_FUNCTIONS)}
 _TYPE_IDS = {name: i for i, name in enumerate(QUESTION_TYPES)}
-_ANSWERS_TO = {
-  name: ANSWER_CLASSES[
-    "number" if name == "count" else name.partition("query_")[2] or "exist"
-  ]
+_CLASS_OF_ANSWERS = {
+  name: "number" if name == "count" else name.partition("query_")[2] or "exist"
   for name in ANSWER_FUNCTIONS
 }
 
@@ -73,11 +70,12 @@ def read_question(
     )
   answer = element.get("answer")
   answer_id = function = kind = -1
+  kind_of_answer = None
   try:
     tokens = array("H", vocabulary.question(text))
     if answer is not None:
       answer = _answer_text(answer)
-      answer_class(answer)
+      kind_of_answer = answer_class(answer, vocabulary.classes)
       answer_id = vocabulary.answer(answer) - 1
   except KeyError as error:
     raise SourceError(
@@ -97,7 +95,7 @@ def read_question(
       " it out"
     )
   name, is_sure = _answer_function(element.get("program"))
-  if name and answer_id >= 0 and answer not in _ANSWERS_TO[name]:
+  if name and answer_id >= 0 and kind_of_answer != _CLASS_OF_ANSWERS[name]:
     if is_sure:
       raise SourceError(
         f"{where}: the program ends with {name}, to which {answer!r} is no"

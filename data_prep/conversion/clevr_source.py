@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from absl import logging
 
+from data_prep.annotation.reading import path_of, read_annotations
 from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.oddities import Oddities, note
+from data_prep.conversion.properties import learn_world
 from rn_jax.clevr import DIRECTIONS
 from rn_jax.host.paths import local_path
 
@@ -31,6 +33,7 @@ class Source(NamedTuple):
   scene: str | None  # its JSON; None where scenes are not published
   questions: list[Question]
   where: str = "a scene"  # what errors call it
+  properties: str = "null"  # the scene's, as JSON
 
 
 class Split(NamedTuple):
@@ -48,6 +51,7 @@ def load_split(
   vocabulary: Vocabulary,
   images: str = "auto",
   skip_missing: bool = False,
+  annotations: bool = False,
 ) -> Split:
   """Reads the scenes and questions of a split.
 
@@ -59,6 +63,7 @@ def load_split(
       "drawn": yes, but not from files.
     skip_missing: Leave scenes out whose image is not there, and their
       questions. They are counted among the oddities.
+    annotations: Take along what `annotations/` says of the objects.
 
   Raises:
     SourceError: Files are missing, broken, or contradict each other; or the
@@ -78,6 +83,22 @@ def load_split(
   if has_scenes:
     digests["scenes"] = hashlib.sha256()
     sources = read_scenes(scenes_path, digests["scenes"], split, oddities)
+    properties = {source.properties for source in sources.values()}
+    world = learn_world(properties, scenes_path, vocabulary)
+    if world.new_values and not has_images:
+      raise SourceError(
+        f"{scenes_path}: its objects can be what CLEVR's cannot. Networks on"
+        " state descriptions do not know that, so records of it need images:"
+        " draw them (data_prep.render), and convert with --images=yes"
+      )
+    if annotations:
+      digests["annotations"] = hashlib.sha256()
+      _add_annotations(
+        sources,
+        path_of(clevr_dir, split),
+        digests["scenes"].hexdigest(),
+        digests["annotations"],
+      )
   elif not has_images:
     raise SourceError(
       f"{scenes_path}: no such file, and no images are converted either, so"
@@ -164,12 +185,24 @@ def read_scenes(
     scene = {name: element.get(name) for name in ("objects", "relationships")}
     # What drawing needs, and what relations follow from. CLEVR has no camera
     # and lamps, and these directions.
-    for name in ("camera", "lamps", "directions"):
+    for name in ("camera", "lamps", "background", "directions", "properties"):
       if name in element and element[name] != DIRECTIONS:
         scene[name] = element[name]
     text = json.dumps(scene)
-    sources[index] = Source(filename, index, None, text, [], where)
+    properties = json.dumps(scene.get("properties"))
+    sources[index] = Source(filename, index, None, text, [], where, properties)
   return sources
+
+
+def _add_annotations(
+  sources: dict[int, Source], path: Path, scenes_sha256: str, digest
+) -> None:
+  """Adds to the scenes what the annotations file says of their objects."""
+  found = read_annotations(path, scenes_sha256, digest)
+  for index, source in sources.items():
+    scene = json.loads(source.scene or "{}")
+    scene["annotations"] = found.get(index, [])
+    sources[index] = source._replace(scene=json.dumps(scene))
 
 
 def _take_indices(

@@ -9,7 +9,12 @@ from rn_jax.clevr import (
   WORDS_AS_THEY_APPEAR,
   tokenize,
 )
-from rn_jax.data.vocabulary import MAX_WORDS, read_vocabulary
+from rn_jax.data.vocabulary import (
+  MAX_WORDS,
+  answer_classes,
+  attribute_values,
+  read_vocabulary,
+)
 
 
 class Vocabulary:
@@ -17,6 +22,12 @@ class Vocabulary:
 
   A growing vocabulary gives every new word the next index; a frozen one
   refuses words it does not know.
+
+  Attributes:
+    questions: Indices of words.
+    answers: Indices of answers.
+    attributes: Values of attributes that CLEVR does not have.
+    frozen: Whether it is.
   """
 
   def __init__(
@@ -24,9 +35,11 @@ class Vocabulary:
     questions: dict[str, int] | None = None,
     answers: dict[str, int] | None = None,
     frozen: bool = False,
+    attributes: dict[str, list[str]] | None = None,
   ):
     self.questions = dict(questions or {})
     self.answers = dict(answers or {})
+    self.attributes = {k: [*v] for k, v in (attributes or {}).items()}
     self.frozen = frozen
 
   def question(self, text: str) -> list[int]:
@@ -46,6 +59,29 @@ class Vocabulary:
     """
     return self._index(self.answers, answer)
 
+  def learn(self, new_values: dict[str, list[str]]) -> None:
+    """Takes up values of attributes that CLEVR does not have.
+
+    Raises:
+      KeyError: One is unknown to a frozen vocabulary.
+    """
+    for name, values in new_values.items():
+      for value in values:
+        if value not in self.attributes.get(name, ()):
+          if self.frozen:
+            raise KeyError(f"{name} {value}")
+          self.attributes.setdefault(name, []).append(value)
+
+  @property
+  def values(self) -> dict[str, tuple[str, ...]]:
+    """All values of each attribute, in the order of their numbers."""
+    return attribute_values({"attributes": self.attributes})
+
+  @property
+  def classes(self) -> dict[str, tuple[str, ...]]:
+    """The answers of each class."""
+    return answer_classes({"attributes": self.attributes})
+
   def _index(self, indices: dict[str, int], word: str) -> int:
     if word not in indices and not self.frozen:
       if len(indices) == MAX_WORDS:
@@ -64,16 +100,21 @@ class Vocabulary:
     """
     if self.frozen:
       return
-    if self.questions.keys() <= set(WORDS_AS_THEY_APPEAR):
-      for word in WORDS_AS_THEY_APPEAR:
+    new = [v for values in self.attributes.values() for v in values]
+    shapes = [f"{shape}s" for shape in self.attributes.get("shape", ())]
+    words = (*WORDS_AS_THEY_APPEAR, *new, *shapes)
+    if self.questions.keys() <= set(words):
+      for word in words:
         self._index(self.questions, word)
-    for answer in ANSWERS_AS_THEY_APPEAR:
+    for answer in (*ANSWERS_AS_THEY_APPEAR, *new):
       self._index(self.answers, answer)
     self.frozen = True
 
   def to_json(self) -> str:
     """Returns the file content; the same vocabulary gives the same text."""
     content = {"questions": self.questions, "answers": self.answers}
+    if self.attributes:
+      content["attributes"] = self.attributes
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
   def sha256(self) -> str:

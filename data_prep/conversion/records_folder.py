@@ -145,7 +145,9 @@ def finish_folder(
 ) -> None:
   """Makes a folder whose shards are all written a finished records folder."""
   write_text(records_dir / records.VOCABULARY, vocabulary.to_json())
-  write_tfds_metadata(records_dir, manifest["splits"], vocabulary.answers)
+  write_tfds_metadata(
+    records_dir, manifest["splits"], json.loads(vocabulary.to_json())
+  )
   text = json.dumps(manifest, indent=1) + "\n"
   write_text(records_dir / records.MANIFEST, text)
   for path in _leftovers(records_dir, manifest):

@@ -4,19 +4,20 @@ import io
 import itertools
 import json
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
+from data_prep.annotation import rle
 from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question
 from data_prep.conversion.clevr_source import Source
 from data_prep.generation.scenes import RELATION_MARGIN
 from data_prep.generation.scenes import relationships as scene_relationships
-from rn_jax.clevr import DIRECTIONS, MAX_OBJECTS, RELATIONS
+from rn_jax.clevr import ATTRIBUTES, DIRECTIONS, MAX_OBJECTS, RELATIONS
 from rn_jax.data.images import (
   ImageError,
   opened,
@@ -25,6 +26,8 @@ from rn_jax.data.images import (
   upright,
 )
 from rn_jax.data.states import UnknownAttributeError, numbers, object_arrays
+
+Values = Mapping[str, Sequence[str]]  # of each attribute
 
 
 def encode_image(image: Image.Image, image_size: int) -> bytes:
@@ -63,16 +66,28 @@ class Drawing(NamedTuple):
   draw: Callable[[Iterable[Source]], Iterator[bytes]]
 
 
-def build_drawn(sources: Iterable[Source], drawing: Drawing) -> Iterator[dict]:
-  """Yields the record contents of scenes, with images that are drawn."""
+def build_drawn(
+  sources: Iterable[Source], drawing: Drawing, **options
+) -> Iterator[dict]:
+  """Yields the record contents of scenes, with images that are drawn.
+
+  Args:
+    sources: The scenes.
+    drawing: Draws the images.
+    **options: Of `build_scene`.
+  """
   # What draws takes many at a time, so it runs ahead of the records.
   ahead, sources = itertools.tee(sources)
   for source, image in zip(sources, drawing.draw(ahead), strict=True):
-    yield build_scene(source, image=image)
+    yield build_scene(source, image=image, **options)
 
 
 def build_scene(
-  source: Source, image_size: int = 128, image: bytes | None = None
+  source: Source,
+  image_size: int = 128,
+  image: bytes | None = None,
+  annotations: bool = False,
+  values: Values = ATTRIBUTES,
 ) -> dict:
   """Returns the record content of a scene (`rn_jax.data.records.encode_scene`).
 
@@ -82,6 +97,8 @@ def build_scene(
     source: The scene, from `load_split`.
     image_size: Width and height of the image in pixels, 0 keeps the size.
     image: Content of a PNG file, to use instead of the source's.
+    annotations: Whether records have boxes and masks of objects.
+    values: Of each attribute, in the order of their numbers.
 
   Where there is an image, objects that lack something or have unknown values
   are left out: networks that read pixels do not need them.
@@ -95,7 +112,7 @@ def build_scene(
   nothing = {"objects": [], "relationships": dict.fromkeys(RELATIONS, ())}
   scene = json.loads(source.scene) if source.scene else nothing
   try:
-    objects, relationships, oddities = _read_scene(scene)
+    objects, relationships, oddities = _read_scene(scene, values)
   except (KeyError, TypeError, ValueError) as error:
     reason = repr(error) if isinstance(error, KeyError) else str(error)
     problem = (
@@ -112,7 +129,12 @@ def build_scene(
       3,
       problem,
     )
-    objects, relationships, oddities = _read_scene(nothing)
+    scene = nothing
+    objects, relationships, oddities = _read_scene(nothing, values)
+  if annotations:
+    objects |= _annotation_arrays(
+      scene.get("annotations", ()), len(objects["rotation"])
+    )
   return {
     "image": image,
     "image_filename": source.image_filename,
@@ -127,7 +149,7 @@ def build_scene(
   }
 
 
-def _read_scene(scene: dict) -> tuple[dict, dict, list[str]]:
+def _read_scene(scene: dict, values: Values) -> tuple[dict, dict, list[str]]:
   """Returns objects and relationships of a scene as the records hold them.
 
   Behind them comes what is odd about them.
@@ -137,7 +159,7 @@ def _read_scene(scene: dict) -> tuple[dict, dict, list[str]]:
       value.
     TypeError, ValueError: Something is damaged.
   """
-  objects = _object_arrays(scene["objects"])
+  objects = _object_arrays(scene["objects"], values)
   coordinates = objects["3d_coords"].tolist()
   directions = _directions(scene.get("directions"))
   listed = scene["relationships"]
@@ -207,8 +229,10 @@ def _check_relationships(relationships: dict, num_objects: int) -> None:
         )
 
 
-def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
-  arrays = object_arrays(objects)
+def _object_arrays(
+  objects: list[dict], values: Values
+) -> dict[str, np.ndarray]:
+  arrays = object_arrays(objects, values)
   for name, count in (("pixel_coords", 3), ("rotation", None)):
     if all(name in item for item in objects):
       arrays[name] = numbers(objects, name, count)
@@ -216,3 +240,20 @@ def _object_arrays(objects: list[dict]) -> dict[str, np.ndarray]:
       shape = (len(objects),) if count is None else (len(objects), count)
       arrays[name] = np.full(shape, np.nan, np.float32)
   return arrays
+
+
+def _annotation_arrays(annotations: Sequence[dict], count: int) -> dict:
+  """Boxes and masks of objects; those of no pixels where nothing is seen."""
+  seen = {item["object"]: item for item in annotations}
+  size = annotations[0]["mask_size"] if annotations else [0, 0]
+  nothing = {
+    "bbox": [0.0] * 4,
+    "mask": rle.encode(np.zeros(size, bool)),
+    "mask_size": size,
+  }
+  items = [seen.get(i, nothing) for i in range(count)]
+  return {
+    "bbox": np.array([i["bbox"] for i in items], np.float32).reshape(-1, 4),
+    "mask": [i["mask"] for i in items],
+    "mask_size": np.array([i["mask_size"] for i in items], int).reshape(-1, 2),
+  }

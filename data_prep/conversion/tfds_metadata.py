@@ -11,23 +11,22 @@ import numpy as np
 
 from rn_jax.clevr import (
   ANSWER_FUNCTIONS,
-  ATTRIBUTES,
   QUESTION_TYPES,
   RELATIONS,
 )
 from rn_jax.data.records import DATASET_NAME
-from rn_jax.data.vocabulary import answers_by_id
+from rn_jax.data.vocabulary import answers_by_id, attribute_values
 
 
 def write_tfds_metadata(
-  records_dir: Path, splits: dict[str, dict], answers: dict[str, int]
+  records_dir: Path, splits: dict[str, dict], vocabulary: dict[str, dict]
 ) -> None:
   """Writes `dataset_info.json`, `features.json` and the class names.
 
   Args:
     records_dir: Folder that holds the shards of exactly these splits.
     splits: The splits' entries of the manifest.
-    answers: Answer -> index from 1.
+    vocabulary: That of the records.
   """
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the library's own, about its imports
@@ -49,20 +48,23 @@ def write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
       data_dir=records_dir,
-      features=_features(tfds.features, splits, answers),
+      features=_features(tfds.features, splits, vocabulary),
       split_infos=split_infos,
       description="CLEVR: one scene per example, with all its questions.",
       check_data=False,
     )
 
 
-def _features(features, splits: dict[str, dict], answers: dict[str, int]):
+def _features(features, splits: dict[str, dict], vocabulary: dict[str, dict]):
   integer = features.Scalar(np.int64)
   shapes = {
     (image["height"], image["width"], 3)
     for split in splits.values()
     if (image := split["image"])
   }
+  annotated = any(
+    split["source"]["arguments"].get("annotations") for split in splits.values()
+  )
   fields = {
     "image_filename": features.Text(),
     "image_index": integer,
@@ -73,8 +75,9 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
         "rotation": features.Scalar(np.float32),
         **{
           name: features.ClassLabel(names=list(values))
-          for name, values in ATTRIBUTES.items()
+          for name, values in attribute_values(vocabulary).items()
         },
+        **(_annotations(features) if annotated else {}),
       }
     ),
     "relationships": {
@@ -86,7 +89,9 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
         "family": features.Text(),
         "tokens": features.Sequence(integer),
         "question_index": integer,
-        "answer": features.ClassLabel(names=answers_by_id(answers)),
+        "answer": features.ClassLabel(
+          names=answers_by_id(vocabulary["answers"])
+        ),
         "function": features.ClassLabel(names=list(ANSWER_FUNCTIONS)),
         "question_type": features.ClassLabel(names=list(QUESTION_TYPES)),
       }
@@ -96,3 +101,11 @@ def _features(features, splits: dict[str, dict], answers: dict[str, int]):
     shape = shapes.pop() if len(shapes) == 1 else (None, None, 3)
     fields["image"] = features.Image(shape=shape, encoding_format="png")
   return features.FeaturesDict(fields)
+
+
+def _annotations(features) -> dict:
+  return {
+    "bbox": features.Tensor(shape=(4,), dtype=np.float32),
+    "mask": features.Text(),
+    "mask_size": features.Tensor(shape=(2,), dtype=np.int64),
+  }

@@ -6,11 +6,14 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
+from data_prep import world as world_facts
 from data_prep.chance import random_stream
 from data_prep.generation.scenes import SPLITS, sample_scene
+from data_prep.generation.staging import CLEVR, Staging
 from data_prep.language.questions import ask
 from data_prep.language.reading import Language, load_language
 from data_prep.rendering.visibility_rule import shows_every_object
+from data_prep.world import World
 from rn_jax.clevr import MAX_OBJECTS, MIN_VISIBLE_PIXELS
 
 # Goes up whenever the same arguments would give other data.
@@ -49,6 +52,8 @@ class Job:
     language_dir: Folder with templates/*.json and synonyms.json; None: the
       project's own.
     templates: Template files to use, such as "zero_hop"; empty: all.
+    staging: Camera, lamps and ground.
+    world: What objects can be.
 
   Raises:
     ValueError: A value makes no sense.
@@ -64,6 +69,8 @@ class Job:
   count_answers: str = "balanced"
   language_dir: str | os.PathLike | None = None
   templates: tuple[str, ...] = ()
+  staging: Staging = CLEVR
+  world: World = world_facts.CLEVR
 
   def __post_init__(self):
     for name, known in (("split", SPLITS), ("count_answers", BALANCED_SCENES)):
@@ -84,6 +91,12 @@ class Job:
         f"min_visible_pixels is {self.min_visible_pixels}, must be from 0 to "
         "500; small objects never show much more"
       )
+    self.staging.check()
+    if self.world != world_facts.CLEVR and SPLITS[self.split]:
+      raise ValueError(
+        f"the split {self.split!r} of CoGenT goes by CLEVR's colors; it has no "
+        "other properties"
+      )
 
   @property
   def language(self) -> Language:
@@ -94,10 +107,28 @@ class Job:
     """What the data depend on, for the head of the files."""
     made_from = asdict(self)
     split = made_from.pop("split")
-    del made_from["language_dir"], made_from["templates"]
-    language = self.language.fingerprint
-    generator = {"version": VERSION, **made_from, "language": language}
+    for name in ("language_dir", "templates", "staging", "world"):
+      del made_from[name]
+    made_from["language"] = self.language.fingerprint
+    generator = {"version": VERSION, **made_from, **self._changes()}
     return {"split": split, "version": "1.0", "generator": generator}
+
+  def _changes(self) -> dict:
+    """What is not as in CLEVR."""
+    if self.world == world_facts.CLEVR:
+      return self.staging.changes()
+    return {**self.staging.changes(), "properties": self.world.to_json()}
+
+  def look(self) -> dict:
+    """What pictures depend on besides their renderer and size."""
+    return {
+      "split": self.split,
+      "seed": self.seed,
+      "min_objects": self.min_objects,
+      "max_objects": self.max_objects,
+      "min_visible_pixels": self.min_visible_pixels,
+      **self._changes(),
+    }
 
   def key(self) -> str:
     """A hash of that; the same key means the same data."""
@@ -124,6 +155,8 @@ def make_scene(job: Job, index: int) -> dict:
     min_objects=job.min_objects,
     max_objects=job.max_objects,
     accept=accept,
+    staging=job.staging,
+    world=job.world,
   )
 
 

@@ -73,6 +73,7 @@ def write_records(
   size: tuple[int, int],
   image_size: int,
   vocabulary: str | os.PathLike | None = None,
+  annotations: bool = False,
 ) -> None:
   """Converts a split to records, drawing its images on the way.
 
@@ -83,6 +84,7 @@ def write_records(
     size: Width and height of the images as they are drawn, in pixels.
     image_size: Width and height in the records.
     vocabulary: Vocabulary file to use.
+    annotations: Put those of the split into the records.
 
   Raises:
     RecordError: The records folder cannot take the split.
@@ -97,6 +99,7 @@ def write_records(
     image_size=image_size,
     vocabulary=vocabulary,
     drawing=Drawing(describe(job, size), draw),
+    annotations=annotations,
   )
 
 
@@ -125,11 +128,7 @@ def describe(job: Job, size: tuple[int, int]) -> dict:
   return {
     "version": VERSION,
     "renderer": RENDERER,
-    "split": job.split,
-    "seed": job.seed,
-    "min_objects": job.min_objects,
-    "max_objects": job.max_objects,
-    "min_visible_pixels": job.min_visible_pixels,
+    **job.look(),
     "width": size[0],
     "height": size[1],
   }

@@ -9,23 +9,21 @@ takes a predicate for that (data_prep.rendering.visibility_rule).
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from data_prep.chance import pick, random_stream
+from data_prep.generation import staging as staging_facts
+from data_prep.generation.staging import Staging
 from data_prep.rendering import camera as camera_facts
 from data_prep.rendering import lamps as lamp_facts
 from data_prep.rendering.camera import TAN_X
+from data_prep.world import CLEVR, World
 from rn_jax.clevr import (
   BEHIND,
-  COLORS,
   DIRECTIONS,
   HEIGHT,
-  MATERIALS,
   MAX_OBJECTS,
-  RADIUS,
   RIGHT,
-  SHAPES,
-  SIZES,
   WIDTH,
 )
 
@@ -52,26 +50,32 @@ _COGENT = (
 )
 
 
-def colors_of(shape: str, condition: str | None) -> tuple[str, ...]:
+def colors_of(
+  shape: str, condition: str | None, world: World = CLEVR
+) -> tuple[str, ...]:
   """The colours a shape may have; `condition` is None, "A" or "B" (CoGenT)."""
   if condition is None or shape == "sphere":
-    return COLORS
+    return tuple(world.colors)
   return _COGENT[(shape == "cylinder") ^ (condition == "B")]
 
 
-def sample_camera(seed: int, split: str, index: int) -> tuple[float, ...]:
+def sample_camera(
+  seed: int, split: str, index: int, staging: Staging = staging_facts.CLEVR
+) -> tuple[float, ...]:
   """Position of the jittered camera of a scene, in world units."""
   rng = random_stream("camera", seed, split, index)
-  jitter = camera_facts.JITTER
+  jitter = staging.camera_jitter
   return tuple(
-    c + jitter * (2 * rng.random() - 1) for c in camera_facts.POSITION
+    c + jitter * (2 * rng.random() - 1) for c in staging.camera_position
   )
 
 
-def sample_lamps(seed: int, split: str, index: int) -> dict[str, list[float]]:
+def sample_lamps(
+  seed: int, split: str, index: int, staging: Staging = staging_facts.CLEVR
+) -> dict[str, list[float]]:
   """Positions of the jittered lamps of a scene, in world units."""
   rng = random_stream("lamps", seed, split, index)
-  jitter = lamp_facts.JITTER
+  jitter = staging.lamp_jitter
   return {
     name: [round(c + jitter * (2 * rng.random() - 1), 6) for c in position]
     for name, position in lamp_facts.POSITIONS.items()
@@ -128,6 +132,8 @@ def sample_scene(
   min_objects: int = 3,
   max_objects: int = MAX_OBJECTS,
   accept: Callable[[dict], bool] | None = None,
+  staging: Staging = staging_facts.CLEVR,
+  world: World = CLEVR,
 ) -> dict:
   """Samples scene `index` of a split.
 
@@ -139,24 +145,27 @@ def sample_scene(
     max_objects: Most objects.
     accept: Judges a finished scene; a refused one starts over with as many
       objects and the same camera.
+    staging: Camera, lamps and ground.
+    world: What objects can be; CoGenT's splits are of CLEVR's.
 
   Returns:
     The scene in CLEVR's JSON layout, and besides, what a renderer needs to
-    know: the positions of "camera" and "lamps".
+    know: the positions of "camera" and "lamps"; "background" and "properties"
+    where they are not CLEVR's.
 
   Raises:
     KeyError: Unknown split.
   """
   condition = SPLITS[split]
   rng = random_stream("scene", seed, split, index)
-  camera = sample_camera(seed, split, index)
-  lamps = sample_lamps(seed, split, index)
+  camera = sample_camera(seed, split, index, staging)
+  lamps = sample_lamps(seed, split, index, staging)
   count = min_objects + int(rng.random() * (max_objects - min_objects + 1))
   while True:
-    placed = _place(rng, count)
+    placed = _place(rng, count, world.sizes)
     while placed is None:
-      placed = _place(rng, count)
-    objects = [_dress(rng, *p, condition, camera) for p in placed]
+      placed = _place(rng, count, world.sizes)
+    objects = [_dress(rng, *p, condition, camera, world) for p in placed]
     scene = {
       "split": split,
       "image_index": index,
@@ -167,19 +176,26 @@ def sample_scene(
       "camera": list(camera),
       "lamps": lamps,
     }
+    if staging.background is not None:
+      scene["background"] = list(staging.background)
+    if world != CLEVR:
+      scene["properties"] = world.to_json()
     if accept is None or accept(scene):
       return scene
 
 
-def _place(rng: random.Random, count: int) -> list[tuple] | None:
+def _place(
+  rng: random.Random, count: int, sizes: Mapping[str, float]
+) -> list[tuple] | None:
   """Places objects: (x, y, size) each; None when one does not fit."""
   (right_x, right_y, _), (behind_x, behind_y, _) = RIGHT, BEHIND
   low, high = -MIN_OFFSET, MIN_OFFSET
+  names = tuple(sizes)
   taken = []  # position along right and behind, radius
   placed = []
   for _ in range(count):
-    size = pick(rng, SIZES)
-    radius = RADIUS[size]
+    size = pick(rng, names)
+    radius = sizes[size]
     for _ in range(MAX_TRIES):
       x = round(6 * rng.random() - 3, 6)
       y = round(6 * rng.random() - 3, 6)
@@ -208,16 +224,17 @@ def _dress(
   size: str,
   condition: str | None,
   camera: tuple[float, ...],
+  world: World,
 ) -> dict:
   """Gives a placed object its looks and its place in the picture."""
-  shape = pick(rng, SHAPES)
-  coordinates = [x, y, RADIUS[size]]
+  shape = pick(rng, tuple(world.shapes))
+  coordinates = [x, y, world.sizes[size]]
   column, row, depth = project(coordinates, camera)
   return {
-    "color": pick(rng, colors_of(shape, condition)),
+    "color": pick(rng, colors_of(shape, condition, world)),
     "size": size,
     "shape": shape,
-    "material": pick(rng, MATERIALS),
+    "material": pick(rng, tuple(world.materials)),
     "rotation": round(360 * rng.random(), 6),
     "3d_coords": coordinates,
     "pixel_coords": [round(column), round(row), round(depth, 6)],

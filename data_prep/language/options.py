@@ -9,6 +9,7 @@ stands for DESCRIPTIONS[i].
 
 import functools
 import random
+from collections.abc import Sequence
 from itertools import product, starmap
 from typing import NamedTuple
 
@@ -16,12 +17,18 @@ from data_prep.language.programs import FUNCTIONS, SceneTable, Value
 from data_prep.language.templates import SHORT_FORMS, Description, Node
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
 
-# All descriptions; the first names nothing.
-DESCRIPTIONS = tuple(
-  starmap(
-    Description, product(*[(None, *ATTRIBUTES[a]) for a in Description._fields])
-  )
-)
+
+@functools.cache
+def all_descriptions(*known: tuple[str, ...]) -> tuple[Description, ...]:
+  """All descriptions; the first names nothing.
+
+  Args:
+    *known: The values of each of Description's attributes.
+  """
+  return tuple(starmap(Description, product(*[(None, *k) for k in known])))
+
+
+DESCRIPTIONS = all_descriptions(*[ATTRIBUTES[a] for a in Description._fields])
 
 # Fillings that are equally likely: the weight of each, their word, and the set
 # of their descriptions. Plain tuples, for there are very many.
@@ -81,7 +88,12 @@ class _Group(NamedTuple):
 
 
 class OptionSpace:
-  """Lists the options of nodes on one scene, and remembers the lists."""
+  """Lists the options of nodes on one scene, and remembers the lists.
+
+  Attributes:
+    table: The scene.
+    descriptions: Of objects in its world.
+  """
 
   def __init__(self, table: SceneTable, rng: random.Random):
     self.table = table
@@ -90,9 +102,10 @@ class OptionSpace:
     fitting = {}  # set of objects → the descriptions that fit just these
     having, bit = table.having, 1
     domains = [
-      (table.everything, *[having[name][v] for v in ATTRIBUTES[name]])
-      for name in Description._fields
+      (table.everything, *having[name].values()) for name in Description._fields
     ]
+    self._known = tuple(tuple(having[name]) for name in Description._fields)
+    self.descriptions = all_descriptions(*self._known)
     for size, color in product(*domains[:2]):
       start = size & color
       for material in domains[2]:
@@ -120,7 +133,7 @@ class OptionSpace:
   def _list(self, node: Node, start: Value) -> list[Option]:
     name = node.function
     if name not in SHORT_FORMS:
-      values = RELATIONS if name == "relate" else ATTRIBUTES[name[7:]]
+      values = RELATIONS if name == "relate" else self.table.having[name[7:]]
       function = functools.partial(FUNCTIONS[name], self.table, start)
       return [Option(1, function(v), Way(v, None), [(1, v, 1)]) for v in values]
     key = (name, start, node.exact)
@@ -128,7 +141,7 @@ class OptionSpace:
       relates, ending = SHORT_FORMS[name]
       listing = self._related if relates else self._filtered
       self._cache[key] = listing(start, ending, node.exact)
-    permitted = _permitted(node.empty)
+    permitted = _permitted(node.empty, self._known)
     found = {}  # (value, way) → weight, phrases
     for weight, ways in self._cache[key]:
       for (value, word, matching), descriptions in ways.items():
@@ -162,7 +175,7 @@ class OptionSpace:
     if ending == "unique" or not count:
       return [_Group(1, ways)]
     # As many descriptions again are drawn from all there are.
-    extra = count / (len(DESCRIPTIONS) - (ending == ""))
+    extra = count / (len(self.descriptions) - (ending == ""))
     key = (finish(0, ending), None, 0 if exact else None)
     return [_Group(1 + extra, ways), _Group(extra, {key: self._absent})]
 
@@ -211,7 +224,11 @@ def finish(objects: int, ending: str) -> Value:
   return objects.bit_length() - 1 if ending == "unique" else objects
 
 
-def draw_filling(option: Option, rng: random.Random) -> Filling:
+def draw_filling(
+  option: Option,
+  rng: random.Random,
+  descriptions_of: Sequence[Description] = DESCRIPTIONS,
+) -> Filling:
   """Draws what fills the slots of a node, for one of its options."""
   at = rng.random() * option.weight
   for phrases in option.phrases:
@@ -223,15 +240,17 @@ def draw_filling(option: Option, rng: random.Random) -> Filling:
   for _ in range(min(int(at / weight), number - 1)):
     descriptions &= descriptions - 1  # drops the lowest
   lowest = (descriptions & -descriptions).bit_length() - 1
-  return Filling(word, DESCRIPTIONS[lowest])
+  return Filling(word, descriptions_of[lowest])
 
 
 @functools.cache
-def _permitted(empty: frozenset[str]) -> int:
+def _permitted(
+  empty: frozenset[str], known: tuple[tuple[str, ...], ...]
+) -> int:
   """The descriptions that name none of some attributes."""
   return sum(
     1 << i
-    for i, description in enumerate(DESCRIPTIONS)
+    for i, description in enumerate(all_descriptions(*known))
     if empty.isdisjoint(named(description))
   )
 

@@ -7,6 +7,7 @@ object i: filtering, relating, uniting and counting are single operations.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from data_prep.world import world_of
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES, RELATIONS
 
 # What a program's node can yield: object set, object, number; truth; word.
@@ -37,8 +38,9 @@ class SceneTable:
 def scene_table(scene: dict) -> SceneTable:
   """Prepares a scene in CLEVR's JSON layout."""
   objects = scene["objects"]
-  value_of = {a: tuple(o[a] for o in objects) for a in ATTRIBUTES}
-  having = {a: dict.fromkeys(values, 0) for a, values in ATTRIBUTES.items()}
+  known = world_of(scene).values
+  value_of = {a: tuple(o[a] for o in objects) for a in known}
+  having = {a: dict.fromkeys(values, 0) for a, values in known.items()}
   for attribute, values in value_of.items():
     for i, value in enumerate(values):
       having[attribute][value] |= 1 << i

@@ -17,6 +17,7 @@ from data_prep.language.programs import Value, answer_text, scene_table
 from data_prep.language.reading import Language
 from data_prep.language.search import Instance, build_program, find_instance
 from data_prep.language.templates import SHORT_FORMS, SLOT, Template
+from data_prep.world import world_of
 
 
 def allowed_answers(counts: dict[Value, int]) -> set[Value]:
@@ -25,6 +26,8 @@ def allowed_answers(counts: dict[Value, int]) -> set[Value]:
   Args:
     counts: How often each possible answer was given.
   """
+  if len(counts) == 1:  # nobody need look to know it
+    return set()
   ordered = sorted(counts.values())
   median = ordered[len(ordered) // 2]
   most = min(1.1 * ordered[-2], 5 * max(median, 5))
@@ -40,7 +43,8 @@ def ask(
   """Asks about scenes in turn, keeping families and answers balanced.
 
   Args:
-    scenes: Scenes in CLEVR's layout; the balance is kept over all of them.
+    scenes: Scenes of one world in CLEVR's layout; the balance is kept over all
+      of them.
     language: Templates and synonyms.
     rng: The source of choices.
     per_scene: Most questions about a scene, each from another template.
@@ -50,7 +54,8 @@ def ask(
   """
   templates = language.templates
   used = [0] * len(templates)
-  given = [dict.fromkeys(t.answers, 0) for t in templates]
+  known = world_of(scenes[0]).values if scenes else {}
+  given = [dict.fromkeys(t.answers(known), 0) for t in templates]
   for scene in scenes:
     space = OptionSpace(scene_table(scene), rng)
     order = sorted(range(len(templates)), key=lambda t: (used[t], rng.random()))

@@ -60,7 +60,7 @@ def find_instance(
   Returns:
     An instance, or None where none satisfies everything.
   """
-  if allowed.isdisjoint(template.possible):
+  if allowed <= template.impossible:
     return None
   nodes, stages = template.nodes, template.stages
   table = space.table
@@ -110,7 +110,9 @@ def find_instance(
 
   if not (execute(stages[0]) and extend(1)):
     return None
-  return Instance(values[-1], [o and draw_filling(o, rng) for o in taken])
+  return Instance(
+    values[-1], [o and draw_filling(o, rng, space.descriptions) for o in taken]
+  )
 
 
 def _has_idle_relation(

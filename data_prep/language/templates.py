@@ -39,6 +39,7 @@ right of the red block?"
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -134,22 +135,25 @@ class Template:
   stages: tuple[tuple[int, ...], ...]
   relations: tuple[Relation, ...]
 
-  @property
-  def answers(self) -> tuple:
-    """Everything the last node can yield in principle."""
+  def answers(self, known: Mapping[str, tuple[str, ...]] = ATTRIBUTES) -> tuple:
+    """Everything the last node can yield in principle.
+
+    Args:
+      known: The values of each attribute.
+    """
     last = self.nodes[-1].function
     if last.startswith("query_"):
-      return ATTRIBUTES[last.removeprefix("query_")]
+      return known[last.removeprefix("query_")]
     if last.endswith("count"):
       return tuple(range(MAX_OBJECTS + 1))
     return (True, False)
 
   @functools.cached_property
-  def possible(self) -> frozenset:
-    """The answers that the template's constraints leave possible."""
+  def impossible(self) -> frozenset:
+    """The answers that the template's constraints rule out."""
     last = self.nodes[-1]
     if last.function.startswith("equal_"):
       a, b = sorted(last.inputs)
       if a in self.nodes[b].differs:  # what must differ is never equal
-        return frozenset({False})
-    return frozenset(self.answers)
+        return frozenset({True})
+    return frozenset()

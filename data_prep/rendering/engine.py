@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from data_prep.rendering import geometry
 from data_prep.rendering.camera import (
   FRAME,
   POSITION,
@@ -18,6 +19,7 @@ from data_prep.rendering.camera import (
   camera_of,
   tangents,
 )
+from data_prep.rendering.ground import tint_of
 from data_prep.rendering.lamps import lamps_of
 from data_prep.rendering.picture import SMALL_TILES, WHOLE, picture
 from data_prep.rendering.scene_arrays import objects_of, padded
@@ -64,9 +66,10 @@ def render(
   read CLEVR.
 
   Args:
-    scenes: In CLEVR's JSON. Camera and lamps are the scene's own "camera" and
-      "lamps"; else the camera is recovered from pixel_coords, and the lamps are
-      where they are before the generator moves them.
+    scenes: In CLEVR's JSON. Camera, lamps and colour of the ground are the
+      scene's own "camera", "lamps" and "background"; else the camera is
+      recovered from pixel_coords, and the lamps are where they are before the
+      generator moves them.
     width: In pixels.
     height: In pixels.
     lamps: Positions of the lamps, for each scene, to use instead.
@@ -113,19 +116,30 @@ def stage_of(
       objects=padded(objects),
       count=np.int32(len(objects.scale)),
       lamps=lamps_of(scene, lamps),
+      tint=tint_of(scene),
+      bounds=_bounds(objects.shape),
     )
   except ValueError as error:
     name = scene.get("image_filename", "a scene")
     raise ValueError(f"{name}: {error}") from error
 
 
+def _bounds(shapes: np.ndarray) -> np.ndarray:
+  """See Stage: what CLEVR does not have costs only pictures that have it."""
+  few = shapes.max() < geometry.NUM_CLEVR
+  number = geometry.NUM_CLEVR if few else len(geometry.SOLIDS)
+  return np.array(geometry.BOUNDING_RADIUS[:number], np.float32)
+
+
 @functools.cache
-def _draw_one(width: int, height: int):
+def _draw_one(width: int, height: int, num_solids: int):
   """Compiled for one picture, on a CPU."""
   draw = functools.partial(
     picture, width=width, height=height, plan=SMALL_TILES
   )
-  lowered = jax.jit(draw).lower(stage_of(_EXAMPLE))
+  bounds = np.array(geometry.BOUNDING_RADIUS[:num_solids], np.float32)
+  example = stage_of(_EXAMPLE)._replace(bounds=bounds)
+  lowered = jax.jit(draw).lower(example)
   try:
     return lowered.compile(compiler_options=_CPU_OPTIONS)
   except jax.errors.JaxRuntimeError:  # another XLA, without this option
@@ -141,18 +155,22 @@ def _draw_batch(width: int, height: int):
 
 def _one_by_one(stages: Sequence[Stage], width: int, height: int) -> np.ndarray:
   """A thread per core, each with pictures of its own: no two share work."""
-  draw = _draw_one(width, height)
+  sizes = {len(stage.bounds) for stage in stages}
+  draw = {number: _draw_one(width, height, number) for number in sizes}
   with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-    return np.stack(list(pool.map(lambda s: np.asarray(draw(s)), stages)))
+    drawn = pool.map(lambda s: np.asarray(draw[len(s.bounds)](s)), stages)
+    return np.stack(list(drawn))
 
 
 def _in_batches(stages: Sequence[Stage], width: int, height: int) -> np.ndarray:
   draw = _draw_batch(width, height)
-  pictures = []
-  for start in range(0, len(stages), BATCH):
-    batch = list(stages[start : start + BATCH])
-    number = len(batch)
-    batch += batch[-1:] * (BATCH - number)
-    stacked = jax.tree.map(lambda *rows: np.stack(rows), *batch)
-    pictures.append(np.asarray(draw(stacked))[:number])
-  return np.concatenate(pictures)
+  pictures = np.empty((len(stages), height, width, 3), np.uint8)
+  for number in sorted({len(stage.bounds) for stage in stages}):
+    alike = [i for i, s in enumerate(stages) if len(s.bounds) == number]
+    for start in range(0, len(alike), BATCH):
+      chosen = alike[start : start + BATCH]
+      batch = [stages[i] for i in chosen]
+      batch += batch[-1:] * (BATCH - len(chosen))
+      stacked = jax.tree.map(lambda *rows: np.stack(rows), *batch)
+      pictures[chosen] = np.asarray(draw(stacked))[: len(chosen)]
+  return pictures

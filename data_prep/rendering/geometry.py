@@ -1,4 +1,4 @@
-"""Where rays meet CLEVR's three shapes.
+"""Where rays meet CLEVR's three shapes, and two more.
 
 Every function takes the array module to compute with (numpy or jax.numpy) as
 `xp`, so that the count of visible pixels and the renderer cannot disagree. A
@@ -10,13 +10,20 @@ length, and distances are in units of it.
 The shapes, as measured on CLEVR's meshes: the sphere; the cube, whose faces are
 flat up to 0.75 and whose edges are rounded by a 3-norm of radius 0.25; the
 cylinder, whose rim is rounded by a 4-norm of radius 0.1.
+
+The other two are of our own: the cone stands on its base of radius 1 and is 2
+high; the capsule is an upright cylinder of radius 0.6 with half balls as ends,
+2 high as well. Both have edges and surfaces without rounding.
 """
 
-# Here and below in the order of rn_jax.clevr.SHAPES.
+# Here and below in this order, which begins with that of rn_jax.clevr.SHAPES.
+SOLIDS = ("sphere", "cube", "cylinder", "cone", "capsule")
+NUM_CLEVR = 3
+
 # Radius of the sphere around each shape: the cube's corner lies at
 # 0.75 + 0.25 / 3 ** (1 / 3) on every axis, the cylinder's rim at
 # 0.9 + 0.1 / 2 ** (1 / 4).
-BOUNDING_RADIUS = (1.0, 1.5994, 1.3918)
+BOUNDING_RADIUS = (1.0, 1.5994, 1.3918, 1.4143, 1.0)
 
 _FLAT_CUBE, _FLAT_CYLINDER = 0.75, 0.9
 _RIM = 1 - _FLAT_CYLINDER**2
@@ -25,6 +32,8 @@ STEPS = 3  # of Newton's method
 # 1, which is some 1e-3 of the object's size) has met it.
 TOLERANCE = 0.02
 _TINY = 1e-9
+CAPSULE_RADIUS = 0.6
+_CAPSULE_HALF = 1 - CAPSULE_RADIUS  # of the straight part's height
 
 
 def to_object(origin, direction, center, scale, cosine, sine):
@@ -67,7 +76,59 @@ def enter_cylinder(origin, direction, xp):
   return _enter_rounded(box_cylinder, excess_cylinder, origin, direction, xp)
 
 
-ENTER = (enter_sphere, enter_cube, enter_cylinder)
+def enter_cone(origin, direction, xp):
+  """Distance at which rays from outside enter the cone; inf for a miss."""
+  # From the point nearest to the centre on, numbers are small.
+  start = -_dot(origin, direction) / _dot(direction, direction)
+  (x, y, z), (dx, dy, dz) = _advance(origin, direction, start), direction
+  w, dw = (1 - z) / 2, -dz / 2  # the radius at that height
+  a = dx * dx + dy * dy - dw * dw
+  b = x * dx + y * dy - w * dw
+  square = b * b - a * (x * x + y * y - w * w)
+  # Both roots, without differences of like numbers.
+  half = xp.sqrt(xp.maximum(square, 0))
+  half = -b - xp.where(b < 0, -half, half)
+  one = half / _not_zero(a, xp)
+  other = (x * x + y * y - w * w) / _not_zero(half, xp)
+  low, high = xp.minimum(one, other), xp.maximum(one, other)
+  # Flat rays are inside between the roots; steep ones behind the later one on
+  # their way down, and before the earlier one on their way up.
+  flat = a > 0
+  near = xp.where(flat, low, xp.where(dw > 0, high, -xp.inf))
+  far = xp.where(flat, high, xp.where(dw > 0, xp.inf, low))
+  upper = flat & (w + dw * (low + high) / 2 < 0)  # of its mirror image
+  base = (1 - w) / _not_zero(dw, xp)
+  near = xp.where(dw > 0, near, xp.maximum(near, base))
+  far = xp.where(dw > 0, xp.minimum(far, base), far)
+  met = (square >= 0) & ~upper & (near < far) & (near + start > 0)
+  return xp.where(met, near + start, xp.inf)
+
+
+def enter_capsule(origin, direction, xp):
+  """Distance at which rays from outside enter the capsule; inf: a miss."""
+  scaled = tuple(d / CAPSULE_RADIUS for d in direction)
+  best = xp.inf
+  for end in (-_CAPSULE_HALF, _CAPSULE_HALF):
+    x, y, z = (o / CAPSULE_RADIUS for o in origin)
+    ball = (x, y, z - end / CAPSULE_RADIUS)
+    best = xp.minimum(best, enter_sphere(ball, scaled, xp))
+  # The straight part: a circle seen from above.
+  (x, y, z), (dx, dy, dz) = origin, direction
+  inverse = 1 / xp.maximum(dx * dx + dy * dy, _TINY)
+  middle = -(x * dx + y * dy) * inverse
+  nx, ny = x + middle * dx, y + middle * dy
+  gap = CAPSULE_RADIUS**2 - nx * nx - ny * ny
+  distance = middle - xp.sqrt(xp.maximum(gap, 0) * inverse)
+  side = abs(z + distance * dz) <= _CAPSULE_HALF
+  met = (gap > 0) & side & (distance > 0)
+  return xp.minimum(best, xp.where(met, distance, xp.inf))
+
+
+def _not_zero(number, xp):
+  return xp.where(abs(number) < _TINY, _TINY, number)
+
+
+ENTER = (enter_sphere, enter_cube, enter_cylinder, enter_cone, enter_capsule)
 
 
 def _enter_rounded(box, excess, origin, direction, xp):
@@ -175,7 +236,29 @@ def normal_cylinder(point, xp):
   return around * x, around * y, 10 * ez * ez * ez * xp.where(z < 0, -1.0, 1.0)
 
 
-NORMAL = (normal_sphere, normal_cube, normal_cylinder)
+def normal_cone(point, xp):
+  """Outward direction at a point of the surface, not of unit length."""
+  x, y, z = point
+  radius = xp.sqrt(x * x + y * y)
+  on_base = (1 - z) / 2 - radius > z + 1  # that is nearer than the side
+  side = x, y, radius / 2 + _TINY
+  down = 0.0, 0.0, -1.0
+  return tuple(xp.where(on_base, d, s) for d, s in zip(down, side, strict=True))
+
+
+def normal_capsule(point, xp):
+  """Outward direction at a point of the surface, not of unit length."""
+  x, y, z = point
+  return x, y, z - xp.clip(z, -_CAPSULE_HALF, _CAPSULE_HALF)
+
+
+NORMAL = (
+  normal_sphere,
+  normal_cube,
+  normal_cylinder,
+  normal_cone,
+  normal_capsule,
+)
 
 
 def _advance(origin, direction, distance):

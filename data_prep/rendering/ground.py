@@ -41,31 +41,53 @@ _CHORD_SLOPE = np.diff(_Z) / np.diff(_X)
 _CHORD_START = _Z[:-1] - _CHORD_SLOPE * _X[:-1]
 
 
+def tint_of(scene: dict) -> np.ndarray:
+  """Colour of a scene's ground in units of CLEVR's, [3] float32.
+
+  Raises:
+    ValueError: Its "background" is no colour.
+  """
+  color = scene.get("background")
+  if color is None:
+    return np.ones(3, np.float32)
+  if (
+    not isinstance(color, list | tuple)
+    or len(color) != 3
+    or not all(type(c) in (int, float) and 0 <= c <= 255 for c in color)
+  ):
+    raise ValueError(
+      f'"background" is {color!r}, must be three numbers from 0 to 255'
+    )
+  return (np.array(color) / (255 * ALBEDO)).astype(np.float32)
+
+
 def local_of(point) -> tuple:
   """Local x and y of world points."""
   x, y = point[0] - _ORIGIN[0], point[1] - _ORIGIN[1]
   return AXIS_X[0] * x + AXIS_X[1] * y, AXIS_Y[0] * x + AXIS_Y[1] * y
 
 
-def enter(origin, direction):
+def enter(origin, direction, xp=jnp):
   """Distance at which rays from above the sheet meet it; inf for a miss.
+
+  `xp` is the array module to compute with, as in geometry.py.
 
   The profile is convex, so the space above it is what is above all its chords,
   and a ray leaves that where it first comes below one of them.
   """
   x, _ = local_of(origin)
   dx = AXIS_X[0] * direction[0] + AXIS_X[1] * direction[1]
-  distance = jnp.inf
+  distance = xp.inf
   for slope, start in zip(_CHORD_SLOPE, _CHORD_START, strict=True):
     slope, start = np.float32(slope), np.float32(start)
     height = origin[2] - start - slope * x
     fall = slope * dx - direction[2]
-    at = jnp.maximum(height, 0) / jnp.maximum(fall, 1e-20)
-    distance = jnp.minimum(distance, at)
+    at = xp.maximum(height, 0) / xp.maximum(fall, 1e-20)
+    distance = xp.minimum(distance, at)
   x, y = local_of(advance(origin, direction, distance))
   inside = (x > _X_RANGE[0]) & (x < _X_RANGE[1])
   inside &= (y > _Y_RANGE[0]) & (y < _Y_RANGE[1])
-  return jnp.where(inside & (distance < 1e4), distance, jnp.inf)
+  return xp.where(inside & (distance < 1e4), distance, xp.inf)
 
 
 def slope(point):

@@ -91,7 +91,7 @@ def spread_of(stage: Stage, hit: Hits, frame, cone: Cone) -> Spread:
   uu, uv, vv = plain, jnp.zeros_like(plain), plain
   for tangent in (away, aside):
     beside = advance(hit.point, tangent, cone.width / 2)
-    bent, _ = object_normals(stage.objects, beside, hit.index)
+    bent, _ = object_normals(stage, beside, hit.index)
     moved = scale(subtract(bent, hit.normal), 2)
     x, y = dot(moved, frame[0]), dot(moved, frame[1])
     uu, uv, vv = (

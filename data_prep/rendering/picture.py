@@ -242,6 +242,9 @@ def _inner_reflections(stage: Stage, lanes) -> Vectors:
   hidden = trace.hidden_lamps(stage, seen, targets, trace.all_pairs(stage))
   last = shade.matte(stage, seen, hidden)
   metal = shade.is_metal(stage, seen.index)
-  unseen = scale(shade.color_of(stage, seen.index), _UNSEEN)
+  unseen = shade.color_of(stage, seen.index)
+  unseen = tuple(
+    c * (_UNSEEN * t) for c, t in zip(unseen, stage.tint, strict=True)
+  )
   total = add(_surfaces(seen, metal, unseen, last), lamps)
   return tuple(c * t for c, t in zip(color, total, strict=True))

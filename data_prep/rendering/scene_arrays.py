@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from data_prep.rendering.geometry import BOUNDING_RADIUS
-from rn_jax.clevr import ATTRIBUTES, MAX_OBJECTS, RADIUS, RGB, SHAPES
+from data_prep.rendering.geometry import BOUNDING_RADIUS, SOLIDS
+from data_prep.world import World, world_of
+from rn_jax.clevr import MAX_OBJECTS
 
 
 class Objects(NamedTuple):
@@ -18,7 +19,7 @@ class Objects(NamedTuple):
     scale: Half side or radius in world units.
     cosine: Of the rotation about the vertical axis.
     sine: Likewise.
-    shape: Index into clevr.SHAPES.
+    shape: Index into geometry.SOLIDS.
     bound: Radius of the sphere around the object, in world units.
     is_metal: Whether it is of metal, not of rubber.
     color: Linear RGB in [0, 1].
@@ -45,17 +46,19 @@ def objects_of(scene: dict) -> Objects:
     raise ValueError("the scene has no objects")
   if len(rows) > MAX_OBJECTS:
     raise ValueError(f"{len(rows)} objects; at most {MAX_OBJECTS} can be drawn")
+  world = world_of(scene)
   for i, row in enumerate(rows):
     try:
-      _check(row)
+      _check(row, world)
     except (KeyError, TypeError, ValueError) as error:
       raise ValueError(
         f"object {i} is not as CLEVR describes it ({error!r})"
       ) from error
   # The generator hands Blender, which wants radians, the number of degrees.
   rotation = np.array([row["rotation"] for row in rows], float)
-  shape = np.array([SHAPES.index(row["shape"]) for row in rows], np.int32)
-  scale = _floats([RADIUS[row["size"]] for row in rows])
+  solids = [SOLIDS.index(world.shapes[row["shape"]]) for row in rows]
+  shape = np.array(solids, np.int32)
+  scale = _floats([world.sizes[row["size"]] for row in rows])
   return Objects(
     center=_floats([row["3d_coords"] for row in rows]),
     scale=scale,
@@ -63,8 +66,11 @@ def objects_of(scene: dict) -> Objects:
     sine=_floats(np.sin(rotation)),
     shape=shape,
     bound=_floats(BOUNDING_RADIUS)[shape] * scale,
-    is_metal=np.array([row["material"] == "metal" for row in rows]),
-    color=_floats([RGB[row["color"]] for row in rows]) / np.float32(255),
+    is_metal=np.array(
+      [world.materials[row["material"]] == "metal" for row in rows]
+    ),
+    color=_floats([world.colors[row["color"]] for row in rows])
+    / np.float32(255),
   )
 
 
@@ -72,8 +78,8 @@ def _floats(numbers) -> np.ndarray:
   return np.asarray(numbers, np.float32)
 
 
-def _check(row: dict) -> None:
-  for name, known in ATTRIBUTES.items():
+def _check(row: dict, world: World) -> None:
+  for name, known in world.values.items():
     if row[name] not in known:
       raise ValueError(f"{name} {row[name]!r} is none of {', '.join(known)}")
   place = np.array(row["3d_coords"], float)

@@ -72,6 +72,8 @@ def ambient(stage: Stage, hit: Hits) -> Vectors:
   )  # fmt: skip
   light = jnp.where(hit.index == GROUND, on_ground, on_object)
   light = jnp.maximum(light, 0) * stage.lamps.strength
+  # It comes from the lit ground, directly or by way of the wall.
+  lights = scale(tuple(stage.tint), light)
   objects = stage.objects
 
   def cover(i, sums):
@@ -88,7 +90,10 @@ def ambient(stage: Stage, hit: Hits) -> Vectors:
 
   zero = jnp.zeros_like(light)
   covered, *bounced = jax.lax.fori_loop(0, stage.count, cover, (zero,) * 4)
-  return tuple(light * jnp.maximum(1 - covered, 0) + b for b in bounced)
+  return tuple(
+    light * jnp.maximum(1 - covered, 0) + b
+    for light, b in zip(lights, bounced, strict=True)
+  )
 
 
 def matte(stage: Stage, hit: Hits, hidden: Hidden) -> Vectors:
@@ -119,7 +124,8 @@ def _ground_light(
     return add(total, tuple(light * c for c in color))
 
   total = jax.lax.fori_loop(0, NUM_LAMPS, shine, around)
-  return scale(total, ground.ALBEDO / _PI)
+  light = scale(total, ground.ALBEDO / _PI)
+  return tuple(c * t for c, t in zip(light, stage.tint, strict=True))
 
 
 def _rubber_light(
@@ -146,16 +152,15 @@ def _rubber_light(
   below = jnp.clip(0.5 - materials.reflect(hit.normal, hit.view)[2], 0, 1)
   gloss = coat * 0.8 * below * 0.24 * stage.lamps.strength
   body, gloss = jax.lax.fori_loop(
-    0, NUM_LAMPS, shine, [body, (gloss, gloss, gloss)]
+    0, NUM_LAMPS, shine, [body, scale(tuple(stage.tint), gloss)]
   )
   return tuple(c * b + g for c, b, g in zip(color, body, gloss, strict=True))
 
 
 def color_of(stage: Stage, index: Indices) -> Vectors:
   """Linear colour of objects, albedo of the ground."""
-  colors = jnp.concatenate(
-    [stage.objects.color, jnp.full((2, 3), ground.ALBEDO)]
-  )
+  albedo = jnp.broadcast_to(ground.ALBEDO * stage.tint, (2, 3))
+  colors = jnp.concatenate([stage.objects.color, albedo])
   return vector(colors, index)
 
 

@@ -38,6 +38,9 @@ class Stage(NamedTuple):
     objects: Padded to MAX_OBJECTS rows.
     count: Number of true objects.
     lamps: Its lamps.
+    tint: Colour of the ground in units of CLEVR's.
+    bounds: BOUNDING_RADIUS of geometry.py, cut after the solids that may occur:
+      its length says which are compiled in.
   """
 
   camera: Float[Array, "3"]
@@ -45,6 +48,8 @@ class Stage(NamedTuple):
   objects: Objects
   count: Int[Array, ""]
   lamps: Lamps
+  tint: Float[Array, "3"]
+  bounds: Float[Array, " solids"]
 
 
 class Hits(NamedTuple):
@@ -84,8 +89,9 @@ def _enter(stage: Stage, i, origin, direction):
   center = tuple(objects.center[i])
   place = center, objects.scale[i], objects.cosine[i], objects.sine[i]
   rays = geometry.to_object(origin, direction, *place)
+  solids = geometry.ENTER[: len(stage.bounds)]
   return jax.lax.switch(
-    objects.shape[i], [partial(f, xp=jnp) for f in geometry.ENTER], *rays
+    objects.shape[i], [partial(f, xp=jnp) for f in solids], *rays
   )
 
 
@@ -117,30 +123,31 @@ def hits(
   index = jnp.where(down < distance, GROUND, index)
   distance = jnp.minimum(distance, down)
   point = advance(origin, direction, jnp.where(index < NOTHING, distance, 1))
-  normal, offset = _normal(stage.objects, point, index)
+  normal, offset = _normal(stage, point, index)
   view = scale(unit(direction), -1)
   return Hits(index, distance, point, normal, offset, view)
 
 
-def _normal(objects: Objects, point, index) -> tuple:
+def _normal(stage: Stage, point, index) -> tuple:
   """Unit normals, and offsets from the object's centre."""
   is_object = index < MAX_OBJECTS
   normal, offset = when(
-    is_object.any(), partial(object_normals, objects), point, index
+    is_object.any(), partial(object_normals, stage), point, index
   )
   slope = when((index == GROUND).any(), ground.slope, point)
   return where(is_object, normal, ground.normal(slope)), offset
 
 
-def object_normals(objects: Objects, point: Vectors, index: Indices) -> tuple:
+def object_normals(stage: Stage, point: Vectors, index: Indices) -> tuple:
   """Unit normals of points on objects or near, and offsets from centres."""
+  objects = stage.objects
   i = jnp.minimum(index, MAX_OBJECTS - 1)
   center = vector(objects.center, i)
   scale, cosine, sine = objects.scale[i], objects.cosine[i], objects.sine[i]
   local, _ = geometry.to_object(point, point, center, scale, cosine, sine)
   shape = objects.shape[i]
   normal = geometry.normal_sphere(local, jnp)
-  for kind in (1, 2):
+  for kind in range(1, len(stage.bounds)):
     normal = where(shape == kind, geometry.NORMAL[kind](local, jnp), normal)
   normal = unit(geometry.to_world(normal, cosine, sine))
   return normal, subtract(point, center)

@@ -5,20 +5,21 @@ is a picture of the objects alone, 480x320 with one sample at the centre of each
 pixel: neither the ground nor the light plays a part.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from jaxtyping import Int, Int8
+from jaxtyping import Float, Int, Int8
 
 from data_prep.rendering import geometry
-from data_prep.rendering.camera import TAN_X, TAN_Y, axes_of, camera_of
 from data_prep.rendering.scene_arrays import Objects, objects_of
-from rn_jax.clevr import HEIGHT, MIN_VISIBLE_PIXELS, WIDTH
+from data_prep.rendering.view import View, view_of
+from rn_jax.clevr import MIN_VISIBLE_PIXELS
+
+Window = tuple[slice, slice]  # rows and columns of a picture
 
 NOTHING = -1
 
-_X = (TAN_X * ((2 * np.arange(WIDTH) + 1) / WIDTH - 1)).astype(np.float32)
-_Y = (TAN_Y * (1 - (2 * np.arange(HEIGHT) + 1) / HEIGHT)).astype(np.float32)
 _CORNERS = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 8)
 
 
@@ -38,24 +39,24 @@ def all_visible(
   Raises:
     ValueError: The scene is not as CLEVR describes scenes.
   """
-  objects, camera, axes = _prepare(scene, camera)
-  windows = _windows(objects, camera, axes)
+  objects, view = objects_of(scene), view_of(scene, camera=camera)
+  windows = _windows(objects, view)
   with np.errstate(over="ignore", invalid="ignore"):
     return all(
-      _is_visible(objects, i, camera, axes, windows, min_pixels)
+      _is_visible(objects, i, view, windows, min_pixels)
       for i in (range(len(windows)) if of is None else of)
     )
 
 
-def _is_visible(objects, i, camera, axes, windows, min_pixels: int) -> bool:
+def _is_visible(objects, i, view: View, windows, min_pixels: int) -> bool:
   """Whether one object shows so many pixels, looking at its window alone."""
-  distance = _distances(objects, i, camera, axes, windows[i])
+  distance = _distances(objects, i, view, windows[i])
   seen = distance < np.inf
   left = int(seen.sum())
   if left < min_pixels:
     return False
   farthest = distance[seen].max(initial=0)
-  nearest = (camera - objects.center) @ axes[2] - objects.bound
+  nearest = (view.camera - objects.center) @ view.axes[2] - objects.bound
   # What each object that may be nearer can hide at most.
   threats = []
   for j in np.flatnonzero(nearest <= farthest):
@@ -66,7 +67,7 @@ def _is_visible(objects, i, camera, axes, windows, min_pixels: int) -> bool:
   threats.sort()
   while sum(pixels for pixels, *_ in threats) > left - min_pixels:
     _, j, common, inner = threats.pop()
-    other = _distances(objects, j, camera, axes, common)
+    other = _distances(objects, j, view, common)
     # Of two at the same distance the first is seen.
     hides = np.less_equal if j < i else np.less
     seen[inner] &= ~hides(other, distance[inner])
@@ -104,13 +105,8 @@ def visible_pixels(scene: dict, camera=None) -> Int[np.ndarray, " N"]:
   return np.bincount(ids[ids >= 0], minlength=len(scene["objects"]))
 
 
-def _prepare(scene: dict, camera) -> tuple[Objects, np.ndarray, tuple]:
-  camera = camera_of(scene) if camera is None else np.asarray(camera, float)
-  return objects_of(scene), camera, axes_of(camera)
-
-
-def _distances(objects: Objects, i: int, camera, axes, window) -> np.ndarray:
-  origin, direction = _rays(objects, i, camera, axes, window)
+def _distances(objects: Objects, i: int, view: View, window) -> np.ndarray:
+  origin, direction = _rays(objects, i, view, window)
   return _ENTER[objects.shape[i]](origin, direction)
 
 
@@ -119,29 +115,54 @@ def object_ids(scene: dict, camera=None) -> Int8[np.ndarray, "320 480"]:
 
   Arguments and errors are those of `visible_pixels`.
   """
-  objects, camera, axes = _prepare(scene, camera)
-  ids = np.full((HEIGHT, WIDTH), NOTHING, np.int8)
-  nearest = np.full((HEIGHT, WIDTH), np.inf, np.float32)
+  view = view_of(scene, camera=camera)
+  return nearest_objects(view, object_depths(scene, view))[0]
+
+
+def object_depths(
+  scene: dict, view: View
+) -> Iterator[tuple[Window, Float[np.ndarray, "h w"]]]:
+  """Yields of each object a window that holds it, and its depths there.
+
+  Depths are along the optical axis in world units, inf beside the object.
+  """
+  objects = objects_of(scene)
   # Rays that miss a shape run far away from it before they are given up.
   with np.errstate(over="ignore", invalid="ignore"):
-    for i, window in enumerate(_windows(objects, camera, axes)):
-      distance = _distances(objects, i, camera, axes, window)
-      nearer = distance < nearest[window]
-      ids[window][nearer] = i
-      np.minimum(nearest[window], distance, out=nearest[window])
-  return ids
+    for i, window in enumerate(_windows(objects, view)):
+      yield window, _distances(objects, i, view, window)
 
 
-def _windows(objects: Objects, camera, axes) -> list[tuple[slice, slice]]:
+def nearest_objects(
+  view: View, depths
+) -> tuple[Int8[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+  """Index of the nearest object at each pixel, NOTHING for none; its depth.
+
+  Args:
+    view: What the picture shows.
+    depths: Those of all objects, from `object_depths`.
+  """
+  ids = np.full((len(view.y), len(view.x)), NOTHING, np.int8)
+  nearest = np.full(ids.shape, np.inf, np.float32)
+  for i, (window, depth) in enumerate(depths):
+    nearer = depth < nearest[window]
+    ids[window][nearer] = i
+    np.minimum(nearest[window], depth, out=nearest[window])
+  return ids, nearest
+
+
+def _windows(objects: Objects, view: View) -> list[Window]:
   """Rows and columns of the picture that hold each object."""
   x, y, z = _CORNERS[:, None] * objects.scale[:, None]
   rotation = objects.cosine[:, None], objects.sine[:, None]
   corners = np.stack(geometry.to_world((x, y, z), *rotation), -1)  # [N, 8, 3]
-  seen = (corners + objects.center[:, None] - camera) @ np.array(axes).T
+  from_camera = corners + objects.center[:, None] - view.camera
+  seen = from_camera @ np.array(view.axes).T
   depth = np.maximum(-seen[..., 2], 1e-6)
-  columns = WIDTH / 2 * (1 + seen[..., 0] / depth / TAN_X)
-  rows = HEIGHT / 2 * (1 - seen[..., 1] / depth / TAN_Y)
-  return list(zip(_spans(rows, HEIGHT), _spans(columns, WIDTH), strict=True))
+  (tan_x, tan_y), width, height = view.tangents, len(view.x), len(view.y)
+  columns = width / 2 * (1 + seen[..., 0] / depth / tan_x)
+  rows = height / 2 * (1 - seen[..., 1] / depth / tan_y)
+  return list(zip(_spans(rows, height), _spans(columns, width), strict=True))
 
 
 def _spans(values: np.ndarray, size: int) -> list[slice]:
@@ -150,7 +171,7 @@ def _spans(values: np.ndarray, size: int) -> list[slice]:
   return [*map(slice, starts.tolist(), stops.tolist())]
 
 
-def _rays(objects: Objects, i: int, camera, axes, window):
+def _rays(objects: Objects, i: int, view: View, window):
   """Rays through the window's pixel centres, in the object's units.
 
   Their directions have unit depth, so that distances are depths.
@@ -158,11 +179,12 @@ def _rays(objects: Objects, i: int, camera, axes, window):
   rows, columns = window
   rotation = float(objects.cosine[i]), float(objects.sine[i])
   place = objects.center[i].astype(float), float(objects.scale[i]), *rotation
+  camera, axes = view.camera, view.axes
   turned = [geometry.to_object(camera, axis, *place)[1] for axis in axes]
   origin, _ = geometry.to_object(camera, axes[0], *place)
   direction = tuple(
-    _X[columns] * np.float32(right)
-    + (_Y[rows, None] * np.float32(up))
+    view.x[columns] * np.float32(right)
+    + (view.y[rows, None] * np.float32(up))
     - np.float32(back)
     for right, up, back in zip(*turned, strict=True)
   )
@@ -190,4 +212,6 @@ _ENTER = (
   partial(geometry.enter_sphere, xp=np),
   partial(_enter_rounded, geometry.box_cube, geometry.excess_cube),
   partial(_enter_rounded, geometry.box_cylinder, geometry.excess_cylinder),
+  partial(geometry.enter_cone, xp=np),
+  partial(geometry.enter_capsule, xp=np),
 )

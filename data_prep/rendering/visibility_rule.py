@@ -9,12 +9,23 @@ others are looked at. Both ways agree on every scene.
 import math
 
 from data_prep.rendering.camera import TAN_X
+from data_prep.rendering.geometry import CAPSULE_RADIUS
 from data_prep.rendering.visibility import all_visible
-from rn_jax.clevr import HEIGHT, RADIUS, WIDTH
+from data_prep.world import world_of
+from rn_jax.clevr import HEIGHT, WIDTH
 
 # Half the width of the horizontal sections, in units of the radius, whatever
 # the rotation; a little more than measured.
-_HALF_WIDTH = {"sphere": 1.0, "cube": 1.36, "cylinder": 1.01}
+_HALF_WIDTH = {
+  "sphere": 1.0,
+  "cube": 1.36,
+  "cylinder": 1.01,
+  "cone": 1.0,
+  "capsule": CAPSULE_RADIUS,
+}
+# Radius of a ball about the centre that it holds, likewise: all but these hold
+# that of their own radius.
+_CORE = {"cone": 5**-0.5, "capsule": CAPSULE_RADIUS}
 _SCALE = WIDTH / 2 / TAN_X  # pixels for a unit at depth one
 
 
@@ -66,15 +77,16 @@ def _outlines(scene: dict) -> list[tuple[float, ...]]:
   right_x, right_y = -back_y / level, back_x / level
   up_x, up_y = -back_z * right_y, back_z * right_x
   outlines = []
+  world = world_of(scene)
   for thing in scene["objects"]:
     x, y, z = thing["3d_coords"]
-    size = RADIUS[thing["size"]]
+    size, solid = world.sizes[thing["size"]], world.shapes[thing["shape"]]
     across = x * right_x + y * right_y
     above = x * up_x + y * up_y + z * level
     depth = distance - (x * back_x + y * back_y + z * back_z)
     # Half the extent along the camera's axes.
-    half = _HALF_WIDTH[thing["shape"]] * size
-    if thing["shape"] == "sphere":
+    half = _HALF_WIDTH[solid] * size
+    if solid == "sphere":
       tall = deep = half
     else:
       tall = half * back_z + size * level
@@ -84,8 +96,7 @@ def _outlines(scene: dict) -> list[tuple[float, ...]]:
       (
         WIDTH / 2 + _SCALE * across / depth,
         HEIGHT / 2 - _SCALE * above / depth,
-        # Every shape holds the sphere of its radius.
-        _SCALE * size / depth,
+        _SCALE * size * _CORE.get(solid, 1) / depth,
         depth,
         nearest,
         WIDTH / 2 + _SCALE * _least(across - half, nearest, farthest),

@@ -37,7 +37,7 @@ class Dataset:
     family: [Q] str.
     image_filename: [S] str.
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both
-      from 1.
+      from 1; see rn_jax/data/vocabulary.py.
     sha256: Hash of the split's shards.
   """
 
@@ -46,7 +46,7 @@ class Dataset:
   questions: dict[str, np.ndarray]
   family: np.ndarray
   image_filename: np.ndarray
-  vocabulary: dict[str, dict[str, int]]
+  vocabulary: dict[str, dict]
   sha256: str
 
   @property
@@ -78,7 +78,8 @@ def load_dataset(
 
   Raises:
     RecordError: The folder or a shard is unusable, or does not hold what the
-      network reads (images of the right size, objects, short questions).
+      network reads (images of the right size, objects such as CLEVR's, short
+      questions).
   """
   entry = records.read_split(config.dir, split)
   # Records of earlier versions have no warnings.
@@ -92,6 +93,9 @@ def load_dataset(
       left_out["count"],
       json.dumps(left_out["first"]),
     )
+  words = records.read_vocabulary(config.dir)
+  if inputs == "states":
+    records.check_clevr(words, f"{config.dir}: networks on state descriptions")
   shards = [shard["sha256"] for shard in entry["shards"]]
   streams = functools.partial(read_streams, config, inputs, split)
   if config.cache:
@@ -118,7 +122,7 @@ def load_dataset(
     family=arrays.pop("family"),
     image_filename=arrays.pop("image_filename"),
     questions=arrays,
-    vocabulary=records.read_vocabulary(config.dir),
+    vocabulary=words,
     sha256=hashlib.sha256("".join(shards).encode()).hexdigest(),
   )
 

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
   "FORMAT_VERSION",
   "RecordError",
   "ShardInfo",
+  "check_clevr",
   "decode_scene",
   "encode_scene",
   "get_feature",
@@ -96,6 +97,10 @@ def encode_scene(scene: dict) -> bytes:
     values[f"objects/{name}"] = ("float", np.ravel(objects[name]))
   for name in ATTRIBUTES:
     values[f"objects/{name}"] = ("int64", objects[name])
+  if "mask" in objects:
+    values["objects/bbox"] = ("float", np.ravel(objects["bbox"]))
+    values["objects/mask"] = ("bytes", [m.encode() for m in objects["mask"]])
+    values["objects/mask_size"] = ("int64", np.ravel(objects["mask_size"]))
   ragged = {
     f"relationships/{name}": scene["relationships"][name] for name in RELATIONS
   }
@@ -144,8 +149,14 @@ def decode_scene(payload: bytes) -> dict:
     image_index: int, index within the split.
     objects: "3d_coords" and "pixel_coords" float32 [N, 3], "rotation" float32
       [N]; "color", "material", "shape", "size" int64 [N], indices into
-      `rn_jax.clevr.ATTRIBUTES[name]`. pixel_coords and rotation are NaN where
+      `rn_jax.clevr.ATTRIBUTES[name]` and behind that the vocabulary's
+      "attributes". pixel_coords and rotation are NaN where
       not given. N = 0 where scenes are not published or not CLEVR's.
+      In records converted with annotations also of what is seen of each object
+      "bbox" float32 [N, 4], left, upper, right and lower edge in units of the
+      picture's width and height; and its mask, "mask", a list of str, COCO's
+      compressed counts, with "mask_size" int64 [N, 2], height and width of the
+      annotated picture in pixels. Zeros and no pixels where nothing is seen.
     relationships: "left", "right", "front", "behind", each a list of N lists:
       the objects that lie on that side of object i.
     questions: "text" and "family" lists of str ("one_hop/3" for a template of
@@ -172,10 +183,16 @@ def decode_scene(payload: bytes) -> dict:
     lengths = get(f"{name}/ragged_row_lengths_0")
     return [list(itertools.islice(flat, length)) for length in lengths]
 
-  objects = {name: array(f"objects/{name}", np.int64) for name in ATTRIBUTES}
+  objects: dict[str, list | np.ndarray] = {
+    name: array(f"objects/{name}", np.int64) for name in ATTRIBUTES
+  }
   objects["rotation"] = array("objects/rotation", np.float32)
   for name in ("3d_coords", "pixel_coords"):
     objects[name] = array(f"objects/{name}", np.float32).reshape(-1, 3)
+  if "objects/mask" in features:
+    objects["bbox"] = array("objects/bbox", np.float32).reshape(-1, 4)
+    objects["mask"] = [mask.decode() for mask in get("objects/mask")]
+    objects["mask_size"] = array("objects/mask_size", np.int64).reshape(-1, 2)
   questions: dict[str, list | np.ndarray] = {
     name: [text.decode() for text in get(f"questions/{name}")]
     for name in _QUESTION_TEXTS
@@ -253,6 +270,28 @@ def read_vocabulary(records_dir: str | os.PathLike) -> dict[str, dict]:
       " again"
     )
   return content
+
+
+def check_clevr(words: Mapping[str, Mapping], who: str) -> None:
+  """Checks that objects are such as CLEVR has.
+
+  Args:
+    words: The vocabulary of the records.
+    who: Records, and what is to read them.
+
+  Raises:
+    RecordError: Attributes have values that CLEVR does not have.
+  """
+  new = [
+    f"{name} {value}"
+    for name, values in words.get("attributes", {}).items()
+    for value in values
+  ]
+  if new:
+    raise RecordError(
+      f"{who} know the attributes of CLEVR's objects alone, and here are others"
+      f" ({', '.join(new)}); train and ask networks from pixels (a *_fp config)"
+    )
 
 
 def read_split(records_dir: str | os.PathLike, split: str) -> dict:

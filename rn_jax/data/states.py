@@ -13,22 +13,25 @@ from rn_jax.data.records import RecordError
 from rn_jax.host.paths import local_path
 
 _LARGEST = float(np.finfo(np.float32).max)
-_INDICES = {
-  name: {value: i for i, value in enumerate(values)}
-  for name, values in ATTRIBUTES.items()
-}
 
 
 class UnknownAttributeError(ValueError):
   """An object lacks an attribute, or has a value that CLEVR does not have."""
 
 
-def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
+def object_arrays(
+  objects: Sequence[Mapping],
+  values: Mapping[str, Sequence[str]] = ATTRIBUTES,
+) -> dict[str, np.ndarray]:
   """Returns objects of CLEVR's JSON as the records hold them.
+
+  Args:
+    objects: The objects.
+    values: Of each attribute, in the order of their numbers.
 
   Returns:
     "3d_coords" [N, 3] float32, and of each attribute the indices of its values
-    in rn_jax.clevr, [N] int64.
+    there, [N] int64.
 
   Raises:
     UnknownAttributeError: An object lacks something, or has an unknown value.
@@ -42,7 +45,7 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
   # First what would be damage, then what is merely not CLEVR's.
   coordinates = numbers(objects, "3d_coords", 3)
   for number, item in enumerate(objects):
-    for name, known in _INDICES.items():
+    for name, known in values.items():
       value = item.get(name)
       if not isinstance(value, str) or value not in known:
         raise UnknownAttributeError(
@@ -50,8 +53,8 @@ def object_arrays(objects: Sequence[Mapping]) -> dict[str, np.ndarray]:
           f"{', '.join(known)}"
         )
   return {"3d_coords": coordinates} | {
-    name: np.array([indices[o[name]] for o in objects], np.int64)
-    for name, indices in _INDICES.items()
+    name: np.array([known.index(o[name]) for o in objects], np.int64)
+    for name, known in values.items()
   }
 
 

@@ -3,6 +3,10 @@
 A vocabulary is {"questions": {word: index}, "answers": {answer: index}}; the
 indices are 1, 2, 3, ... and 0 is the padding. A file holds it as JSON; the
 name "clevr" stands for that of CLEVR's train split, in place of a file.
+
+Where objects can be what CLEVR's cannot, there is besides "attributes", the
+values that CLEVR does not have: {"shape": ["cone"]}. Records number the values
+of an attribute through CLEVR's and then these.
 """
 
 import json
@@ -10,7 +14,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from rn_jax.clevr import ANSWERS_AS_THEY_APPEAR, WORDS_AS_THEY_APPEAR
+from rn_jax.clevr import (
+  ANSWER_CLASSES,
+  ANSWERS_AS_THEY_APPEAR,
+  ATTRIBUTES,
+  WORDS_AS_THEY_APPEAR,
+)
 from rn_jax.host.paths import local_path
 
 CLEVR = "clevr"
@@ -22,8 +31,8 @@ class VocabularyError(ValueError):
   """A vocabulary cannot be read, or does not cover the data."""
 
 
-def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
-  """Reads a vocabulary file; both tables come in the order of their indices.
+def read_vocabulary(path: str | os.PathLike) -> dict[str, dict]:
+  """Reads a vocabulary file; its tables come in the order of their indices.
 
   Args:
     path: The file, or "clevr".
@@ -42,7 +51,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
     raise VocabularyError(f"{path}: no such file") from None
   except (OSError, ValueError, RecursionError) as error:
     raise VocabularyError(f"{path}: not readable as JSON: {error}") from None
-  tables = {}
+  tables: dict[str, dict] = {}
   for key, kind in _KINDS.items():
     table = content.get(key) if isinstance(content, dict) else None
     if not isinstance(table, dict) or not table:
@@ -61,7 +70,36 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict[str, int]]:
         f" must be 1 to {len(table)}, each once"
       )
     tables[key] = dict(sorted(table.items(), key=lambda item: item[1]))
+  if "attributes" in content:
+    tables["attributes"] = _check_attributes(content["attributes"], path)
   return tables
+
+
+def _check_attributes(values: object, path) -> dict[str, list[str]]:
+  if not isinstance(values, dict) or not all(
+    name in ATTRIBUTES
+    and isinstance(new, list)
+    and all(isinstance(value, str) for value in new)
+    for name, new in values.items()
+  ):
+    raise VocabularyError(
+      f"{path}: not a vocabulary: its attributes are no lists of values of "
+      f"{', '.join(ATTRIBUTES)}"
+    )
+  return values
+
+
+def attribute_values(vocabulary: Mapping[str, Mapping]) -> dict[str, tuple]:
+  """Returns the values of each attribute, in the order of their numbers."""
+  new = vocabulary.get("attributes", {})
+  return {
+    name: (*values, *new.get(name, ())) for name, values in ATTRIBUTES.items()
+  }
+
+
+def answer_classes(vocabulary: Mapping[str, Mapping]) -> dict[str, tuple]:
+  """Returns the answers of each class: clevr.ANSWER_CLASSES, or more."""
+  return ANSWER_CLASSES | attribute_values(vocabulary)
 
 
 def answers_by_id(answers: Mapping[str, int]) -> list[str]:

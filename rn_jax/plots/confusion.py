@@ -44,7 +44,10 @@ def draw_confusion(evaluation: dict, split: str) -> Figure:
       bbox={"facecolor": "#eeeeee", "edgecolor": "none", "pad": 1},
       zorder=3,
     )
-  classes = [answer_class(name) for name in names]
+  # Those of earlier versions have CLEVR's answers alone.
+  classes = evaluation["confusion"].get("classes") or [
+    answer_class(name) for name in names
+  ]
   for i in range(1, size):
     if classes[i] != classes[i - 1]:
       axes.axhline(i - 0.5, color=_SOFT, linewidth=0.9)

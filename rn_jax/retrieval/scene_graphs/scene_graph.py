@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
-from rn_jax.data.records import read_scenes
+from rn_jax.data import records
 from rn_jax.host.paths import local_path
 from rn_jax.retrieval.image_indices import image_indices
 
@@ -157,12 +157,15 @@ def read_records(records_dir: str | os.PathLike, split: str) -> SceneGraphs:
   """Reads the scenes of a split from a records folder.
 
   Raises:
-    RecordError: The folder or a shard is unusable.
+    RecordError: The folder or a shard is unusable, or has objects that CLEVR
+      does not have.
     SceneError: A scene is unusable.
   """
+  words = records.read_vocabulary(records_dir)
+  records.check_clevr(words, f"{records_dir}: scene graphs")
   scenes = (
     {**scene, "objects": _dictionaries(scene["objects"])}
-    for scene in read_scenes(records_dir, split)
+    for scene in records.read_scenes(records_dir, split)
   )
   try:
     return scene_graphs(scenes)

@@ -292,10 +292,10 @@ def test_errors_come_through_from_a_worker(clevr, tmp_path):
 
 
 def interrupt_at(index):
-  def build(source, image_size):
+  def build(source, image_size, **options):
     if source.image_index == index:
       raise KeyboardInterrupt
-    return build_scene(source, image_size)
+    return build_scene(source, image_size, **options)
 
   return build
 

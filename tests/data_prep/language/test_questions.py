@@ -130,7 +130,7 @@ def test_every_answer_can_be_asked_for(language):
       search.find_instance(_space(scene), t, {value}, random.Random(0))
       for scene in crowd
       for t in language.templates
-      if value in t.answers and type(value) is type(t.answers[0])
+      if value in t.answers() and type(value) is type(t.answers()[0])
     ), answer
 
 
@@ -219,7 +219,7 @@ def test_search_finds_what_brute_force_finds(name, families):
     space = _space(scene)
     for template in (every[i] for i in families):
       reachable = _answers_by_brute_force(space, template)
-      for answer in template.answers:
+      for answer in template.answers():
         instance = search.find_instance(
           space, template, {answer}, random.Random(0)
         )

@@ -85,12 +85,28 @@ def test_colours_lamps_and_camera_are_the_scenes(scenes, pictures):
   np.testing.assert_array_equal(replayed, pictures[0])
 
 
+def test_the_ground_has_the_scenes_colour(scenes, pictures):
+  usual = {**scenes[0], "background": [204, 204, 204]}
+  np.testing.assert_array_equal(render([usual], SIZE, SIZE)[0], pictures[0])
+  green, black = (
+    render([{**scenes[0], "background": color}], SIZE, SIZE)[0].astype(int)
+    for color in ([20, 204, 20], [0, 0, 0])
+  )
+  ground = np.s_[:4, :4]  # nothing stands in this corner
+  assert (green[ground] @ [-1, 1, 0] > 40).all()
+  assert (black[ground] == 0).all()
+  # The lamps still shine on objects.
+  assert black.max() > 100
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
     ({"objects": []}, "no objects"),
     ({"lamps": {"key": [1, 2, 3]}}, "lamps"),
     ({"camera": [1, 2]}, "camera"),
+    ({"background": [1, 2]}, "background"),
+    ({"background": [1, 2, 300]}, "background"),
   ],
 )
 def test_bad_scenes_are_named(scenes, change, message):

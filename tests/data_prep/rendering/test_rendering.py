@@ -13,7 +13,7 @@ from data_prep.rendering import camera, film, geometry, ground, lamps, trace
 from data_prep.rendering.engine import stage_of
 from data_prep.rendering.picture import SMALL_TILES, index_picture
 from data_prep.rendering.visibility import object_ids, visible_pixels
-from rn_jax.clevr import RADIUS, SHAPES
+from rn_jax.clevr import RADIUS
 
 
 def thing(x, y, shape="sphere", size="large", material="rubber", color="red"):
@@ -69,7 +69,13 @@ def test_pixel_coords_that_no_camera_makes_are_refused():
 
 def _inside(shape, p):
   """Whether points [..., 3] are inside a shape, by its own definition."""
+  if shape == "cone":
+    return (np.hypot(p[..., 0], p[..., 1]) < (1 - p[..., 2]) / 2) & (
+      p[..., 2] > -1
+    )
   x, y, z = np.moveaxis(np.abs(p), -1, 0)
+  if shape == "capsule":
+    return x**2 + y**2 + np.maximum(z - 0.4, 0) ** 2 < 0.6**2
   if shape == "sphere":
     return x**2 + y**2 + z**2 < 1
   if shape == "cube":
@@ -79,7 +85,7 @@ def _inside(shape, p):
   return rim + np.maximum(z - 0.9, 0) ** 4 < 0.1**4
 
 
-@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("kind", range(5))
 def test_rays_enter_shapes_where_marching_finds_them(kind):
   rng = np.random.default_rng(kind)
   origin = rng.normal(size=(300, 3))
@@ -88,10 +94,10 @@ def test_rays_enter_shapes_where_marching_finds_them(kind):
   direction = (target - origin) / 3
   steps = np.linspace(0, 9, 9001)
   path = origin[:, None] + steps[:, None] * direction[:, None]
-  inside = _inside(SHAPES[kind], path)
+  inside = _inside(geometry.SOLIDS[kind], path)
   expected = np.where(inside.any(-1), steps[inside.argmax(-1)], np.inf)
   clear = inside.sum(-1) > 100  # not a mere touch
-  clear |= ~_inside(SHAPES[kind], path / 1.02).any(-1)
+  clear |= ~_inside(geometry.SOLIDS[kind], path / 1.02).any(-1)
   with np.errstate(over="ignore", invalid="ignore"):  # far off, on a miss
     found = geometry.ENTER[kind](tuple(origin.T), tuple(direction.T), np)
   assert clear.sum() > 250
@@ -99,7 +105,7 @@ def test_rays_enter_shapes_where_marching_finds_them(kind):
   np.testing.assert_allclose(found[clear], expected[clear], atol=6e-3)
 
 
-@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("kind", range(5))
 def test_normals_are_square_to_the_surface(kind):
   rng = np.random.default_rng(kind)
   away = rng.normal(size=(3, 200))
