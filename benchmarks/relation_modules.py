@@ -58,7 +58,7 @@ PIXEL_ROWS: dict[str, dict[str, Any]] = {
   "object relation x2": _OBJECTS,
   "RN on 16 regions": _REGIONS,
 } | {
-  f"16 regions, {kind}": _REGIONS | {"encoder.context.kind": kind}
+  f"16 regions + {kind}": _REGIONS | {"encoder.context.kind": kind}
   for kind in ("se", "gc", "snl", "nl", "lr")
 }
 # Shares of all questions that the stages read.

@@ -22,7 +22,7 @@ def test_rows_have_about_the_parameters_of_the_plain_network(row):
   assert len(config.data.curriculum) == 3
 
 
-@pytest.mark.parametrize("row", ["object relation x2", "16 regions, nl"])
+@pytest.mark.parametrize("row", ["object relation x2", "16 regions + nl"])
 def test_rows_from_pixels_have_about_the_parameters_of_the_plain_one(row):
   plain = parameters(bench.make_config("RN", QUESTIONS, "pixels"))
   config = bench.make_config(row, QUESTIONS, "pixels")
@@ -77,4 +77,4 @@ def test_table_csv_and_plot_show_all_that_is_finished(tmp_path):
 
 def test_unknown_rows_are_named(tmp_path):
   with pytest.raises(ValueError, match=r"no such rows.*'RNN'"):
-    bench.main("", str(tmp_path), "", ["RNN"], 1, 1000)
+    bench.main("", str(tmp_path), "", ["RNN"], 1, 1000, "states")
