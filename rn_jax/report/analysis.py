@@ -83,11 +83,22 @@ def worst(rates: Sequence[Rate], number: int) -> list[Rate]:
 
 
 def confident_mistakes(
-  probability: np.ndarray, correct: np.ndarray, number: int
+  probability: np.ndarray, loss: np.ndarray, correct: np.ndarray, number: int
 ) -> np.ndarray:
-  """Returns the wrong answers that were held most probable, rows of [Q]."""
+  """Returns the wrong answers that were held most probable.
+
+  Args:
+    probability: [Q] of the answers given.
+    loss: [Q] nats of the right ones, by which the many probabilities that
+      rounding makes 1 are ordered.
+    correct: [Q] bool.
+    number: At most so many.
+
+  Returns:
+    Rows of [Q].
+  """
   wrong = np.flatnonzero(~correct)
-  order = np.argsort(-probability[wrong], kind="stable")
+  order = np.lexsort((-loss[wrong], -probability[wrong]))
   return wrong[order[:number]]
 
 

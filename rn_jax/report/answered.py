@@ -20,12 +20,14 @@ class Answered:
     dataset: The split.
     predicted: [Q] zero-based ids.
     probability: [Q] of them.
+    loss: [Q] nats of the right ones.
     records_dir: Where the split is from.
   """
 
   dataset: Dataset
   predicted: np.ndarray
   probability: np.ndarray
+  loss: np.ndarray
   records_dir: Path
 
   @property

@@ -81,8 +81,10 @@ def explain_run(folder: Path, split: str, data_dir: str | None) -> Report:
     ValueError: The records are not there, or not what the network reads.
   """
   _, saved, _ = load_network(folder)
-  records_dir = Path(data_dir or saved.data.dir)
-  if data_dir is None and not records_dir.is_dir():
+  # Networks that were given away do not say where their records were.
+  where = data_dir or saved.data.dir
+  records_dir = Path(where)
+  if not where or (data_dir is None and not records_dir.is_dir()):
     raise ValueError(
       f"{folder}: the records that it was trained with, "
       f"{saved.data.dir or 'of an unknown folder'}, are not here; name some "
@@ -102,7 +104,11 @@ def explain_run(folder: Path, split: str, data_dir: str | None) -> Report:
   run = Run(name, config, seed, series, scores, unfinished(config, series))
   row = Row(name, [run])
   answered = Answered(
-    dataset, predictions["answer"], predictions["probability"], records_dir
+    dataset,
+    predictions["answer"],
+    predictions["probability"],
+    predictions["loss"],
+    records_dir,
   )
   wrong = int((~answered.correct).sum())
   summary = (

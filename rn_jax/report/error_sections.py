@@ -94,9 +94,9 @@ def _families_section(answered: Answered) -> Section:
     "Worst families of questions",
     [
       Text(
-        f"The {len(lines)} of {len(rates)} families that are surely worst: "
-        "ordered by the upper end of their interval. A family is a template: a "
-        "file, and its place there from 0."
+        f"Of {len(rates)} families the {len(lines)} whose intervals end lowest,"
+        " so that few questions alone make none of them bad. A family is a "
+        "template: a file, and its place there from 0."
       ),
       Table(
         "Families with the lowest accuracies", head, lines, ["for example"]
@@ -129,7 +129,7 @@ def _calibration_section(answered: Answered) -> Section:
 
 def _mistakes_section(answered: Answered) -> Section:
   rows = analysis.confident_mistakes(
-    answered.probability, answered.correct, _MISTAKES
+    answered.probability, answered.loss, answered.correct, _MISTAKES
   )
   wrong = int((~answered.correct).sum())
   if not wrong:

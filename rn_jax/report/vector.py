@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 # What the colours of rn_jax.plots are in a page: a variable of its style sheet
 # each, with its value on light paper and on dark.
 COLORS = {
+  "#000000": ("--frame", "#222222", "#e6e6e6"),
   "#222222": ("--ink", "#222222", "#e6e6e6"),
   "#757575": ("--soft", "#666666", "#a8a8a8"),
   "#d9d9d9": ("--faint", "#d9d9d9", "#3a3a3a"),

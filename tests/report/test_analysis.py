@@ -48,10 +48,15 @@ def test_worst_is_what_is_certainly_low():
 
 
 def test_confident_mistakes_are_wrong_and_in_order():
-  probability = np.array([0.9, 0.7, 0.99, 0.8])
-  correct = np.array([False, False, True, False])
-  assert confident_mistakes(probability, correct, 2).tolist() == [0, 3]
-  assert not len(confident_mistakes(probability, np.ones(4, bool), 2))
+  probability = np.array([0.9, 0.7, 1.0, 0.9, 0.9])
+  loss = np.array([3.0, 9.0, 0.0, 1.0, 5.0])
+  correct = np.array([False, False, True, False, False])
+
+  def find(correct):
+    return confident_mistakes(probability, loss, correct, 3).tolist()
+
+  assert find(correct) == [4, 0, 3]
+  assert find(np.ones(5, bool)) == []
 
 
 def test_calibration_error():

@@ -188,17 +188,19 @@ def test_records_that_went_are_named(tmp_path, records_dir):
   config.data.dir = str(records_dir)
   write_network(tmp_path / "net" / "checkpoints", config)
   variables, meta = load_model(tmp_path / "net")
-  meta["config"]["data"]["dir"] = str(tmp_path / "gone")
-  write_model(
-    tmp_path / "given" / "checkpoints",
-    variables,
-    config=meta["config"],
-    vocabulary=meta["vocabulary"],
-  )
-  with pytest.raises(
-    ValueError, match=r"given: .*gone, are not here.*data_dir"
+  for name, place, said in (
+    ("moved", str(tmp_path / "gone"), r"moved: .*gone, are not here.*data_dir"),
+    ("given", "", r"given: .*of an unknown folder, are not here.*data_dir"),
   ):
-    report([tmp_path / "given"], tmp_path / "out")
+    meta["config"]["data"]["dir"] = place
+    write_model(
+      tmp_path / name / "checkpoints",
+      variables,
+      config=meta["config"],
+      vocabulary=meta["vocabulary"],
+    )
+    with pytest.raises(ValueError, match=said):
+      report([tmp_path / name], tmp_path / "out")
   (tmp_path / "run" / "checkpoints").mkdir(parents=True)
   with pytest.raises(ValueError, match="no checkpoint here"):
     report([tmp_path / "run"], tmp_path / "out")
