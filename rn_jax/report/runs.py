@@ -12,6 +12,15 @@ from rn_jax.plots.curves import Series
 from rn_jax.plots.run_plots import read_evaluation, read_metrics
 from rn_jax.settings import read_config
 
+# Of an evaluation, besides its confusion matrix.
+_NEEDED = (
+  "accuracy",
+  "num_examples",
+  "invalid_rate",
+  "by_answer_class",
+  "by_question_type",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -129,6 +138,11 @@ def read_run(folder: Path, name: str, split: str) -> Run:
       f"--workdir={folder} --split={split}"
     )
   scores = read_evaluation(evaluation)
+  if missing := [key for key in _NEEDED if key not in scores]:
+    raise ValueError(
+      f"{evaluation} has no {missing[0]}; write it anew with python launch.py "
+      f"--mode=evaluate --workdir={folder} --split={split}"
+    )
   return Run(name, config, seed, series, scores, note)
 
 

@@ -143,6 +143,11 @@ def test_damaged_evaluations_are_named(sweep, tmp_path):
   (sweep / "rn-1" / "eval_val.json").write_text('{"accuracy": 1.0}')
   with pytest.raises(ValueError, match=r"eval_val.json is no complete eval"):
     report([sweep], tmp_path / "out")
+  old = evaluation(1)
+  del old["by_question_type"]
+  (sweep / "rn-1" / "eval_val.json").write_text(json.dumps(old))
+  with pytest.raises(ValueError, match=r"has no by_question_type; write it"):
+    report([sweep], tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["original_sd", "original_fp"])
