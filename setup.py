@@ -49,7 +49,7 @@ setup(
   ],
   py_modules=["launch"],
   package_data={
-    "rn_jax": ["py.typed", "**/*.html"],
+    "rn_jax": ["py.typed", "**/*.html", "**/*.json", "**/*.md"],
     "data_prep": ["**/*.json"],
     "pretrained": ["**/*"],
   },
