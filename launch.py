@@ -1,6 +1,5 @@
 """Trains, evaluates and uses Relation Networks: flags in, one call out."""
 
-import difflib
 import re
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from rn_jax import config_mistakes
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
 from rn_jax.host.write_errors import explain
@@ -227,7 +227,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
     reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
     if not isinstance(error, flags.Error | ValueError):
       reason = f"--config: {type(error).__name__}: {reason}"
-    reason = _unknown_key(argv) or _no_such_config(argv) or reason
+    configs = Path(__file__).parent / "configs"
+    reason = (
+      config_mistakes.unknown_key(argv)
+      or config_mistakes.no_such_config(argv, configs)
+      or reason
+    )
     raise SystemExit(f"error: {reason}") from None
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   for part, name in (
@@ -242,44 +247,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if f"{part}.{name}" in overrides:
       overrides[f"{part}.{name}"] = path
   return left
-
-
-def _unknown_key(argv: list[str]) -> str | None:
-  """Says which --config.KEY no config has, and which keys are like it."""
-  from rn_jax.default_config import get_config
-
-  known = get_config().to_dict()
-  for argument in argv:
-    found = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
-    part, path = known, []
-    for name in found[1].split(".") if found else ():
-      if not isinstance(part, dict):
-        return f"--config.{found[1]}: {'.'.join(path)} has no keys"
-      if name not in part:
-        # Else the nearest, however far: they show what kind of keys it has.
-        near = difflib.get_close_matches(name, part) or (
-          difflib.get_close_matches(name, part, n=5, cutoff=0)
-        )
-        near = ", ".join(".".join([*path, key]) for key in near)
-        return (
-          f"--config.{found[1]}: no such key; there is {near}; "
-          "rn_jax/default_config.py has them all"
-        )
-      part = part[name]
-      path.append(name)
-  return None
-
-
-def _no_such_config(argv: list[str]) -> str | None:
-  """Says that the file of --config is not there, and which are like it."""
-  given = re.findall(r"^--?config[=\n]([^:\n]+)", "\n".join(argv), re.M)
-  path = Path(given[-1])
-  if path.exists():
-    return None
-  names = [x.stem for x in (Path(__file__).parent / "configs").glob("*.py")]
-  near = difflib.get_close_matches(path.stem, names) or sorted(names)
-  near = ", ".join(f"configs/{name}.py" for name in near)
-  return f"--config={path}: no such file; there is {near}"
 
 
 def run() -> None:
