@@ -12,8 +12,10 @@ def unknown_key(argv: list[str]) -> str | None:
   known = get_config().to_dict()
   for argument in argv:
     found = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
+    if not found:
+      continue
     part, path = known, []
-    for name in found[1].split(".") if found else ():
+    for name in found[1].split("."):
       if not isinstance(part, dict):
         return f"--config.{found[1]}: {'.'.join(path)} has no keys"
       if name not in part:

@@ -119,14 +119,16 @@ def read_value(path: str | os.PathLike, key: str) -> Any:
       raise SourceError(f"{path}: broken JSON ({error})") from None
 
 
-def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
+def read_elements(
+  path: str | os.PathLike, key: str, digest=None
+) -> Iterator[dict]:
   """Yields the elements of the list that a JSON file holds under a key.
 
   Args:
     path: JSON file with an object at its top, such as CLEVR's
       `{"info": {...}, "questions": [...]}`.
     key: Name of the list, "questions" or "scenes".
-    digest: Hash object that is fed the whole file.
+    digest: Hash object that is fed the whole file; None: there is none.
 
   Raises:
     SourceError: The file is missing or cut off, or the list is missing, empty
@@ -134,6 +136,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
   """
   path = Path(path)
   number = -1
+  takers = [digest.update] if digest else []
   try:
     with (
       open(path, "rb") as file,
@@ -146,7 +149,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
       ) as bar,
     ):
       elements = ijson.items(
-        _Watched(file, key, digest.update, lambda x: bar.update(len(x))),
+        _Watched(file, key, *takers, lambda x: bar.update(len(x))),
         f"{key}.item",
         use_float=True,
         buf_size=1 << 20,
@@ -157,7 +160,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
         yield element
   except FileNotFoundError:
     raise SourceError(
-      f"{path}: no such file; --clevr_dir must hold images/, scenes/ and"
+      f"{path}: no such file; a CLEVR folder holds images/, scenes/ and"
       " questions/ as CLEVR_v1.0 does"
     ) from None
   except SourceError:
