@@ -8,6 +8,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from rn_jax import config_mistakes
+from rn_jax.data.own_questions import OwnQuestions
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
 from rn_jax.host.write_errors import explain
@@ -64,6 +65,17 @@ _IMAGES = cli.multi_path_flag(
   "Image file or folder to describe, in place of a split of records; may be "
   "given several times.",
 )
+_QUESTIONS = cli.path_flag(
+  "questions",
+  None,
+  "File of questions to predict or evaluate, in place of the split's own: "
+  "CLEVR's JSON, JSON lines, or CSV.",
+)
+_SKIP_UNKNOWN = flags.DEFINE_bool(
+  "skip_unknown",
+  False,
+  "Leave out --questions with words that the network does not know.",
+)
 _DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _WHY = cli.path_flag(
@@ -105,13 +117,17 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown arguments: {argv[1:]}")
   from flax.errors import FlaxError
 
+  own = _own_questions()
   try:
     _start_jax()
     if _MODE.value == "train":
       _train()
     else:
       _use(
-        _require("checkpoint or --workdir", _CHECKPOINT.value or _WORKDIR.value)
+        _require(
+          "checkpoint or --workdir", _CHECKPOINT.value or _WORKDIR.value
+        ),
+        own,
       )
   except (FlaxError, FloatingPointError, OSError, ValueError) as error:
     if _DEBUG.value:
@@ -172,9 +188,23 @@ def _train() -> None:
   train.train(config, workdir)
 
 
-def _use(network: str) -> None:
+def _own_questions() -> OwnQuestions | None:
+  """Returns what --questions asks."""
+  if not _QUESTIONS.value:
+    if _SKIP_UNKNOWN.value:
+      raise app.UsageError("--skip_unknown is of use with --questions only")
+    return None
+  if _MODE.value not in ("predict", "evaluate"):
+    raise app.UsageError(
+      f"--mode={_MODE.value} takes no --questions; they are for --mode=predict "
+      "and --mode=evaluate"
+    )
+  return OwnQuestions(_QUESTIONS.value, skip_unknown=_SKIP_UNKNOWN.value)
+
+
+def _use(network: str, own: OwnQuestions | None) -> None:
   """Prints the answer of a network, or where the results are."""
-  from rn_jax import answer, evaluate
+  from rn_jax import answer, evaluate, predict
   from rn_jax.retrieval import extract
 
   workdir = Path(_WORKDIR.value or evaluate.run_folder(network))
@@ -200,11 +230,12 @@ def _use(network: str) -> None:
       ]
     case "evaluate":
       lines = evaluate.evaluate_command(
-        network, workdir, _SPLIT.value, overrides
+        network, workdir, _SPLIT.value, overrides, own
       )
     case "predict":
-      found = evaluate.predict_split(network, _SPLIT.value, overrides)
-      lines = evaluate.write_predictions(workdir, *found)
+      lines = predict.predict_command(
+        network, workdir, _SPLIT.value, overrides, own
+      )
   print(*lines, sep="\n")
 
 

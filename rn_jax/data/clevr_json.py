@@ -116,7 +116,7 @@ def read_value(path: str | os.PathLike, key: str) -> Any:
     try:
       return next(ijson.items(_Watched(file), key, use_float=True), None)
     except (ijson.JSONError, ValueError, ArithmeticError) as error:
-      raise SourceError(f"{path}: broken JSON ({error})") from None
+      raise SourceError(f"{path}: broken JSON ({_reason(error)})") from None
 
 
 def read_elements(
@@ -167,8 +167,13 @@ def read_elements(
     raise
   except (ijson.JSONError, ValueError, ArithmeticError) as error:
     raise SourceError(
-      f"{path}: broken JSON after {number + 1} {key} ({error}); download,"
-      " unpack or generate the file again"
+      f"{path}: broken JSON after {number + 1} {key} ({_reason(error)});"
+      " download, unpack or generate the file again"
     ) from None
   if number < 0:
     raise SourceError(f"{path}: holds no {key}; the split is empty")
+
+
+def _reason(error: Exception) -> str:
+  """Returns the first line of an error; ijson draws an arrow below it."""
+  return str(error).partition("\n")[0].strip()
