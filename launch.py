@@ -62,8 +62,8 @@ _IMAGE = cli.path_flag(
 _IMAGES = cli.multi_path_flag(
   "images",
   [],
-  "Image file or folder to describe, in place of a split of records; may be "
-  "given several times.",
+  "Image file or folder to describe or, with --questions, to ask about, in "
+  "place of records; for networks on states a scenes file. May be repeated.",
 )
 _QUESTIONS = cli.path_flag(
   "questions",
@@ -191,15 +191,17 @@ def _train() -> None:
 def _own_questions() -> OwnQuestions | None:
   """Returns what --questions asks."""
   if not _QUESTIONS.value:
-    if _SKIP_UNKNOWN.value:
-      raise app.UsageError("--skip_unknown is of use with --questions only")
+    for flag in _IMAGES, _SKIP_UNKNOWN:
+      if flag.value and (flag.name, _MODE.value) != ("images", "extract"):
+        raise app.UsageError(f"--{flag.name} is of use with --questions only")
     return None
   if _MODE.value not in ("predict", "evaluate"):
     raise app.UsageError(
       f"--mode={_MODE.value} takes no --questions; they are for --mode=predict "
       "and --mode=evaluate"
     )
-  return OwnQuestions(_QUESTIONS.value, skip_unknown=_SKIP_UNKNOWN.value)
+  images = tuple(_IMAGES.value)
+  return OwnQuestions(_QUESTIONS.value, images, _SKIP_UNKNOWN.value)
 
 
 def _use(network: str, own: OwnQuestions | None) -> None:

@@ -14,6 +14,7 @@ from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.own_questions import OwnQuestions, ask_records
+from rn_jax.data.scene_files import ask_files
 from rn_jax.data.train_order import group_questions
 from rn_jax.host.paths import local_path
 from rn_jax.host.progress import progress_bar
@@ -176,7 +177,7 @@ def predict_split(
 
   Args:
     path: See load_network.
-    split: Name of the split.
+    split: Name of the split; of no account where `own` names `images`.
     overrides: See load_network.
     with_answers: Whether each question must have its answer.
     own: Questions to ask in place of the split's own.
@@ -186,13 +187,24 @@ def predict_split(
       with_answers asks for them, no answers.
   """
   variables, config, vocabulary = load_network(path, overrides)
-  dataset = load_dataset(config.data, config.model.inputs, split)
-  check_vocabulary(dataset, vocabulary, str(path))
+  inputs = config.model.inputs
   if own is not None:
     own = own._replace(with_answers=with_answers)
-    dataset = ask_records(own, dataset, config.data)
-  elif with_answers:
-    check_answers(dataset)
+  if own is not None and own.images:
+    dataset = ask_files(own, config.data, inputs, vocabulary)
+  else:
+    if not config.data.dir:
+      raise ValueError(
+        "name the records: --config.data.dir=DIR, made by "
+        "`python -m data_prep.convert_clevr`; --questions may also be about "
+        "--images=FOLDER"
+      )
+    dataset = load_dataset(config.data, inputs, split)
+    check_vocabulary(dataset, vocabulary, str(path))
+    if own is not None:
+      dataset = ask_records(own, dataset, config.data)
+    elif with_answers:
+      check_answers(dataset)
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )

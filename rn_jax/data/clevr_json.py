@@ -171,9 +171,12 @@ def read_elements(
       " download, unpack or generate the file again"
     ) from None
   if number < 0:
-    raise SourceError(f"{path}: holds no {key}; the split is empty")
+    raise SourceError(f"{path}: holds no {key}")
 
 
 def _reason(error: Exception) -> str:
   """Returns the first line of an error; ijson draws an arrow below it."""
-  return str(error).partition("\n")[0].strip()
+  text = error.args[0] if error.args else error
+  # Where the file is no text, it is given as bytes.
+  text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+  return text.partition("\n")[0].strip()

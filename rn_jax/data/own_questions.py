@@ -59,6 +59,11 @@ class Asked(NamedTuple):
   family: np.ndarray
   from_file: FromFile
 
+  @property
+  def longest(self) -> int:
+    """Words of the longest one."""
+    return max(map(len, self.tokens))
+
   def fields(self, scenes: str, length: int) -> dict[str, Any]:
     """Returns the fields of a Dataset that are about questions.
 
@@ -66,9 +71,8 @@ class Asked(NamedTuple):
       scenes: What their scenes are called; the Dataset's name begins with it.
       length: Words to pad them to at least.
     """
-    path = self.from_file.path
-    longest = max(map(len, self.tokens))
-    words = pad_questions(self.tokens, max(length, longest), str(path))
+    path, length = self.from_file.path, max(length, self.longest)
+    words = pad_questions(self.tokens, length, str(path))
     return {
       "split": f"{scenes}_{path.stem}",
       "questions": {

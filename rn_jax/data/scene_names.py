@@ -23,15 +23,15 @@ class SceneNames:
   def __init__(
     self,
     names: Sequence[str] | np.ndarray,
-    read_indices: Callable[[], Sequence[int]] | None,
+    read_indices: Callable[[], Sequence[int | None]] | None,
     place: str,
   ):
     """Takes the names of scenes, whose places in the order are their rows.
 
     Args:
       names: The file of each.
-      read_indices: Returns the image_index of each, when first needed; None:
-        they have none.
+      read_indices: Returns the image_index of each, None where it has none,
+        when first needed; None: none has one.
       place: What errors call where the scenes are.
     """
     self._names, self._read_indices, self._place = names, read_indices, place
@@ -77,14 +77,8 @@ class SceneNames:
       (stems, stem),
       (bares, stem) if bare == stem else (stems, bare),
     ):
-      rows = table.get(form, ())
-      if len(rows) == 1:
-        return rows[0]
-      if rows:
-        raise ValueError(
-          f"is about {name!r}, which may be {self._names[rows[0]]} or "
-          f"{self._names[rows[1]]} in {self._place}; give more of its path"
-        )
+      if form in table:
+        return self._only(table[form], repr(name), "give more of its path")
     raise ValueError(
       f"is about {name!r}, which is not in {self._place} (its scenes are "
       f"called like {self._names[0]}); give the scenes that it is about, or "
@@ -105,12 +99,24 @@ class SceneNames:
         f"({len(self._names):,} scenes); give the scenes that it is about, or "
         "leave the question out"
       )
-    return self._by_number[index]
+    remedy = "give its image_filename"
+    return self._only(self._by_number[index], f"image_index {index}", remedy)
 
   @functools.cached_property
-  def _by_number(self) -> dict[int, int]:
+  def _by_number(self) -> dict[int | None, list[int]]:
     assert self._read_indices is not None
-    return {index: row for row, index in enumerate(self._read_indices())}
+    rows = collections.defaultdict(list)
+    for row, index in enumerate(self._read_indices()):
+      rows[index].append(row)
+    return rows
+
+  def _only(self, rows: list[int], what: str, remedy: str) -> int:
+    if len(rows) == 1:
+      return rows[0]
+    raise ValueError(
+      f"is about {what}, which may be {self._names[rows[0]]} or "
+      f"{self._names[rows[1]]} in {self._place}; {remedy}"
+    )
 
 
 def _forms(name: str) -> tuple[str, str, str]:

@@ -275,10 +275,15 @@ def test_ask_answers_in_words(trained, clevr_dir, tmp_path):
     (("--workdir=W", "--config.data.dir=nowhere"), "no such records folder"),
     (("--workdir=W", "--config.optimizer.learning_rat=1"), "learning_rate"),
     (("--mode=evaluate", "--workdir=nowhere"), "nowhere"),
+    (
+      ("--mode=predict", "--checkpoint=pretrained/original_sd", "--workdir=W"),
+      "name the records: --config.data.dir=DIR",
+    ),
     (("--mode=train", "--workdir=W", "--checkpoint=X"), "no --checkpoint"),
     (("--workdir=W", "--num_processes=2"), "go together"),
     (("--workdir=W", "--questions=Q"), "takes no --questions"),
     (("--mode=predict", "--workdir=W", "--skip_unknown"), "with --questions"),
+    (("--mode=predict", "--workdir=W", "--images=I"), "with --questions"),
   ],
 )
 def test_mistakes_are_explained(flags, words, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -226,3 +227,89 @@ def test_questions_that_cannot_be_asked(
       own=OwnQuestions(str(path)),
     )
   assert str(raised.value).startswith(f"{path}: question {row}: ")
+
+
+def named_by_files(questions):
+  """The questions without what only records know of their scenes."""
+  names = ("image_filename", "question", "answer", "question_index")
+  return [{name: question[name] for name in names} for question in questions]
+
+
+@pytest.mark.parametrize("inputs", ["pixels", "states"])
+def test_scenes_in_files_are_those_of_the_records(
+  clevr_dir, make_config, asked, tmp_path, inputs
+):
+  name = {"pixels": "original_fp", "states": "original_sd"}[inputs]
+  config = make_config(name, **{"data.max_question_length": 50})
+  write_network(tmp_path / "net/checkpoints", config)
+  path = str(write(tmp_path / "mine.json", named_by_files(asked)))
+  images = clevr_dir / "images"
+  if inputs == "states":
+    images = clevr_dir / "scenes/CLEVR_val_scenes.json"
+  found = [
+    predict_split(tmp_path / "net", "val", overrides, own=own)
+    for overrides, own in (
+      ({}, OwnQuestions(path)),
+      # Files need no records.
+      ({"data.dir": "nowhere"}, OwnQuestions(path, (str(images),))),
+    )
+  ]
+  (dataset, expected), (mine, predictions) = found
+  assert mine.split == "images_mine"
+  # Only the scenes that are asked about are read.
+  scenes = np.unique(dataset.questions["scene"])
+  assert len(mine.image_filename) == len(scenes)
+  for key, values in mine.scenes.items():
+    np.testing.assert_allclose(values, dataset.scenes[key][scenes], atol=1e-6)
+  for key, values in predictions.items():
+    np.testing.assert_allclose(values, expected[key], rtol=1e-4, err_msg=key)
+
+
+def test_a_folder_of_pictures_may_name_them_otherwise(
+  clevr_dir, make_config, asked, tmp_path
+):
+  write_network(tmp_path / "net/checkpoints", make_config("original_fp"))
+  folder = tmp_path / "pictures"
+  folder.mkdir()
+  for path in (clevr_dir / "images/val").iterdir():
+    shutil.copy(path, folder / path.name.removeprefix("CLEVR_val_"))
+  path = str(write(tmp_path / "mine.json", named_by_files(asked)))
+  own = OwnQuestions(path, (str(folder),))
+  printed = predict_command(tmp_path / "net", tmp_path, "val", {}, own)
+  assert printed[0] == tmp_path / "predictions_images_mine.jsonl"
+  lines = map(json.loads, printed[0].read_text().splitlines())
+  for line, question in zip(lines, asked, strict=True):
+    whole = "CLEVR_val_" + line["image_filename"]
+    assert whole == question["image_filename"]
+  (folder / "000000.png").write_bytes(b"no picture")
+  for name in ("000001.png", "000002.png", "000003.png", "000004.png"):
+    (folder / name).unlink()
+  asked = [{"image": "000000", "question": "Any cubes?"}]
+  write(tmp_path / "mine.json", asked)
+  with pytest.raises(ValueError, match=r"000000\.png: not a readable image"):
+    predict_split(tmp_path / "net", "val", own=own)
+  write(tmp_path / "mine.json", [{**asked[0], "image": "CLEVR_val_000001"}])
+  with pytest.raises(ValueError, match=f"which is not in {folder}"):
+    predict_split(tmp_path / "net", "val", own=own)
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (None, "no file; .*give a CLEVR scenes file"),
+    ("\ufffdPNG", "broken JSON after 0 .*give a CLEVR scenes file"),
+    ({"scenes": [{"objects": []}]}, "scene 0 has no image_filename"),
+    ({"scenes": [{"image_filename": "a"}]}, "scene 0 has no 'objects'"),
+    ({"objects": []}, "holds no scenes"),
+  ],
+)
+def test_scenes_files_that_are_none(network, asked, tmp_path, content, message):
+  path = tmp_path / "scenes.json"
+  if content is None:
+    path.mkdir()
+  else:
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.write_text(text)
+  questions = str(write(tmp_path / "mine.json", asked))
+  with pytest.raises(ValueError, match=f"{path}.* ?{message}"):
+    predict_split(network, "val", own=OwnQuestions(questions, (str(path),)))
