@@ -1,6 +1,5 @@
 """Trains, evaluates and uses Relation Networks: flags in, one call out."""
 
-import difflib
 import re
 import sys
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from rn_jax import config_mistakes
+from rn_jax.data.own_questions import OwnQuestions
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
 from rn_jax.host.write_errors import explain
@@ -61,8 +62,19 @@ _IMAGE = cli.path_flag(
 _IMAGES = cli.multi_path_flag(
   "images",
   [],
-  "Image file or folder to describe, in place of a split of records; may be "
-  "given several times.",
+  "Image file or folder to describe or, with --questions, to ask about, in "
+  "place of records; for networks on states a scenes file. May be repeated.",
+)
+_QUESTIONS = cli.path_flag(
+  "questions",
+  None,
+  "File of questions to predict or evaluate, in place of the split's own: "
+  "CLEVR's JSON, JSON lines, or CSV.",
+)
+_SKIP_UNKNOWN = flags.DEFINE_bool(
+  "skip_unknown",
+  False,
+  "Leave out --questions with words that the network does not know.",
 )
 _DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
@@ -105,13 +117,17 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown arguments: {argv[1:]}")
   from flax.errors import FlaxError
 
+  own = _own_questions()
   try:
     _start_jax()
     if _MODE.value == "train":
       _train()
     else:
       _use(
-        _require("checkpoint or --workdir", _CHECKPOINT.value or _WORKDIR.value)
+        _require(
+          "checkpoint or --workdir", _CHECKPOINT.value or _WORKDIR.value
+        ),
+        own,
       )
   except (FlaxError, FloatingPointError, OSError, ValueError) as error:
     if _DEBUG.value:
@@ -172,9 +188,25 @@ def _train() -> None:
   train.train(config, workdir)
 
 
-def _use(network: str) -> None:
+def _own_questions() -> OwnQuestions | None:
+  """Returns what --questions asks."""
+  if not _QUESTIONS.value:
+    for flag in _IMAGES, _SKIP_UNKNOWN:
+      if flag.value and (flag.name, _MODE.value) != ("images", "extract"):
+        raise app.UsageError(f"--{flag.name} is of use with --questions only")
+    return None
+  if _MODE.value not in ("predict", "evaluate"):
+    raise app.UsageError(
+      f"--mode={_MODE.value} takes no --questions; they are for --mode=predict "
+      "and --mode=evaluate"
+    )
+  images = tuple(_IMAGES.value)
+  return OwnQuestions(_QUESTIONS.value, images, _SKIP_UNKNOWN.value)
+
+
+def _use(network: str, own: OwnQuestions | None) -> None:
   """Prints the answer of a network, or where the results are."""
-  from rn_jax import answer, evaluate
+  from rn_jax import answer, evaluate, predict
   from rn_jax.retrieval import extract
 
   workdir = Path(_WORKDIR.value or evaluate.run_folder(network))
@@ -200,11 +232,12 @@ def _use(network: str) -> None:
       ]
     case "evaluate":
       lines = evaluate.evaluate_command(
-        network, workdir, _SPLIT.value, overrides
+        network, workdir, _SPLIT.value, overrides, own
       )
     case "predict":
-      found = evaluate.predict_split(network, _SPLIT.value, overrides)
-      lines = evaluate.write_predictions(workdir, *found)
+      lines = predict.predict_command(
+        network, workdir, _SPLIT.value, overrides, own
+      )
   print(*lines, sep="\n")
 
 
@@ -227,7 +260,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
     reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
     if not isinstance(error, flags.Error | ValueError):
       reason = f"--config: {type(error).__name__}: {reason}"
-    reason = _unknown_key(argv) or _no_such_config(argv) or reason
+    configs = Path(__file__).parent / "configs"
+    reason = (
+      config_mistakes.unknown_key(argv)
+      or config_mistakes.no_such_config(argv, configs)
+      or reason
+    )
     raise SystemExit(f"error: {reason}") from None
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   for part, name in (
@@ -242,44 +280,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if f"{part}.{name}" in overrides:
       overrides[f"{part}.{name}"] = path
   return left
-
-
-def _unknown_key(argv: list[str]) -> str | None:
-  """Says which --config.KEY no config has, and which keys are like it."""
-  from rn_jax.default_config import get_config
-
-  known = get_config().to_dict()
-  for argument in argv:
-    found = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
-    part, path = known, []
-    for name in found[1].split(".") if found else ():
-      if not isinstance(part, dict):
-        return f"--config.{found[1]}: {'.'.join(path)} has no keys"
-      if name not in part:
-        # Else the nearest, however far: they show what kind of keys it has.
-        near = difflib.get_close_matches(name, part) or (
-          difflib.get_close_matches(name, part, n=5, cutoff=0)
-        )
-        near = ", ".join(".".join([*path, key]) for key in near)
-        return (
-          f"--config.{found[1]}: no such key; there is {near}; "
-          "rn_jax/default_config.py has them all"
-        )
-      part = part[name]
-      path.append(name)
-  return None
-
-
-def _no_such_config(argv: list[str]) -> str | None:
-  """Says that the file of --config is not there, and which are like it."""
-  given = re.findall(r"^--?config[=\n]([^:\n]+)", "\n".join(argv), re.M)
-  path = Path(given[-1])
-  if path.exists():
-    return None
-  names = [x.stem for x in (Path(__file__).parent / "configs").glob("*.py")]
-  near = difflib.get_close_matches(path.stem, names) or sorted(names)
-  near = ", ".join(f"configs/{name}.py" for name in near)
-  return f"--config={path}: no such file; there is {near}"
 
 
 def run() -> None:

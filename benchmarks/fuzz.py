@@ -24,7 +24,6 @@ import numpy as np
 from absl import flags
 
 from benchmarks import timing
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_source import load_split, read_scenes
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import build_scene
@@ -35,6 +34,7 @@ from data_prep.language.programs import (
   execute,
   scene_table,
 )
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.interop.torch_file import (
   TorchFileError,
   read_state_dict,

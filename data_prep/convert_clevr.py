@@ -26,10 +26,10 @@ from data_prep.conversion import (
   shards,
   tfds_source,
 )
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_source import Split, load_split
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import Drawing, build_drawn, build_scene
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.host import cli
 from rn_jax.host.exclusive import exclusive
 from rn_jax.host.paths import local_path

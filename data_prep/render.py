@@ -18,10 +18,10 @@ from absl import flags, logging
 from PIL import Image
 
 from data_prep.annotation.files import annotate_split
-from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.generation.split_lock import alone
 from data_prep.rendering.camera import FRAME
 from data_prep.rendering.engine import BATCH, render
+from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing

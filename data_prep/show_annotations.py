@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from data_prep.annotation import rle
 from data_prep.annotation.reading import path_of
-from data_prep.conversion.clevr_json import SourceError, read_elements
+from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.data.images import read_image
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing

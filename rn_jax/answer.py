@@ -11,7 +11,6 @@ describe it: a dictionary with "objects", or a JSON file of one.
 """
 
 import dataclasses
-import difflib
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -22,22 +21,15 @@ import numpy as np
 from PIL import Image
 
 from rn_jax.clevr import tokenize
-from rn_jax.data.decode import pad_questions
+from rn_jax.data.decode import pad_questions, roomy_length
 from rn_jax.data.images import read_image, to_rgb
 from rn_jax.data.states import read_objects, state_arrays
-from rn_jax.data.vocabulary import answers_by_id
+from rn_jax.data.vocabulary import answers_by_id, with_nearest
 from rn_jax.evaluate import load_network
 from rn_jax.host.atomic import replacing
 from rn_jax.host.write_errors import explain
 from rn_jax.steps import make_model
 from rn_jax.why import Why, describe_objects
-
-# Questions are padded to a multiple of data.max_question_length, or of this, so
-# that the network is not compiled anew for each length.
-_COLUMNS = 50
-# The least padding; networks with the reference's semantics need it, see
-# configs/common.py, to all others it makes no difference.
-_PADDING = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +117,7 @@ class Network:
     else:
       rows = read_objects(scene, self.config.data.max_objects)
       batch = state_arrays(rows)
-    columns = self.config.data.max_question_length or _COLUMNS
-    length = -(-(len(tokens) + _PADDING) // columns) * columns
+    length = roomy_length(len(tokens), self.config.data.max_question_length)
     batch["question"] = pad_questions([tokens], length, repr(question))
     batch["question_length"] = np.array([len(tokens)], np.int32)
     return {name: array[None] for name, array in batch.items()}  # One scene.
@@ -140,7 +131,7 @@ class Network:
     if unknown:
       raise ValueError(
         "the network does not know "
-        + " and ".join(_with_nearest(word, known) for word in unknown)
+        + " and ".join(with_nearest(word, known) for word in unknown)
       )
     return np.array([known[word] for word in words])
 
@@ -212,12 +203,6 @@ def ask_command(
   except (ValueError, OSError) as error:
     raise SystemExit(f"error: {explain(error)}") from error
   return "\n".join(lines)
-
-
-def _with_nearest(word: str, known: Mapping[str, int]) -> str:
-  # The three nearest, however far: they show what kind of words it knows.
-  nearest = difflib.get_close_matches(word, known, n=3, cutoff=0)
-  return f"{word!r} (nearest: {', '.join(map(repr, nearest))})"
 
 
 def _pixels(

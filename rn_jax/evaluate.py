@@ -1,7 +1,6 @@
 """Exact evaluation and prediction with a network in memory or on disk."""
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.own_questions import OwnQuestions, ask_records
+from rn_jax.data.scene_files import ask_files
 from rn_jax.data.train_order import group_questions
 from rn_jax.data.vocabulary import answer_classes
-from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
 from rn_jax.host.progress import progress_bar
 from rn_jax.plots import run_plots
@@ -173,18 +173,40 @@ def predict_split(
   overrides: dict[str, Any] | None = None,
   *,
   with_answers: bool = False,
+  own: OwnQuestions | None = None,
 ) -> tuple[Dataset, dict[str, np.ndarray]]:
   """Loads a network (see load_network) and answers a split with it.
+
+  Args:
+    path: See load_network.
+    split: Name of the split; of no account where `own` names `images`.
+    overrides: See load_network.
+    with_answers: Whether each question must have its answer.
+    own: Questions to ask in place of the split's own.
 
   Raises:
     ValueError: The split has another vocabulary than the network, or, if
       with_answers asks for them, no answers.
   """
   variables, config, vocabulary = load_network(path, overrides)
-  dataset = load_dataset(config.data, config.model.inputs, split)
-  check_vocabulary(dataset, vocabulary, str(path))
-  if with_answers:
-    check_answers(dataset)
+  inputs = config.model.inputs
+  if own is not None:
+    own = own._replace(with_answers=with_answers)
+  if own is not None and own.images:
+    dataset = ask_files(own, config.data, inputs, vocabulary)
+  else:
+    if not config.data.dir:
+      raise ValueError(
+        "name the records: --config.data.dir=DIR, made by "
+        "`python -m data_prep.convert_clevr`; --questions may also be about "
+        "--images=FOLDER"
+      )
+    dataset = load_dataset(config.data, inputs, split)
+    check_vocabulary(dataset, vocabulary, str(path))
+    if own is not None:
+      dataset = ask_records(own, dataset, config.data)
+    elif with_answers:
+      check_answers(dataset)
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )
@@ -193,18 +215,39 @@ def predict_split(
 
 
 def evaluate_command(
-  path: str | os.PathLike, workdir: Path, split: str, overrides: dict[str, Any]
+  path: str | os.PathLike,
+  workdir: Path,
+  split: str,
+  overrides: dict[str, Any],
+  own: OwnQuestions | None = None,
 ) -> list[str | Path]:
   """Does what `launch.py --mode=evaluate` does, and returns what it prints."""
   dataset, predictions = predict_split(
-    path, split, overrides, with_answers=True
+    path, split, overrides, with_answers=True, own=own
   )
   result = score(dataset, predictions)
-  path = write_evaluation(workdir, result, split)
+  if dataset.from_file is not None:
+    result["skipped_questions"] = dataset.from_file.num_skipped
+  path = write_evaluation(workdir, result, dataset.split)
   lines = [metrics.format_report(result), path]
   if jax.process_index() == 0:
-    lines.append(run_plots.plot_confusion(workdir, result, split))
-  return lines
+    lines.append(run_plots.plot_confusion(workdir, result, dataset.split))
+  return lines + what_was_skipped(dataset)
+
+
+def what_was_skipped(dataset: Dataset) -> list[str]:
+  """Returns a line on what was left out of a file of questions, if anything."""
+  own = dataset.from_file
+  if own is None or not own.num_skipped:
+    return []
+  words = sorted(own.unknown_words.items(), key=lambda item: -item[1])
+  named = ", ".join(f"{word!r} ({count:,})" for word, count in words[:8])
+  rest = f" and {len(words) - 8:,} more words" if len(words) > 8 else ""
+  total = own.num_skipped + dataset.num_questions
+  return [
+    f"Skipped {own.num_skipped:,} of the {total:,} questions of {own.path}, "
+    f"for the network does not know {named}{rest}"
+  ]
 
 
 def run_folder(checkpoint: str | os.PathLike) -> Path:
@@ -222,40 +265,3 @@ def write_evaluation(workdir: Path, result: dict, split: str) -> Path:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
   return path
-
-
-def write_predictions(
-  workdir: Path, dataset: Dataset, predictions: dict[str, np.ndarray]
-) -> list[Path]:
-  """Writes the predictions of a split, in the order of its questions file.
-
-  `predictions_<split>.jsonl` has a line per question: `question_index`,
-  `image_filename`, `prediction`, `probability`, and the true `answer` where
-  it is known. `submission_<split>.txt` is CLEVR's submission: one answer a
-  line.
-
-  Returns:
-    The two paths.
-  """
-  questions, answers = dataset.questions, dataset.answers
-  lines = []
-  for row in np.argsort(questions["question_index"], kind="stable"):
-    line = {
-      "question_index": int(questions["question_index"][row]),
-      "image_filename": str(dataset.image_filename[questions["scene"][row]]),
-      "prediction": answers[predictions["answer"][row]],
-      "probability": round(float(predictions["probability"][row]), 6),
-    }
-    if questions["answer"][row] >= 0:
-      line["answer"] = answers[questions["answer"][row]]
-    lines.append(line)
-  content = {
-    f"predictions_{dataset.split}.jsonl": map(json.dumps, lines),
-    f"submission_{dataset.split}.txt": (line["prediction"] for line in lines),
-  }
-  if jax.process_index() == 0:
-    workdir.mkdir(parents=True, exist_ok=True)
-    for name, rows in content.items():
-      with replacing(workdir / name) as temporary:
-        temporary.write_text("\n".join(rows) + "\n")
-  return [workdir / name for name in content]

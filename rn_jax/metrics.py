@@ -15,6 +15,7 @@ from rn_jax.clevr import (
   answer_class,
   template_file,
 )
+from rn_jax.data.vocabulary import UNKNOWN_ANSWER
 
 # How many questions a coarser group counts for against a finer one.
 _PRIOR_STRENGTH = 4.0
@@ -34,7 +35,8 @@ def evaluate_predictions(
 
   Args:
     predicted: [Q] zero-based answer ids.
-    answer: [Q] true zero-based answer ids.
+    answer: [Q] true zero-based answer ids; -2 for what is none of `answers`,
+      which is wrong whatever was predicted.
     loss_per_question: [Q] cross-entropy, nats.
     answers: The answer of each id.
     question_type: [Q] index into clevr.QUESTION_TYPES, -1 unknown.
@@ -45,9 +47,11 @@ def evaluate_predictions(
   Returns:
     The content of eval_<split>.json. `invalid_rate` is the share of
     predictions outside the class of the true answer ("red" to a question of
-    number). What has no questions has count 0 and None for its rates.
-    `confusion` holds counts, rows true and columns predicted, in the order of
-    its `answers`, which runs through answer_classes; `classes` has theirs.
+    number); it, the loss, the classes and `confusion` leave out the
+    `unknown_answers`, which are none of `answers`. What has no questions has
+    count 0 and None for its rates. `confusion` holds counts, rows true and
+    columns predicted, in the order of its `answers`, which runs through
+    answer_classes; `classes` has theirs.
 
   Raises:
     ValueError: Lengths differ, an id is out of range (a split without answers
@@ -69,7 +73,8 @@ def evaluate_predictions(
         f"{name} has shape {array.shape}, answer {answer.shape}; "
         "both must be [Q]"
       )
-  for name, ids in (("predicted", predicted), ("answer", answer)):
+  known = answer != UNKNOWN_ANSWER
+  for name, ids in (("predicted", predicted), ("answer", answer[known])):
     if ((ids < 0) | (ids >= len(answers))).any():
       raise ValueError(
         f"{name} must lie in 0..{len(answers) - 1}; -1 marks questions without "
@@ -80,7 +85,7 @@ def evaluate_predictions(
   class_of = np.array(
     [classes.index(answer_class(a, answer_classes)) for a in answers]
   )
-  true_class = class_of[answer]
+  true_class = np.where(known, class_of[answer.clip(0)], -1)
   correct = predicted == answer
   invalid = class_of[predicted] != true_class
 
@@ -100,15 +105,18 @@ def evaluate_predictions(
 
   return {
     "accuracy": _mean(correct),
-    "loss": _mean(loss),
+    "loss": _mean(loss[known]),
     "num_examples": len(answer),
-    "invalid_rate": _mean(invalid),
+    "unknown_answers": int((~known).sum()),
+    "invalid_rate": _mean(invalid[known]),
     "by_answer_class": by_class,
     "by_question_type": _by_group(question_type, list(QUESTION_TYPES), correct),
     "by_function": _by_group(function, ANSWER_FUNCTIONS, correct),
     "by_template": by_template,
     "by_family": by_family,
-    "confusion": _confusion(predicted, answer, answers, answer_classes),
+    "confusion": _confusion(
+      predicted[known], answer[known], answers, answer_classes
+    ),
   }
 
 
@@ -242,6 +250,11 @@ def format_report(result: dict) -> str:
     lines.append(part.removeprefix("by_").replace("_", " "))
     lines += [_row(f"  {name}", entry) for name, entry in result[part].items()]
   lines.append(f"loss {_number(result['loss'], '.4f')} nats a question")
+  if result["unknown_answers"]:
+    lines.append(
+      f"{result['unknown_answers']:,} true answers are none that the network "
+      "can give; they count as wrong, and to no kind of answer"
+    )
   return "\n".join(lines)
 
 

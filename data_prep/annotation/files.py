@@ -8,14 +8,14 @@ from pathlib import Path
 
 from data_prep.annotation.coco import Size, annotations_of, categories
 from data_prep.annotation.reading import path_of
-from data_prep.conversion.clevr_json import (
+from data_prep.conversion.properties import one_world
+from data_prep.rendering.camera import FRAME
+from data_prep.world import World
+from rn_jax.data.clevr_json import (
   SourceError,
   read_elements,
   read_value,
 )
-from data_prep.conversion.properties import one_world
-from data_prep.rendering.camera import FRAME
-from data_prep.world import World
 from rn_jax.host.atomic import replacing
 from rn_jax.host.parts import Parts
 from rn_jax.host.paths import local_path

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from data_prep.conversion.clevr_json import (
+from rn_jax.data.clevr_json import (
   SourceError,
   read_elements,
   read_value,

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from absl import logging
 
 from data_prep.annotation.reading import path_of, read_annotations
-from data_prep.conversion.clevr_json import SourceError, read_elements
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.oddities import Oddities, note
 from data_prep.conversion.properties import learn_world
 from rn_jax.clevr import DIRECTIONS
+from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.host.paths import local_path
 
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.world import CLEVR, World, parse_world
+from rn_jax.data.clevr_json import SourceError
 
 
 def one_world(properties: Iterable[str], path: Path) -> World:

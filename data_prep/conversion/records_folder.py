@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.tfds_metadata import write_tfds_metadata
 from rn_jax.data import records
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.records import FORMAT_VERSION, RecordError
 from rn_jax.host import atomic
 

@@ -12,12 +12,12 @@ from absl import logging
 from PIL import Image
 
 from data_prep.annotation import rle
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question
 from data_prep.conversion.clevr_source import Source
 from data_prep.generation.scenes import RELATION_MARGIN
 from data_prep.generation.scenes import relationships as scene_relationships
 from rn_jax.clevr import ATTRIBUTES, DIRECTIONS, MAX_OBJECTS, RELATIONS
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.images import (
   ImageError,
   opened,

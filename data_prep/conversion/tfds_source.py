@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.clevr_source import Split
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.scene_record import encode_image
 from data_prep.generation.scenes import relationships
 from rn_jax.clevr import ATTRIBUTES, RELATIONS
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.images import read_image
 from rn_jax.host.progress import progress_bar
 

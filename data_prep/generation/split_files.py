@@ -10,13 +10,13 @@ from typing import TextIO
 
 from absl import logging
 
-from data_prep.conversion.clevr_json import (
+from data_prep.generation.job import Job, make_scene
+from data_prep.generation.parts import make_parts
+from rn_jax.data.clevr_json import (
   SourceError,
   read_elements,
   read_value,
 )
-from data_prep.generation.job import Job, make_scene
-from data_prep.generation.parts import make_parts
 from rn_jax.host.atomic import replacing
 from rn_jax.host.progress import progress_bar
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from data_prep.world import world_of
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES, RELATIONS
+from rn_jax.data.question_form import (
+  InvalidProgramError,
+  check_inputs,
+  function_of,
+)
 
 # What a program's node can yield: object set, object, number; truth; word.
 Value = int | bool | str
-
-
-class InvalidProgramError(ValueError):
-  """A program has no answer on this scene, or is no CLEVR program."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,6 @@ def scene_table(scene: dict) -> SceneTable:
   )
 
 
-def function_of(node: dict) -> str | None:
-  """`function` in the released data, `type` in the public generator's."""
-  return node.get("function") or node.get("type")
-
-
 def run(program: list[dict], table: SceneTable) -> list[Value]:
   """Executes a program and returns what each node yields.
 
@@ -90,28 +86,6 @@ def run(program: list[dict], table: SceneTable) -> list[Value]:
     except (AttributeError, IndexError, KeyError, TypeError) as error:
       raise InvalidProgramError(f"node {position}: bad {node}") from error
   return values
-
-
-def check_inputs(program: list) -> None:
-  """Checks that a program's nodes take what nodes before them yield.
-
-  Args:
-    program: Nodes in CLEVR's layout; those without `inputs` take nothing.
-
-  Raises:
-    InvalidProgramError: There is none, or one is no node, or takes what a later
-      one yields, or itself.
-  """
-  if not isinstance(program, list) or not program:
-    raise InvalidProgramError("a program is a list of nodes")
-  for position, node in enumerate(program):
-    inputs = node.get("inputs", []) if isinstance(node, dict) else None
-    if not isinstance(inputs, list) or not all(
-      type(i) is int and 0 <= i < position for i in inputs
-    ):
-      raise InvalidProgramError(
-        f"node {position}: its inputs are no earlier nodes"
-      )
 
 
 def execute(program: list[dict], table: SceneTable) -> str:

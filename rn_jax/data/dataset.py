@@ -4,6 +4,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import ml_collections
 import numpy as np
@@ -21,17 +24,35 @@ from rn_jax.data.vocabulary import answers_by_id
 _CACHE_VERSION = 1
 
 
+class FromFile(NamedTuple):
+  """Questions that did not come with their scenes.
+
+  Attributes:
+    path: The file that they are of; they are in its order.
+    unknown_words: How many questions were left out for each word that the
+      vocabulary lacks.
+    num_skipped: How many were left out for that.
+    unknown_answers: Answers that the vocabulary lacks, by question.
+  """
+
+  path: Path
+  unknown_words: Mapping[str, int]
+  num_skipped: int
+  unknown_answers: Mapping[int, str]
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """One split.
 
   Attributes:
-    split: Its name.
+    split: Its name; of questions from a file also the file's.
     scenes: From pixels `image` [S, H, W, 3] uint8; from states `objects`
       [S, N, 7] float32 (x, y, z and one-based attribute indices, zero rows
       behind), `object_mask` [S, N] bool, and if asked for `boxes` [S, N, 4].
     questions: `question` [Q, T] int16, zero-padded; `question_length`,
-      `answer` (zero-based, -1 where not published), `question_type`,
+      `answer` (zero-based, -1 where not published, -2 where the vocabulary
+      lacks it), `question_type`,
       `function`, `question_index`, `scene` (row in scenes), each [Q] int32.
       Where nothing is asked, `scene` alone.
     family: [Q] str.
@@ -39,6 +60,8 @@ class Dataset:
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both
       from 1; see rn_jax/data/vocabulary.py.
     sha256: Hash of the split's shards.
+    from_file: Of questions from a file, what else is to be told of them; they
+      are in its order, others in that of the scenes.
   """
 
   split: str
@@ -48,6 +71,7 @@ class Dataset:
   image_filename: np.ndarray
   vocabulary: dict[str, dict]
   sha256: str
+  from_file: FromFile | None = None
 
   @property
   def num_questions(self) -> int:

@@ -20,6 +20,10 @@ from rn_jax.data.vocabulary import MAX_WORDS
 from rn_jax.host.progress import progress_bar
 
 _SCENES_PER_PART = 128
+# The least padding; networks with the reference's semantics need it, see
+# default_config.py, to all others it makes no difference.
+_PADDING = 8
+_COLUMNS = 50
 _NUMBERS = ("answer", "question_type", "function", "question_index")
 _OF_OBJECTS = ("3d_coords", *ATTRIBUTES)
 _TOKENS = "questions/tokens/ragged_flat_values"
@@ -108,6 +112,17 @@ def _decode_scene(inputs: str, boxes: bool, payload: bytes) -> dict:
   questions["words"], questions["length"] = get(_TOKENS), get(_LENGTHS)
   questions["family"] = [x.decode() for x in get("questions/family")]
   return {**scene, "questions": questions}
+
+
+def decode_index(payload: bytes) -> dict:
+  """Decodes a record's `image_index`, and what read_scenes counts."""
+  names = ["image_index", "questions/answer"]
+  features = decode_example(payload, names)
+  get = functools.partial(records.get_feature, features)
+  return {
+    "image_index": get("image_index")[0],
+    "questions": {"answer": get("questions/answer")},
+  }
 
 
 def decode_objects(payload: bytes) -> dict:
@@ -253,3 +268,17 @@ def pad_rows(
   padded = np.zeros((len(lengths), max_length or longest), words.dtype)
   padded[np.arange(padded.shape[1]) < lengths[:, None]] = words
   return padded
+
+
+def roomy_length(longest: int, max_length: int | None) -> int:
+  """Returns how far to pad questions that come without others to pad them to.
+
+  It is a multiple of max_length, or of 50, so that a network need not be
+  compiled anew for each length.
+
+  Args:
+    longest: Words of the longest one.
+    max_length: `data.max_question_length`.
+  """
+  columns = max_length or _COLUMNS
+  return -(-(longest + _PADDING) // columns) * columns

@@ -155,12 +155,15 @@ def boxes_of_records(
   return boxes
 
 
-def read_objects(scene: object, max_objects: int) -> np.ndarray:
+def read_objects(
+  scene: object, max_objects: int, where: str = "the scene"
+) -> np.ndarray:
   """Reads a scene of CLEVR's scenes file, or a JSON file of one scene.
 
   Args:
     scene: A mapping, or the path of a file; anything else is refused.
     max_objects: Rows of the result.
+    where: What errors call a scene that is no file.
 
   Returns:
     The rows of its state description, [max_objects, 7] float32.
@@ -169,7 +172,6 @@ def read_objects(scene: object, max_objects: int) -> np.ndarray:
     ValueError: It is no scene as CLEVR describes it, or too large.
     OSError: The file cannot be opened.
   """
-  where = "the scene"
   if isinstance(scene, str | os.PathLike):
     where = str(scene)
     try:

@@ -9,6 +9,7 @@ values that CLEVR does not have: {"shape": ["cone"]}. Records number the values
 of an attribute through CLEVR's and then these.
 """
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -24,6 +25,10 @@ from rn_jax.host.paths import local_path
 
 CLEVR = "clevr"
 MAX_WORDS = 2**15 - 1  # networks read words as int16
+# What stands for the number of an answer that is not published, and of one that
+# is not in the vocabulary, so that no network can give it.
+NO_ANSWER = -1
+UNKNOWN_ANSWER = -2
 _KINDS = {"questions": "word", "answers": "answer"}
 
 
@@ -109,3 +114,10 @@ def answers_by_id(answers: Mapping[str, int]) -> list[str]:
     answers: {answer: index}, the vocabulary's "answers".
   """
   return sorted(answers, key=answers.__getitem__)
+
+
+def with_nearest(word: str, known: Mapping[str, int]) -> str:
+  """Returns an unknown word with those that are most like it, for an error."""
+  # The three nearest, however far: they show what kind of words there are.
+  nearest = difflib.get_close_matches(word, known, n=3, cutoff=0)
+  return f"{word!r} (nearest: {', '.join(map(repr, nearest))})"

@@ -160,6 +160,25 @@ def test_predict_writes_lines_and_a_submission(
   assert right / len(lines) == pytest.approx(accuracy)
 
 
+def test_questions_of_a_file_are_asked(trained, clevr_dir, tmp_path):
+  path = tmp_path / "my questions.csv"
+  path.write_text(
+    "image,question,answer\n"
+    "CLEVR_val_000003,How many cubes are there?,2\n"
+    "CLEVR_val_000000,Is it nice?,yes\n"
+  )
+  flags = (f"--checkpoint={trained}", f"--workdir={tmp_path}")
+  flags += (f"--questions={path}",)
+  result = run("--mode=predict", *flags)
+  assert result.returncode == 1
+  assert f"{path}: 1 of 2 questions" in result.stderr.splitlines()[-1]
+  result = run("--mode=evaluate", *flags, "--skip_unknown")
+  assert result.returncode == 0, result.stderr[-3000:]
+  assert "Skipped 1 of the 2 questions" in result.stdout
+  found = json.loads((tmp_path / "eval_val_my questions.json").read_text())
+  assert found["num_examples"] == 1
+
+
 def test_predict_needs_no_answers(trained, clevr_dir, records_dir, tmp_path):
   # CLEVR's test split: images and questions, nothing else.
   source = tmp_path / "clevr"
@@ -256,8 +275,15 @@ def test_ask_answers_in_words(trained, clevr_dir, tmp_path):
     (("--workdir=W", "--config.data.dir=nowhere"), "no such records folder"),
     (("--workdir=W", "--config.optimizer.learning_rat=1"), "learning_rate"),
     (("--mode=evaluate", "--workdir=nowhere"), "nowhere"),
+    (
+      ("--mode=predict", "--checkpoint=pretrained/original_sd", "--workdir=W"),
+      "name the records: --config.data.dir=DIR",
+    ),
     (("--mode=train", "--workdir=W", "--checkpoint=X"), "no --checkpoint"),
     (("--workdir=W", "--num_processes=2"), "go together"),
+    (("--workdir=W", "--questions=Q"), "takes no --questions"),
+    (("--mode=predict", "--workdir=W", "--skip_unknown"), "with --questions"),
+    (("--mode=predict", "--workdir=W", "--images=I"), "with --questions"),
   ],
 )
 def test_mistakes_are_explained(flags, words, tmp_path):

@@ -33,6 +33,23 @@ def evaluate(true, predicted, /, **kwargs):
   return metrics.evaluate_predictions(**arguments | kwargs)
 
 
+def test_answers_that_are_none_are_wrong_and_of_no_kind():
+  known = evaluate(["yes", "red"], ["yes", "yes"])
+  arrays = {
+    "answer": np.array([0, 1, -2]),
+    "predicted": np.array([0, 0, 0]),
+    "loss_per_question": [1.0, 1.0, 0.0],
+    "question_type": np.array([-1, -1, TYPES.index("exist")]),
+  }
+  result = evaluate(["yes"] * 3, ["yes"] * 3, **arrays)
+  assert result["accuracy"] == 1 / 3
+  assert result["unknown_answers"] == 1
+  assert result["by_question_type"]["exist"] == {"accuracy": 0.0, "count": 1}
+  for name in ("loss", "invalid_rate", "by_answer_class", "confusion"):
+    assert result[name] == known[name]
+  assert "1 true answers are none" in metrics.format_report(result)
+
+
 def test_by_hand():
   count, query = TYPES.index("count"), TYPES.index("query_attribute")
   exist = TYPES.index("exist")

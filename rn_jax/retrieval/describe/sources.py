@@ -7,17 +7,15 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from pathlib import Path
 
 import ml_collections
 import numpy as np
-from PIL import Image
 
 from rn_jax.data import records
 from rn_jax.data.decode import decode_image
+from rn_jax.data.image_files import find_image_files
 from rn_jax.data.images import read_image
 from rn_jax.data.states import state_arrays, state_description
-from rn_jax.host.paths import local_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +119,8 @@ def image_source(arguments: Sequence[str], image_size: int) -> Source:
   """Opens image files.
 
   Args:
-    arguments: Files and folders. Of a folder, and the folders in it, all files
-      are taken whose suffix Pillow knows as an image's, in the order of their
-      paths. One of these that cannot be read is skipped; a file that was named
-      itself is an error.
+    arguments: Files and folders; see find_image_files. What cannot be read of
+      a folder is skipped; a file that was named itself is an error.
     image_size: Side of the images the network reads.
 
   Returns:
@@ -135,25 +131,7 @@ def image_source(arguments: Sequence[str], image_size: int) -> Source:
     ValueError: There are no images; or, when read, a named file is none.
     OSError: There is no such file or folder.
   """
-  arguments = local_paths(arguments)
-  named, files = set(), set()
-  for argument in map(os.path.abspath, arguments):
-    if os.path.isdir(argument):
-      files.update(_images_in(argument))
-    elif os.path.exists(argument):
-      named.add(argument)
-    else:
-      raise FileNotFoundError(f"{argument}: no such file or folder")
-  files |= named
-  if not files:
-    raise ValueError(f"{', '.join(arguments)}: there are no image files in it")
-  folders = [
-    path if os.path.isdir(path) else os.path.dirname(path)
-    for path in map(os.path.abspath, arguments)
-  ]
-  root = Path(os.path.commonpath(folders))
-  paths = sorted(files, key=lambda path: Path(path).parts)
-  names = [Path(path).relative_to(root).as_posix() for path in paths]
+  paths, names, named, root = find_image_files(arguments)
 
   def read_one(path: str) -> np.ndarray | str:
     try:
@@ -186,16 +164,6 @@ def image_source(arguments: Sequence[str], image_size: int) -> Source:
     hashlib.sha256(json.dumps(states).encode()).hexdigest(),
     read,
   )
-
-
-def _images_in(folder: str) -> list[str]:
-  Image.init()
-  return [
-    os.path.join(parent, name)
-    for parent, _, names in os.walk(folder)
-    for name in names
-    if os.path.splitext(name)[1].lower() in Image.EXTENSION
-  ]
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -5,10 +5,10 @@ import math
 import pytest
 from small_clevr import make_question
 
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.clevr_question import read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from rn_jax.clevr import ANSWER_FUNCTIONS, QUESTION_TYPES
+from rn_jax.data.clevr_json import SourceError
 
 
 def read(**changes):

@@ -12,7 +12,6 @@ from places import ROOT, SHARED
 from small_clevr import make_question, make_questions, make_scene, write_clevr
 
 from data_prep import convert_clevr
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.scene_record import build_scene
 from data_prep.convert_clevr import convert
 from data_prep.generation.scenes import sample_scene
@@ -25,6 +24,7 @@ from rn_jax.clevr import (
   tokenize,
 )
 from rn_jax.data import records
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.records import RecordError
 
 GOLD = SHARED / "clevr_gold"
@@ -585,7 +585,7 @@ def test_bad_files(clevr, tmp_path):
   for content, message in (
     (whole[:-40], r"broken JSON after 3 questions"),
     ("", "broken JSON after 0 questions"),
-    ('{"questions": []}', "holds no questions; the split is empty"),
+    ('{"questions": []}', "holds no questions"),
     ('{"scenes": [{}]}', "holds no questions"),
     ('{"questions": [1]}', "questions 0 is no JSON object"),
   ):

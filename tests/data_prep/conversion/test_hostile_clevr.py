@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from small_clevr import make_questions, make_scene, write_clevr
 
-from data_prep.conversion.clevr_json import (
+from data_prep.convert_clevr import convert
+from rn_jax.data import records
+from rn_jax.data.clevr_json import (
   Nesting,
   SourceError,
   read_value,
 )
-from data_prep.convert_clevr import convert
-from rn_jax.data import records
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.records import RecordError
 from rn_jax.default_config import get_config

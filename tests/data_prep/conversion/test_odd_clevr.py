@@ -7,13 +7,13 @@ from PIL import Image
 from small_clevr import make_question, make_questions, make_scene, write_clevr
 
 from data_prep.conversion import shards
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.convert_clevr import convert
 from data_prep.generation.scenes import sample_scene
 from data_prep.inspect_records import inspect_split
 from rn_jax.clevr import DIRECTIONS
 from rn_jax.data import records
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.records import RecordError
 from rn_jax.data.vocabulary import MAX_WORDS

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from data_prep.conversion import tfds_source
-from data_prep.conversion.clevr_json import SourceError
 from data_prep.conversion.tfds_source import CLASSES
 from data_prep.convert_clevr import convert
 from rn_jax.clevr import ANSWER_FUNCTIONS, ATTRIBUTES, RELATIONS
 from rn_jax.data import records
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.host.exclusive import BusyError, exclusive
 
 # About the libraries' own imports.

@@ -116,17 +116,19 @@ def read_value(path: str | os.PathLike, key: str) -> Any:
     try:
       return next(ijson.items(_Watched(file), key, use_float=True), None)
     except (ijson.JSONError, ValueError, ArithmeticError) as error:
-      raise SourceError(f"{path}: broken JSON ({error})") from None
+      raise SourceError(f"{path}: broken JSON ({_reason(error)})") from None
 
 
-def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
+def read_elements(
+  path: str | os.PathLike, key: str, digest=None
+) -> Iterator[dict]:
   """Yields the elements of the list that a JSON file holds under a key.
 
   Args:
     path: JSON file with an object at its top, such as CLEVR's
       `{"info": {...}, "questions": [...]}`.
     key: Name of the list, "questions" or "scenes".
-    digest: Hash object that is fed the whole file.
+    digest: Hash object that is fed the whole file; None: there is none.
 
   Raises:
     SourceError: The file is missing or cut off, or the list is missing, empty
@@ -134,6 +136,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
   """
   path = Path(path)
   number = -1
+  takers = [digest.update] if digest else []
   try:
     with (
       open(path, "rb") as file,
@@ -146,7 +149,7 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
       ) as bar,
     ):
       elements = ijson.items(
-        _Watched(file, key, digest.update, lambda x: bar.update(len(x))),
+        _Watched(file, key, *takers, lambda x: bar.update(len(x))),
         f"{key}.item",
         use_float=True,
         buf_size=1 << 20,
@@ -157,15 +160,23 @@ def read_elements(path: str | os.PathLike, key: str, digest) -> Iterator[dict]:
         yield element
   except FileNotFoundError:
     raise SourceError(
-      f"{path}: no such file; --clevr_dir must hold images/, scenes/ and"
+      f"{path}: no such file; a CLEVR folder holds images/, scenes/ and"
       " questions/ as CLEVR_v1.0 does"
     ) from None
   except SourceError:
     raise
   except (ijson.JSONError, ValueError, ArithmeticError) as error:
     raise SourceError(
-      f"{path}: broken JSON after {number + 1} {key} ({error}); download,"
-      " unpack or generate the file again"
+      f"{path}: broken JSON after {number + 1} {key} ({_reason(error)});"
+      " download, unpack or generate the file again"
     ) from None
   if number < 0:
-    raise SourceError(f"{path}: holds no {key}; the split is empty")
+    raise SourceError(f"{path}: holds no {key}")
+
+
+def _reason(error: Exception) -> str:
+  """Returns the first line of an error; ijson draws an arrow below it."""
+  text = error.args[0] if error.args else error
+  # Where the file is no text, it is given as bytes.
+  text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+  return text.partition("\n")[0].strip()

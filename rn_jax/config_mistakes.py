@@ -1,0 +1,50 @@
+"""What is wrong with a command line's config, in one line each."""
+
+import difflib
+import re
+from pathlib import Path
+
+from rn_jax.default_config import get_config
+
+
+def unknown_key(argv: list[str]) -> str | None:
+  """Says which --config.KEY no config has, and which keys are like it."""
+  known = get_config().to_dict()
+  for argument in argv:
+    found = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
+    if not found:
+      continue
+    part, path = known, []
+    for name in found[1].split("."):
+      if not isinstance(part, dict):
+        return f"--config.{found[1]}: {'.'.join(path)} has no keys"
+      if name not in part:
+        # Else the nearest, however far: they show what kind of keys it has.
+        near = difflib.get_close_matches(name, part) or (
+          difflib.get_close_matches(name, part, n=5, cutoff=0)
+        )
+        near = ", ".join(".".join([*path, key]) for key in near)
+        return (
+          f"--config.{found[1]}: no such key; there is {near}; "
+          "rn_jax/default_config.py has them all"
+        )
+      part = part[name]
+      path.append(name)
+  return None
+
+
+def no_such_config(argv: list[str], configs: Path) -> str | None:
+  """Says that the file of --config is not there, and which are like it.
+
+  Args:
+    argv: The command line.
+    configs: Folder of those that there are.
+  """
+  given = re.findall(r"^--?config[=\n]([^:\n]+)", "\n".join(argv), re.M)
+  path = Path(given[-1])
+  if path.exists():
+    return None
+  names = [x.stem for x in configs.glob("*.py")]
+  near = difflib.get_close_matches(path.stem, names) or sorted(names)
+  near = ", ".join(f"configs/{name}.py" for name in near)
+  return f"--config={path}: no such file; there is {near}"
