@@ -68,7 +68,7 @@ def draw_pairs(
       height,
       f"speaks {says} the answer, by so many nats",
       color="0.3",
-      **(style | {"size": 8}),
+      **style,
     )
   return figure
 
