@@ -106,26 +106,33 @@ def launch(page: gr.Blocks, host: str, port: int | None) -> str:
     port: None: the first free one from 7860.
 
   Raises:
-    OSError: The port is taken.
+    OSError: The port is taken, or the address is not this machine's.
   """
-  _, address, _ = page.queue(max_size=20).launch(
-    prevent_thread_lock=True,
-    quiet=True,
-    server_name=host,
-    server_port=port,
-    share=False,
-    footer_links=[],
-    max_file_size=MAX_BYTES,
-    enable_monitoring=False,
-    state_session_capacity=100,
-    mcp_server=False,
-    ssr_mode=False,
-    pwa=False,
-    css_paths=Path(__file__).with_name("page.css"),
-    theme=gr.themes.Default(
-      primary_hue="blue", font=_SYSTEM_FONTS, font_mono=["monospace"]
-    ),
-  )
+  try:
+    _, address, _ = page.queue(max_size=20).launch(
+      prevent_thread_lock=True,
+      quiet=True,
+      server_name=host,
+      server_port=port,
+      share=False,
+      footer_links=[],
+      max_file_size=MAX_BYTES,
+      enable_monitoring=False,
+      state_session_capacity=100,
+      mcp_server=False,
+      ssr_mode=False,
+      pwa=False,
+      css_paths=Path(__file__).with_name("page.css"),
+      theme=gr.themes.Default(
+        primary_hue="blue", font=_SYSTEM_FONTS, font_mono=["monospace"]
+      ),
+    )
+  except OSError as error:
+    place = host if port is None else f"port {port} of {host}"
+    raise OSError(
+      f"cannot listen on {place}: it is taken, or not this machine's; choose "
+      "another --port or --host"
+    ) from error
   return address
 
 
