@@ -50,7 +50,13 @@ setup(
   ],
   py_modules=["launch"],
   package_data={
-    "rn_jax": ["py.typed", "**/*.html", "**/*.css"],
+    "rn_jax": [
+      "py.typed",
+      "**/*.css",
+      "**/*.html",
+      "**/*.json",
+      "**/*.md",
+    ],
     "data_prep": ["**/*.json"],
     "examples": ["*.json", "*.png"],
     "pretrained": ["**/*"],

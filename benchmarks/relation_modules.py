@@ -8,6 +8,9 @@ questions of all families, after stages of easy ones (configs/headline_sd.py
 explains them), and writes OUTPUT.md, OUTPUT.csv and OUTPUT.svg. Every network
 but the plain RN is made as wide as needed to have about its parameters.
 
+With --inputs=pixels the rows are those of PIXEL_ROWS, on records with pictures
+of 128x128; half of the questions are then of zero_hop alone.
+
 What is finished stays in W: run it again after an interruption, or with more
 --seeds. Rows chosen by name (--rows) are trained; all that W holds are shown.
 """
@@ -49,27 +52,49 @@ ROWS: dict[str, dict[str, Any]] = {
     "head.zero_init": True,
   },
 }
+_REGIONS = {"objects": "regions"}
+PIXEL_ROWS: dict[str, dict[str, Any]] = {
+  "RN": {},
+  "object relation x2": _OBJECTS,
+  "RN on 16 regions": _REGIONS,
+} | {
+  f"16 regions + {kind}": _REGIONS | {"encoder.context.kind": kind}
+  for kind in ("se", "gc", "snl", "nl", "lr")
+}
 # Shares of all questions that the stages read.
-_STAGES = (
-  ("zero_hop up to 5 objects", 0.1),
-  ("zero_hop comparison/0-3 up to 5 objects", 0.25),
-  ("all up to 5 objects", 0.25),
-)
+_STAGES = {
+  "states": (
+    ("zero_hop up to 5 objects", 0.1),
+    ("zero_hop comparison/0-3 up to 5 objects", 0.25),
+    ("all up to 5 objects", 0.25),
+  ),
+  "pixels": (("zero_hop", 0.5),),
+}
 
 
-def make_config(row: str, questions: int) -> ml_collections.ConfigDict:
+def rows_of(inputs: str) -> dict[str, dict[str, Any]]:
+  """Returns the rows from "pixels" or "states"."""
+  return PIXEL_ROWS if inputs == "pixels" else ROWS
+
+
+def make_config(
+  row: str, questions: int, inputs: str = "states"
+) -> ml_collections.ConfigDict:
   """Returns the experiment of a row, of the RN's size."""
   config = load_config("headline_sd")
+  config.model.inputs = inputs
   config.model.g_units = (128, 128, 128, 128)
   config.model.f_units = (128, 128)
+  if inputs == "pixels":  # a sum over 4,096 pairs starts far off
+    config.model.aggregation = "mean"
   config.data.curriculum = tuple(
-    f"{names}: {int(share * questions)}" for names, share in _STAGES
+    f"{names}: {int(share * questions)}" for names, share in _STAGES[inputs]
   )
-  config.model.update_from_flattened_dict(ROWS[row])
+  config.model.update_from_flattened_dict(rows_of(inputs)[row])
   if row != "RN":
     pairs = config.model.head.kind != "object_relation"
     name = "g_units" if pairs else "head.width"
-    fit_width(config, name, parameters(make_config("RN", questions)))
+    fit_width(config, name, parameters(make_config("RN", questions, inputs)))
   return config
 
 
@@ -89,7 +114,12 @@ def fit_width(
 
 
 def run(
-  row: str, seed: int, folder: Path, data_dir: str, questions: int
+  row: str,
+  seed: int,
+  folder: Path,
+  data_dir: str,
+  questions: int,
+  inputs: str,
 ) -> None:
   """Trains and evaluates one network in a process of its own.
 
@@ -100,17 +130,20 @@ def run(
   entry = records.read_split(data_dir, "train")
   epochs = questions / entry["num_questions"]
   folder.mkdir(parents=True, exist_ok=True)
-  config = make_config(row, questions)
+  config = make_config(row, questions, inputs)
   settings = {
+    "model.inputs": inputs,
     "data.dir": os.path.abspath(data_dir),
     "data.curriculum": config.data.curriculum,
     "optimizer.warmup_epochs": 0.02 * epochs,
     "optimizer.hold_epochs": 0.5 * epochs,
     "train.num_epochs": epochs,
-    "train.eval_every": epochs / 10,
+    "train.eval_every": epochs / (4 if inputs == "pixels" else 10),
   }
-  for name in ("g_units", "f_units", "question_layer"):
+  names = ["g_units", "f_units", "question_layer", "aggregation", "objects"]
+  for name in names:
     settings[f"model.{name}"] = config.model[name]
+  settings["model.encoder.context.kind"] = config.model.encoder.context.kind
   for name, value in config.model.head.items():
     settings[f"model.head.{name}"] = value
   started = time.perf_counter()
@@ -139,18 +172,20 @@ def main(
   rows: Sequence[str],
   seeds: int,
   questions: int,
+  inputs: str,
 ) -> None:
   """Trains what is missing, and writes the results."""
-  if unknown := set(rows) - set(ROWS):
-    raise ValueError(f"no such rows: {sorted(unknown)}; there are {list(ROWS)}")
+  known = list(rows_of(inputs))
+  if unknown := set(rows) - set(known):
+    raise ValueError(f"no such rows: {sorted(unknown)}; there are {known}")
   for seed in range(seeds):
-    for row in rows or ROWS:
+    for row in rows or known:
       name = row.replace(" ", "_")
       folder = Path(workdir) / f"{name}-{questions}-{seed}"
       if not (folder / RESULT).exists():
         print(f"{row}, seed {seed}: {folder / 'run.log'}", flush=True)
-        run(row, seed, folder, data_dir, questions)
-  print(write(read_results(Path(workdir), list(ROWS), questions), Path(output)))
+        run(row, seed, folder, data_dir, questions, inputs)
+  print(write(read_results(Path(workdir), known, questions), Path(output)))
 
 
 if __name__ == "__main__":
@@ -164,4 +199,5 @@ if __name__ == "__main__":
     flags.DEFINE_list("rows", [], "Rows to train; none: all."),
     flags.DEFINE_integer("seeds", 1, "Runs of each row.", 1),
     flags.DEFINE_integer("questions", 1_000_000, "That each run reads.", 1000),
+    flags.DEFINE_enum("inputs", "states", list(_STAGES), "What networks read."),
   )

@@ -22,8 +22,9 @@ def read_run(workdir: Path) -> dict[str, Any]:
   """Returns what a finished run says of itself.
 
   Returns:
-    `accuracy`, `by_type` of question, `rate` in questions a second, and
-    `curve`: rows of questions read, seconds of updates, validation accuracy.
+    `accuracy`, that of `zero_hop` alone, `by_type` of question, `rate` in
+    questions a second, and `curve`: rows of questions read, seconds of updates,
+    validation accuracy.
   """
   scores = json.loads((workdir / "eval_val.json").read_text())
   config = json.loads((workdir / "config.json").read_text())["config"]
@@ -36,6 +37,7 @@ def read_run(workdir: Path) -> dict[str, Any]:
   curve = np.stack([size * accuracy["step"], passed, accuracy["value"]], 1)
   return {
     "accuracy": scores["accuracy"],
+    "zero_hop": scores["by_template"]["zero_hop"]["accuracy"],
     "by_type": {
       name: entry["accuracy"]
       for name, entry in scores["by_question_type"].items()
@@ -65,7 +67,8 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
 def table(results: Mapping[str, Sequence[dict]]) -> list[list[str]]:
   """Returns the rows of the table, the names of the columns first."""
   types = list(QUESTION_TYPES)
-  columns = ["row", "seeds", "accuracy %", *(f"{name} %" for name in types)]
+  columns = ["row", "seeds", "accuracy %", "zero_hop %"]
+  columns += [f"{name} %" for name in types]
   columns += ["parameters", "multiply-adds", "questions/s", "peak MiB"]
   rows = [columns]
   for name, runs in results.items():
@@ -80,6 +83,7 @@ def table(results: Mapping[str, Sequence[dict]]) -> list[list[str]]:
         name,
         str(len(runs)),
         percent([r["accuracy"] for r in runs]),
+        percent([r["zero_hop"] for r in runs]),
         *by_type,
         f"{runs[0]['parameters']:,}",
         f"{runs[0]['multiply_adds'] / 1e6:.1f} M",

@@ -103,6 +103,9 @@ def get_config() -> ml_collections.ConfigDict:
   data.image_size = 128
   # Rows of a state description. CLEVR has at most 10 objects.
   data.max_objects = 10
+  # Read the boxes of objects from annotated records, in place of where CLEVR's
+  # camera would see them; for heads that compare boxes, states only.
+  data.boxes = False
   # Columns of a question array; None: the longest question of the split.
   data.max_question_length = FieldReference(None, field_type=object)
   # Questions about a scene that share a training batch, and with it the

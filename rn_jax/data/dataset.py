@@ -29,7 +29,7 @@ class Dataset:
     split: Its name.
     scenes: From pixels `image` [S, H, W, 3] uint8; from states `objects`
       [S, N, 7] float32 (x, y, z and one-based attribute indices, zero rows
-      behind) and `object_mask` [S, N] bool.
+      behind), `object_mask` [S, N] bool, and if asked for `boxes` [S, N, 4].
     questions: `question` [Q, T] int16, zero-padded; `question_length`,
       `answer` (zero-based, -1 where not published), `question_type`,
       `function`, `question_index`, `scene` (row in scenes), each [Q] int32.
@@ -100,7 +100,8 @@ def load_dataset(
   streams = functools.partial(read_streams, config, inputs, split)
   if config.cache:
     size = config.image_size if inputs == "pixels" else config.max_objects
-    settings = [split, inputs, size, config.max_question_length or 0]
+    read = "boxes" if inputs == "states" and config.boxes else inputs
+    settings = [split, read, size, config.max_question_length or 0]
     key = json.dumps([_CACHE_VERSION, *settings, *shards])
     arrays = load_arrays(
       config.dir,
@@ -134,6 +135,6 @@ def _num_bytes(
   if inputs == "pixels":
     per_scene = 3 * config.image_size**2
   else:
-    per_scene = 4 * config.max_objects * (3 + len(ATTRIBUTES))
+    per_scene = 4 * config.max_objects * (3 + len(ATTRIBUTES) + 4)
   per_question = 200  # words, numbers and the family's name
   return entry["num_scenes"] * per_scene + entry["num_questions"] * per_question

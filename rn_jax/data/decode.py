@@ -14,7 +14,7 @@ from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.data.array_file import ArrayStream
 from rn_jax.data.images import ImageError, read_image
-from rn_jax.data.states import state_description
+from rn_jax.data.states import boxes_of_records, state_description
 from rn_jax.data.tfrecord import decode_example
 from rn_jax.data.vocabulary import MAX_WORDS
 from rn_jax.host.progress import progress_bar
@@ -47,7 +47,7 @@ def read_streams(
   where = f"{config.dir}: {split}"
   progress = progress_bar(
     records.read_scenes(
-      config.dir, split, functools.partial(_decode_scene, inputs)
+      config.dir, split, functools.partial(_decode_scene, inputs, config.boxes)
     ),
     total=num_scenes,
     desc=f"decoding {split}",
@@ -60,17 +60,10 @@ def read_streams(
     images = _decode_images(parts, config.image_size, where)
     yield ArrayStream("image", np.uint8, shape, images)
   else:
-    rows = config.max_objects
-    shape = (num_scenes, rows, 3 + len(ATTRIBUTES))
+    columns_of = 3 + len(ATTRIBUTES) + 4 * config.boxes
+    shape = (num_scenes, config.max_objects, columns_of)
     objects = (
-      np.stack(
-        [
-          state_description(
-            scene["objects"], rows, f"{where} scene {scene['image_filename']}"
-          )
-          for scene in part
-        ]
-      )
+      np.stack([_object_rows(config, scene, where) for scene in part])
       for part in parts
     )
     yield ArrayStream("objects", np.float32, shape, objects)
@@ -78,7 +71,19 @@ def read_streams(
     yield ArrayStream(name, values.dtype, values.shape, [values])
 
 
-def _decode_scene(inputs: str, payload: bytes) -> dict:
+def _object_rows(
+  config: ml_collections.ConfigDict, scene: dict, where: str
+) -> np.ndarray:
+  """Returns the rows of a state description, with boxes if they are read."""
+  where = f"{where} scene {scene['image_filename']}"
+  rows = state_description(scene["objects"], config.max_objects, where)
+  if not config.boxes:
+    return rows
+  boxes = boxes_of_records(scene["objects"], config.max_objects, where)
+  return np.concatenate([rows, boxes], -1)
+
+
+def _decode_scene(inputs: str, boxes: bool, payload: bytes) -> dict:
   """Decodes of a record what a network reads, several times as fast as all.
 
   Returns:
@@ -90,14 +95,15 @@ def _decode_scene(inputs: str, payload: bytes) -> dict:
   if inputs == "pixels":
     names.append("image")
   else:
-    names += [f"objects/{name}" for name in _OF_OBJECTS]
+    fields = (*_OF_OBJECTS, "bbox") if boxes else _OF_OBJECTS
+    names += [f"objects/{name}" for name in fields]
   features = decode_example(payload, names)
   get = functools.partial(records.get_feature, features)
   scene = {"image_filename": get("image_filename")[0].decode()}
   if inputs == "pixels":
     scene["image"] = get("image")[0] if "image" in features else None
   else:
-    scene["objects"] = _objects(features, _OF_OBJECTS)
+    scene["objects"] = _objects(features, fields)
   questions = {name: get(f"questions/{name}") for name in _NUMBERS}
   questions["words"], questions["length"] = get(_TOKENS), get(_LENGTHS)
   questions["family"] = [x.decode() for x in get("questions/family")]
@@ -127,6 +133,7 @@ def _objects(features: dict, fields: Iterable[str]) -> dict[str, np.ndarray]:
   objects = {
     name: np.array(records.get_feature(features, f"objects/{name}"))
     for name in fields
+    if f"objects/{name}" in features or name != "bbox"
   }
   for name in objects:
     if name.endswith("_coords"):

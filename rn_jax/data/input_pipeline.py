@@ -40,7 +40,7 @@ def gather(tables: dict[str, dict[str, Any]], groups: Any) -> dict[str, Any]:
   Returns:
     `question` [S, K, T]; `question_length`, `answer`, `mask` (which places
     hold a question) [S, K]; `image` [S, H, W, 3], or `objects` [S, N, 7] and
-    `object_mask` [S, N].
+    `object_mask` [S, N], with `boxes` [S, N, 4] if the records' are read.
   """
   questions = tables["questions"]
   rows = groups.clip(0)

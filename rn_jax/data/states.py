@@ -115,6 +115,46 @@ def state_description(
   return rows
 
 
+def boxes_of_records(
+  arrays: Mapping[str, np.ndarray], max_objects: int, where: str
+) -> np.ndarray:
+  """Returns the boxes of a scene of annotated records.
+
+  Args:
+    arrays: Of the scene's objects; "bbox" as in records.
+    max_objects: Rows of the result.
+    where: What to name in an error.
+
+  Returns:
+    [max_objects, 4] float32: left, upper, right and lower edge in units of the
+    picture's width and height; zeros where an object shows no pixel, and
+    behind the objects.
+
+  Raises:
+    RecordError: The records are not annotated, or a box of them is damaged.
+  """
+  if "bbox" not in arrays:
+    raise RecordError(
+      f"{where} has no boxes: convert with --annotations, or set "
+      "--config.data.boxes=False"
+    )
+  count = len(arrays["3d_coords"])
+  if arrays["bbox"].size != 4 * count:
+    raise RecordError(
+      f"{where} has {arrays['bbox'].size} edges of boxes for {count} objects; "
+      "convert it again"
+    )
+  found = np.asarray(arrays["bbox"], np.float32).reshape(count, 4)
+  extent = found[:, 2:] - found[:, :2]
+  if not np.all((extent > 0).all(-1) | ~found.any(-1)):
+    raise RecordError(
+      f"{where} has a box without extent, {found.tolist()}; convert it again"
+    )
+  boxes = np.zeros((max_objects, 4), np.float32)
+  boxes[:count] = found
+  return boxes
+
+
 def read_objects(scene: object, max_objects: int) -> np.ndarray:
   """Reads a scene of CLEVR's scenes file, or a JSON file of one scene.
 
@@ -164,5 +204,10 @@ def attribute_values(row: np.ndarray) -> dict[str, str]:
 
 
 def state_arrays(objects: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns what networks read of state descriptions [S, N, 7]."""
-  return {"objects": objects, "object_mask": np.any(objects, -1)}
+  """Returns what networks read of state descriptions [S, N, 7].
+
+  With boxes behind them, [S, N, 11], also `boxes` [S, N, 4].
+  """
+  states, boxes = np.split(objects, [3 + len(ATTRIBUTES)], -1)
+  arrays = {"objects": states, "object_mask": np.any(states, -1)}
+  return arrays | ({"boxes": boxes} if boxes.shape[-1] else {})

@@ -20,7 +20,12 @@ from rn_jax.models.question_encoder import QuestionEncoder
 from rn_jax.models.region_features import RegionFeatures
 from rn_jax.models.relation.head import make_head, question_layers
 from rn_jax.models.relation.object_head import ObjectHead
-from rn_jax.models.scene import Scene, boxes_of_states, grid_boxes
+from rn_jax.models.scene import (
+  Scene,
+  boxes_of_states,
+  grid_boxes,
+  present_boxes,
+)
 from rn_jax.models.state_encoder import encode_states
 
 OBJECTS = ("cells", "regions", "found")
@@ -139,8 +144,8 @@ class RelationNetwork(nn.Module):
 
     Args:
       batch: `question` [S, K, T] and `question_length` [S, K]; from pixels
-        `image` [S, H, W, 3]; from states `objects` [S, N, 7] and
-        `object_mask` [S, N].
+        `image` [S, H, W, 3]; from states `objects` [S, N, 7],
+        `object_mask` [S, N] and, where they are known, `boxes` [S, N, 4].
       train: Normalise images with this batch's statistics.
       keys: One per scene of the batch, for dropout; None: no dropout.
 
@@ -188,7 +193,12 @@ class RelationNetwork(nn.Module):
       )
     objects = encode_states(batch["objects"], self.config.one_hot_objects)
     mask = batch["object_mask"] if self.config.mask_objects else None
-    boxes = boxes_of_states(batch["objects"]) if with_boxes else None
+    if not with_boxes:
+      return Scene(objects, mask)
+    if "boxes" in batch:  # zeros where nothing is seen
+      boxes = present_boxes(batch["boxes"], jnp.any(batch["boxes"] != 0, -1))
+    else:
+      boxes = boxes_of_states(batch["objects"])
     return Scene(objects, mask, boxes)
 
   def _regions(

@@ -63,6 +63,32 @@ def grid_boxes(height: int, width: int) -> Float[Array, "cells 4"]:
   return edges / jnp.array([width, height, width, height], jnp.float32)
 
 
+def project(
+  points: Float[Array, "*P 3"],
+) -> tuple[Float[Array, "*P 2"], Float[Array, "*P 2"]]:
+  """Returns where the camera that CLEVR's cameras are near sees points.
+
+  Args:
+    points: In world units.
+
+  Returns:
+    Their places in units of the picture's width and height, from its upper left
+    corner; and half of what the picture shows at their depth, across and along,
+    in world units.
+  """
+  back = jnp.array(CAMERA_POSITION) / jnp.linalg.norm(
+    jnp.array(CAMERA_POSITION)
+  )
+  right = jnp.stack([-back[1], back[0], jnp.zeros(())])
+  right /= jnp.linalg.norm(right)
+  up = jnp.cross(back, right)
+  depth = jnp.linalg.norm(jnp.array(CAMERA_POSITION)) - points @ back
+  depth = jnp.maximum(depth, CAMERA_NEAREST)
+  half = depth[..., None] * jnp.array([CAMERA_TAN_X, CAMERA_TAN_Y])
+  offset = jnp.stack([points @ right, -(points @ up)], -1)
+  return (1 + offset / half) / 2, half
+
+
 def boxes_of_states(objects: Float[Array, "S N 7"]) -> Float[Array, "S N 4"]:
   """Returns where CLEVR's camera sees the objects of state descriptions.
 
@@ -77,20 +103,7 @@ def boxes_of_states(objects: Float[Array, "S N 7"]) -> Float[Array, "S N 4"]:
     cylinder's edges stand out of them. The whole picture where a row is zeros.
   """
   objects = objects.astype(jnp.float32)
-  points = objects[..., :3]
-  back = jnp.array(CAMERA_POSITION) / jnp.linalg.norm(
-    jnp.array(CAMERA_POSITION)
-  )
-  right = jnp.stack([-back[1], back[0], jnp.zeros(())])
-  right /= jnp.linalg.norm(right)
-  up = jnp.cross(back, right)
-  depth = jnp.linalg.norm(jnp.array(CAMERA_POSITION)) - points @ back
-  depth = jnp.maximum(depth, CAMERA_NEAREST)
-  # The picture's half extents at the depth of each object, in world units.
-  half = depth[..., None] * jnp.array([CAMERA_TAN_X, CAMERA_TAN_Y])
-  offset = jnp.stack([points @ right, -(points @ up)], -1)
-  center = (1 + offset / half) / 2
-
+  center, half = project(objects[..., :3])
   column = 3 + list(ATTRIBUTES).index("size")
   index = objects[..., column].astype(jnp.int32) - 1
   radius = jnp.array([RADIUS[size] for size in ATTRIBUTES["size"]])[index]

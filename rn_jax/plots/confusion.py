@@ -1,12 +1,16 @@
 """The confusion matrix of an evaluation."""
 
 import numpy as np
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from rn_jax.clevr import answer_class
 
 _INK, _SOFT = "#222222", "#757575"
+# From nothing to blue, so that any paper may be behind it.
+_BLUES = LinearSegmentedColormap.from_list(
+  "blues", [(0.03, 0.30, 0.59, 0.0), (0.03, 0.30, 0.59, 1.0)]
+)
 
 
 def draw_confusion(evaluation: dict, split: str) -> Figure:
@@ -19,7 +23,7 @@ def draw_confusion(evaluation: dict, split: str) -> Figure:
 
   figure = Figure(figsize=(10.5, 9.6), layout="constrained")
   axes = figure.add_subplot()
-  image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
+  image = axes.imshow(share, cmap=_BLUES, norm=PowerNorm(0.5, 0, 100))
   for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
     value = share[row, column]
     axes.text(

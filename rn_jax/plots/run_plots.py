@@ -31,7 +31,7 @@ def plot_workdir(workdir: str | os.PathLike) -> list[Path]:
   workdir = Path(local_path(workdir))
   metrics_path = workdir / "metrics.jsonl"
   evaluations = {
-    path.stem.removeprefix("eval_"): _read_evaluation(path)
+    path.stem.removeprefix("eval_"): read_evaluation(path)
     for path in sorted(workdir.glob("eval_*.json"))
   }
   if not metrics_path.exists() and not evaluations:
@@ -103,7 +103,12 @@ def read_metrics(path: Path) -> dict[str, Series]:
   return series
 
 
-def _read_evaluation(path: Path) -> dict:
+def read_evaluation(path: Path) -> dict:
+  """Reads an eval_<split>.json.
+
+  Raises:
+    ValueError: It is damaged; says so with the remedy.
+  """
   try:
     evaluation = json.loads(path.read_text())
     counts = np.array(evaluation["confusion"]["counts"])

@@ -22,6 +22,14 @@ def test_rows_have_about_the_parameters_of_the_plain_network(row):
   assert len(config.data.curriculum) == 3
 
 
+@pytest.mark.parametrize("row", ["object relation x2", "16 regions + nl"])
+def test_rows_from_pixels_have_about_the_parameters_of_the_plain_one(row):
+  plain = parameters(bench.make_config("RN", QUESTIONS, "pixels"))
+  config = bench.make_config(row, QUESTIONS, "pixels")
+  assert config.model.inputs == "pixels"
+  assert parameters(config) == pytest.approx(plain, rel=0.1)
+
+
 def test_the_interval_is_students():
   mean, half = relation_results.interval([1.0, 2.0, 3.0])
   # s / sqrt(3) times the 97.5 % point for two degrees of freedom.
@@ -37,6 +45,7 @@ def make_result(row, seed, accuracy):
     "row": row,
     "seed": seed,
     "accuracy": accuracy,
+    "zero_hop": 2 * accuracy / 3,
     "by_type": types,
     "parameters": 1234,
     "multiply_adds": 2.5e6,
@@ -59,7 +68,7 @@ def test_table_csv_and_plot_show_all_that_is_finished(tmp_path):
     )
   results = relation_results.read_results(tmp_path, list(bench.ROWS), QUESTIONS)
   markdown = relation_results.write(results, tmp_path / "table").splitlines()
-  assert markdown[2].startswith("| RN | 2 | 60.0 ± 127.1 |")
+  assert markdown[2].startswith("| RN | 2 | 60.0 ± 127.1 | 40.0 ± 84.7 |")
   assert markdown[3].startswith("| 2S-RN | 1 | 40.0 |")
   assert markdown[3].endswith("| 1,234 | 2.5 M | 5,000 | 700 |")
   assert (tmp_path / "table.csv").read_text().count("\n") == 3
@@ -68,4 +77,4 @@ def test_table_csv_and_plot_show_all_that_is_finished(tmp_path):
 
 def test_unknown_rows_are_named(tmp_path):
   with pytest.raises(ValueError, match=r"no such rows.*'RNN'"):
-    bench.main("", str(tmp_path), "", ["RNN"], 1, 1000)
+    bench.main("", str(tmp_path), "", ["RNN"], 1, 1000, "states")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import common
 from data_prep.annotation import rle
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
@@ -14,6 +15,8 @@ from data_prep.generation.job import Job
 from data_prep.render import render_split
 from data_prep.show_annotations import show_annotations
 from rn_jax.data import records
+from rn_jax.data.dataset import load_dataset
+from rn_jax.data.states import boxes_of_records
 
 SIZE = (48, 32)
 
@@ -151,3 +154,42 @@ def test_scenes_of_a_folder_are_annotated_and_shown(tmp_path):
   with Image.open(sheet) as image:
     assert image.size == (2 * SIZE[0], 2 * SIZE[1])
     assert len(image.convert("RGB").getcolors()) > 4  # the pictures are black
+
+
+def test_networks_read_the_boxes_of_records(tmp_path):
+  make(tmp_path / "clevr", records_dir=tmp_path / "out", annotations=True)
+  config = common.get_config().data
+  config.dir, config.boxes = str(tmp_path / "out"), True
+  found = load_dataset(config, "states", "train").scenes
+  assert found["objects"].shape[1:] == (10, 7)
+  for row, scene in enumerate(records.read_scenes(config.dir, "train")):
+    boxes = scene["objects"]["bbox"]
+    np.testing.assert_array_equal(found["boxes"][row, : len(boxes)], boxes)
+    assert not found["boxes"][row, len(boxes) :].any()
+  config.boxes = False  # has a cached file of its own
+  without = load_dataset(config, "states", "train").scenes
+  assert set(without) == {"objects", "object_mask"}
+  for name, values in without.items():
+    np.testing.assert_array_equal(values, found[name])
+
+
+def test_records_without_boxes_are_refused_where_boxes_are_read(tmp_path):
+  make(tmp_path / "clevr", records_dir=tmp_path / "out")
+  config = common.get_config().data
+  config.dir, config.boxes = str(tmp_path / "out"), True
+  with pytest.raises(records.RecordError, match=r"boxes.*--annotations"):
+    load_dataset(config, "states", "train")
+
+
+@pytest.mark.parametrize(
+  ("bbox", "reason"),
+  [
+    ([[0.2, 0.1, 0.2, 0.3]], "without extent"),
+    ([[0.2, 0.1, np.nan, 0.3]], "without extent"),
+    ([[0.2, 0.1, 0.3, 0.3]] * 2, "8 edges of boxes for 1 objects"),
+  ],
+)
+def test_damaged_boxes_are_refused(bbox, reason):
+  arrays = {"3d_coords": np.zeros((1, 3)), "bbox": np.array(bbox)}
+  with pytest.raises(records.RecordError, match=f"scene 7.*{reason}"):
+    boxes_of_records(arrays, 10, "scene 7")

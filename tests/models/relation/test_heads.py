@@ -146,3 +146,15 @@ def test_an_unknown_head_is_named():
   config = make_config("triples")
   with pytest.raises(ValueError, match=r"'triples', none of pairwise, object"):
     make_head(config.model)
+
+
+def test_boxes_of_records_take_the_place_of_the_cameras():
+  model, batch, variables = make_network(make_config("object_relation"))
+  camera = model.apply(variables, batch, method="encode_scenes").boxes
+  same = model.apply(variables, batch | {"boxes": camera})[0]
+  np.testing.assert_allclose(same, model.apply(variables, batch)[0], rtol=1e-5)
+  # The first object is hidden: no box, and still no not-a-number.
+  other = camera[:, ::-1].at[:, 0].set(0.0)
+  logits = model.apply(variables, batch | {"boxes": other})[0]
+  assert np.isfinite(logits).all()
+  assert np.abs(logits - same).max() > 1e-4

@@ -1,0 +1,126 @@
+"""Runs side by side: rows of seeds, their means, and what tells them apart."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rn_jax.plots.curves import Series
+from rn_jax.report.runs import Run
+from rn_jax.retrieval.scores.ranking import mean_and_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """Runs whose configs differ in the seed alone."""
+
+  name: str
+  runs: list[Run]
+
+
+def group_runs(runs: Sequence[Run]) -> list[Row]:
+  """Makes rows of runs, in the order of their first ones.
+
+  Raises:
+    ValueError: Two runs have one config and one seed: no two samples.
+  """
+  groups: list[list[Run]] = []
+  for run in runs:
+    same = [group for group in groups if group[0].config == run.config]
+    if not same:
+      groups.append([run])
+      continue
+    if twins := [other for other in same[0] if other.seed == run.seed]:
+      raise ValueError(
+        f"{twins[0].name} and {run.name} have one config and one seed, and "
+        "would count as two; leave one of them out"
+      )
+    same[0].append(run)
+  names = [_row_name(group) for group in groups]
+  return [
+    Row(
+      name if names.count(name) == 1 else ", ".join(r.name for r in group),
+      group,
+    )
+    for name, group in zip(names, groups, strict=True)
+  ]
+
+
+def _row_name(runs: Sequence[Run]) -> str:
+  """What a sweep called the config: x of x-0 and x-1; or the first's name."""
+  stems = {run.name.removesuffix(f"-{run.seed}") for run in runs}
+  if len(stems) == 1:
+    return stems.pop()
+  return f"{runs[0].name} and {len(runs) - 1} more"
+
+
+def interval(values: Sequence[float | None]) -> tuple[float, float] | None:
+  """Returns mean and half of the 95 % interval by t; None without values.
+
+  The half is NaN for one value.
+  """
+  known = np.array([v for v in values if v is not None], np.float64)
+  return mean_and_interval(known)[:2] if len(known) else None
+
+
+def differing_keys(
+  configs: Sequence[Mapping[str, Any]],
+) -> dict[str, list[Any]]:
+  """Returns the keys whose values differ: each with a value per config.
+
+  A key that a config does not have is None there.
+  """
+  keys = dict.fromkeys(key for config in configs for key in config)
+  values = {key: [config.get(key) for config in configs] for key in keys}
+  return {
+    key: column
+    for key, column in sorted(values.items())
+    if any(value != column[0] for value in column)
+  }
+
+
+def mean_series(
+  runs: Sequence[Run],
+) -> tuple[dict[str, Series], dict[str, np.ndarray]]:
+  """Averages what runs measured, where all of them did.
+
+  Returns:
+    The means, as read_metrics has them; and of each quantity the lowest and
+    the highest value of a run, [2, n].
+  """
+  names = set.intersection(*(set(run.series) for run in runs))
+  means, ranges = {}, {}
+  for name in sorted(names):
+    every = [run.series[name] for run in runs]
+    steps = every[0]["step"]
+    for one in every[1:]:
+      steps = np.intersect1d(steps, one["step"])
+    if not len(steps):
+      continue
+    at = [np.searchsorted(one["step"], steps) for one in every]
+    values = np.stack(
+      [one["value"][rows] for one, rows in zip(every, at, strict=True)]
+    )
+    epoch = every[0]["epoch"][at[0]]
+    means[name] = {"step": steps, "epoch": epoch, "value": values.mean(0)}
+    ranges[name] = np.stack([values.min(0), values.max(0)])
+  return means, ranges
+
+
+def pooled(runs: Sequence[Run]) -> dict:
+  """Returns mean accuracy and summed confusion, as one evaluation."""
+  first = runs[0].scores
+  counts = [np.array(run.scores["confusion"]["counts"]) for run in runs]
+  if any(
+    run.scores["confusion"]["answers"] != first["confusion"]["answers"]
+    for run in runs
+  ):
+    raise ValueError(
+      f"{runs[0].name} and other seeds of it were evaluated with different "
+      "answers; evaluate them on the same records"
+    )
+  return first | {
+    "accuracy": float(np.mean([run.scores["accuracy"] for run in runs])),
+    "confusion": first["confusion"] | {"counts": np.sum(counts, 0).tolist()},
+  }

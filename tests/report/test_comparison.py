@@ -1,0 +1,136 @@
+"""Which runs are one row, what tells rows apart, and their means."""
+
+import importlib
+import pathlib
+
+import numpy as np
+import pytest
+
+from rn_jax.report.comparison import (
+  differing_keys,
+  group_runs,
+  interval,
+  mean_series,
+  pooled,
+)
+from rn_jax.report.published import published
+from rn_jax.report.runs import Run, flat_config, run_names, unfinished
+
+
+def make_run(name="x-0", seed=0, series=None, scores=None, **config):
+  config = {"train.batch_size": 10, "train.num_epochs": 2.0} | config
+  return Run(name, config, seed, series or {}, scores or {})
+
+
+def curve(steps, values):
+  steps = np.array(steps, float)
+  return {"step": steps, "epoch": steps / 10, "value": np.array(values, float)}
+
+
+def test_seeds_are_one_row():
+  runs = [make_run("a-0"), make_run("b-0", **{"k": 1}), make_run("a-1", 1)]
+  rows = group_runs(runs)
+  assert [row.name for row in rows] == ["a", "b"]
+  assert [run.seed for run in rows[0].runs] == [0, 1]
+
+
+def test_names_of_rows_differ():
+  runs = [make_run("a-0"), make_run("a-1", 1, k=1), make_run("c", 2)]
+  assert [row.name for row in group_runs(runs)] == ["a-0 and 1 more", "a"]
+  runs = [make_run("a-0"), make_run("a-1", 1, k=1)]
+  assert [row.name for row in group_runs(runs)] == ["a-0", "a-1"]
+
+
+def test_one_seed_does_not_count_twice():
+  with pytest.raises(ValueError, match="x-0 and y have one config and one"):
+    group_runs([make_run("x-0"), make_run("y")])
+
+
+def test_interval_is_students():
+  mean, half = interval([0.6, None, 0.7])
+  assert mean == pytest.approx(0.65)
+  # t(0.975, 1) = 12.7062, standard error 0.05
+  assert half == pytest.approx(0.63531, abs=1e-4)
+  assert np.isnan(interval([0.6])[1])
+  assert interval([None]) is None
+
+
+def test_differing_keys():
+  configs = [{"a": 1, "b": [1, 2], "c": 0}, {"a": 2, "b": [1, 2]}]
+  assert differing_keys(configs) == {"a": [1, 2], "c": [0, None]}
+
+
+def test_mean_curves_where_all_runs_measured():
+  runs = [
+    make_run(series={"val/accuracy": curve([0, 5, 10], [0, 0.2, 0.4])}),
+    make_run(series={"val/accuracy": curve([0, 10, 15], [0.2, 0.6, 1])}),
+  ]
+  means, ranges = mean_series(runs)
+  assert means["val/accuracy"]["step"].tolist() == [0, 10]
+  assert means["val/accuracy"]["value"].tolist() == pytest.approx([0.1, 0.5])
+  assert ranges["val/accuracy"].tolist() == [[0, 0.4], [0.2, 0.6]]
+
+
+def test_confusions_are_added():
+  def scores(accuracy, counts, answers=("yes", "no")):
+    confusion = {"answers": list(answers), "counts": counts}
+    return {"accuracy": accuracy, "confusion": confusion}
+
+  runs = [
+    make_run(scores=scores(0.5, [[1, 1], [0, 0]])),
+    make_run(scores=scores(1.0, [[2, 0], [0, 3]])),
+  ]
+  both = pooled(runs)
+  assert both["accuracy"] == pytest.approx(0.75)
+  assert both["confusion"]["counts"] == [[3, 1], [0, 3]]
+  other = make_run("z", scores=scores(0.5, [[1, 1], [0, 0]], ("no", "yes")))
+  with pytest.raises(ValueError, match="same records"):
+    pooled([*runs, other])
+
+
+def test_names_are_what_differs_in_paths():
+  def names(*paths):
+    return run_names([pathlib.Path(path) for path in paths])
+
+  assert names("/a/x/run", "/a/y/run") == ["x", "y"]
+  assert names("/a/x", "/a/x/run") == ["x", "x/run"]
+  assert names("/a/x-0", "/b/x-0") == ["a", "b"]
+  assert names("/a/x") == ["x"]
+
+
+def test_a_run_ended_or_says_where_it_stopped():
+  config = {"train.num_epochs": 2.0}
+  ended = {"train/loss": curve([10, 20], [1, 1])}
+  assert unfinished(config, ended) == ""
+  stopped = {"train/loss": curve([10, 15], [1, 1])}
+  assert unfinished(config, stopped).startswith(
+    "its training stopped in epoch 1.5 of 2,"
+  )
+  assert unfinished(config, {"val/loss": curve([0], [3])})  # before the first
+  # Of 21.4 updates a run makes 21.
+  assert unfinished({"train.num_epochs": 2.14}, {"x": curve([21], [1])}) == ""
+
+
+@pytest.mark.parametrize(
+  ("name", "changes", "figure"),
+  [
+    ("original_sd", {}, "97.9"),
+    ("headline_sd", {}, "97.9"),
+    ("original_fp", {}, "93.6"),
+    (
+      "original_fp",
+      {"optimizer.schedule": "constant", "model.reverse_question": False},
+      "about 53",
+    ),
+    ("original_fp", {"optimizer.schedule": "constant"}, "around 66"),
+    ("ir_fp", {}, "almost the RN's"),
+    ("avf_fp", {}, "around 65"),
+    ("found_fp", {}, None),
+    ("original_sd", {"model.head.kind": "object_relation"}, None),
+  ],
+)
+def test_published_figure_of_a_config(name, changes, figure):
+  config = importlib.import_module(f"configs.{name}").get_config()
+  config.update_from_flattened_dict(changes)
+  found = published(flat_config(config.to_dict())[0])
+  assert (found["figure"] if found else None) == figure
