@@ -16,6 +16,10 @@ from rn_jax.demo.subjects import SceneTools, Subject, example, made, uploaded
 
 FAILED = "Something went wrong here; the log of the server says what."
 
+FORGOTTEN = (
+  "What was shown here was forgotten, as an hour went by; this is the example."
+)
+
 
 class Shown(NamedTuple):
   """What the page shows; None: what it showed before.
@@ -109,8 +113,10 @@ class Desk:
     return self._show(subject, next(reading, name))
 
   @_told
-  def ask(self, subject: Subject, question: str, name: str) -> Shown:
-    """Asks a network about what is shown."""
+  def ask(self, subject: Subject | None, question: str, name: str) -> Shown:
+    """Asks a network about what is shown; None: the page forgot it."""
+    if subject is None:
+      return self.example(name)._replace(said=html.error(FORGOTTEN))
     network = self.load(name)
     asked = Shown(
       question=question, suggestions=known_questions(network, subject)

@@ -11,7 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
 
 from rn_jax.demo.desk import Desk, Shown
-from rn_jax.demo.subjects import MAX_BYTES, Subject
+from rn_jax.demo.subjects import MAX_BYTES
 
 _TITLE = "Ask a Relation Network"
 _HEAD = f"""<div class="rn-head"><h1>{_TITLE}</h1>
@@ -82,18 +82,13 @@ def make_page(desk: Desk) -> gr.Blocks:
       file.unlink()
       return desk.upload(content, file.name, name)
 
-    def ask(subject: Subject | None, question: str, name: str) -> Shown:
-      if subject is None:  # It was away for an hour.
-        return desk.example(name)
-      return desk.ask(subject, question, name)
-
     when(page.load, desk.example, network)
     when(example.click, desk.example, network)
     when(generate.click, desk.generate, network)
     when(upload.upload, read, upload, network)
-    when(question.submit, ask, subject, question, network)
-    when(suggestions.input, ask, subject, suggestions, network)
-    when(network.input, ask, subject, question, network)
+    when(question.submit, desk.ask, subject, question, network)
+    when(suggestions.input, desk.ask, subject, suggestions, network)
+    when(network.input, desk.ask, subject, question, network)
   return page
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from places import ROOT
 
 from rn_jax.demo import subjects
-from rn_jax.demo.desk import FAILED, Desk
+from rn_jax.demo.desk import FAILED, FORGOTTEN, Desk
 
 QUESTION = "How many cubes are there?"
 
@@ -147,6 +147,12 @@ def test_errors_of_questions_stand_where_the_answer_would(desk):
   assert "speaks for" not in shown.picture
   assert "empty" in desk.ask(subject, "  ", "states").said
   assert "more than 200" in desk.ask(subject, "cube " * 201, "states").said
+
+
+def test_what_was_forgotten_gives_way_to_the_example(desk):
+  shown = desk.ask(None, QUESTION, "states")
+  assert FORGOTTEN in shown.said
+  assert shown.subject.title == desk.example("states").subject.title
 
 
 def test_what_nobody_foresaw_is_no_traceback(checkpoints, tools):
