@@ -61,13 +61,11 @@ def _main(
   )
   checkpoints = {name: str(_PRETRAINED / name) for name in _OWN}
   if checkpoint:
-    checkpoints = {Path(checkpoint).name: checkpoint}
+    checkpoints = {Path(checkpoint).resolve().name: checkpoint}
   desk = Desk(
     checkpoints, tools, open_similar(index, scenes) if index else None
   )
-  for name in desk.names:
-    desk.load(name)  # so that mistakes are told here, not on the page
-  page = make_page(desk)
+  page = make_page(desk)  # loads the networks, so that mistakes are told here
   # Compiling takes half a minute the first time; whoever looks at the example
   # meanwhile need not wait for it.
   threading.Thread(

@@ -91,6 +91,11 @@ class Desk:
     """
     return self._load(name)
 
+  def label(self, name: str) -> str:
+    """Returns what to call a network: by its name, and what it reads."""
+    pixels = self.load(name).config.model.inputs == "pixels"
+    return f"{name}: reads {'pictures' if pixels else 'descriptions'}"
+
   @_told
   def example(self, name: str) -> Shown:
     """Shows the project's example, to a network."""

@@ -48,7 +48,7 @@ def make_page(desk: Desk) -> gr.Blocks:
         )
       with gr.Column(scale=5, min_width=320):
         network = gr.Radio(
-          desk.names,
+          [(desk.label(name), name) for name in desk.names],
           value=desk.names[0],
           label="Network",
           visible=len(desk.names) > 1,

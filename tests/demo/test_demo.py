@@ -149,6 +149,11 @@ def test_errors_of_questions_stand_where_the_answer_would(desk):
   assert "more than 200" in desk.ask(subject, "cube " * 201, "states").said
 
 
+def test_networks_are_called_by_name_and_what_they_read(desk):
+  assert desk.label("states") == "states: reads descriptions"
+  assert desk.label("pixels") == "pixels: reads pictures"
+
+
 def test_what_was_forgotten_gives_way_to_the_example(desk):
   shown = desk.ask(None, QUESTION, "states")
   assert FORGOTTEN in shown.said
