@@ -66,8 +66,7 @@ def _main(
     checkpoints, tools, open_similar(index, scenes) if index else None
   )
   page = make_page(desk)  # loads the networks, so that mistakes are told here
-  # Compiling takes half a minute the first time; whoever looks at the example
-  # meanwhile need not wait for it.
+  # So that the first new scene need not wait for the compiler.
   threading.Thread(
     target=lambda: one_scene.draw(one_scene.make(0)), daemon=True
   ).start()
