@@ -44,13 +44,21 @@ setup(
   python_requires=">=3.11",
   packages=[
     "configs",
+    "examples",
     "pretrained",
     *find_packages(include=["rn_jax*", "data_prep*"]),
   ],
   py_modules=["launch"],
   package_data={
-    "rn_jax": ["py.typed", "**/*.html", "**/*.json", "**/*.md"],
+    "rn_jax": [
+      "py.typed",
+      "**/*.css",
+      "**/*.html",
+      "**/*.json",
+      "**/*.md",
+    ],
     "data_prep": ["**/*.json"],
+    "examples": ["*.json", "*.png"],
     "pretrained": ["**/*"],
   },
   entry_points={"console_scripts": ["rn-jax = launch:run"]},
@@ -78,6 +86,7 @@ setup(
     "tqdm>=4.66",
   ],
   extras_require={
+    "demo": ["gradio>=6.31"],
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "pytorch": ["torch>=2.4"],

@@ -22,7 +22,7 @@ from PIL import Image
 
 from rn_jax.clevr import tokenize
 from rn_jax.data.decode import pad_questions, roomy_length
-from rn_jax.data.images import read_image, to_rgb
+from rn_jax.data.images import pixels_of, read_image
 from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.data.vocabulary import answers_by_id, with_nearest
 from rn_jax.evaluate import load_network
@@ -113,7 +113,7 @@ class Network:
     """Returns a batch of one scene and one question."""
     tokens = self._tokens(question)
     if self.config.model.inputs == "pixels":
-      batch = {"image": _pixels(scene, self.config.data.image_size)}
+      batch = {"image": pixels_of(scene, self.config.data.image_size)}
     else:
       rows = read_objects(scene, self.config.data.max_objects)
       batch = state_arrays(rows)
@@ -203,13 +203,3 @@ def ask_command(
   except (ValueError, OSError) as error:
     raise SystemExit(f"error: {explain(error)}") from error
   return "\n".join(lines)
-
-
-def _pixels(
-  scene: str | os.PathLike | Image.Image | Mapping, size: int
-) -> np.ndarray:
-  if isinstance(scene, Mapping):
-    raise ValueError("this network reads pixels: give an image, not a scene")
-  if isinstance(scene, Image.Image):
-    return np.asarray(to_rgb(scene, size))
-  return read_image(scene, size)

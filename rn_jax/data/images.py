@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -26,13 +26,16 @@ class ImageError(ValueError):
 
 @contextlib.contextmanager
 def opened(
-  file: str | os.PathLike | bytes, name: str | None = None
+  file: str | os.PathLike | bytes,
+  name: str | None = None,
+  formats: tuple[str, ...] | None = None,
 ) -> Iterator[Image.Image]:
   """Opens an image; what Pillow raises inside the block becomes an ImageError.
 
   Args:
     file: Path or content of a file.
     name: What to call it in an error; not given: its path.
+    formats: Pillow's names of those to try; None: all that it knows.
 
   Raises:
     ImageError: Naming the file.
@@ -45,12 +48,14 @@ def opened(
     else _open_regular(local_path(file))
   ) as stream:
     try:
-      with Image.open(stream) as image:
+      with Image.open(stream, formats=formats) as image:
         yield image
     except Exception as error:  # A damaged file can raise nearly anything.
       reason = str(error).replace(repr(stream), "it") or repr(error)
       if isinstance(error, UnidentifiedImageError):
         reason = "of no format that Pillow knows"
+        if formats:
+          reason = f"its format is none of {', '.join(formats)}"
       raise ImageError(
         f"{name or where}: not a readable image ({reason})"
       ) from error
@@ -75,6 +80,29 @@ def read_image(
   """Reads an image as networks do: [size, size, 3] uint8, see `to_rgb`."""
   with opened(file, name) as image:
     return np.asarray(to_rgb(image, size))
+
+
+def pixels_of(
+  picture: str | os.PathLike | Image.Image | Mapping, size: int
+) -> np.ndarray:
+  """Returns what a network from pixels reads of a file or a Pillow image.
+
+  Args:
+    picture: A description of a scene is refused.
+    size: Width and height in pixels.
+
+  Returns:
+    [size, size, 3] uint8.
+
+  Raises:
+    ValueError: It is no image.
+    OSError: There is no such file.
+  """
+  if isinstance(picture, Mapping):
+    raise ValueError("this network reads pixels: give an image, not a scene")
+  if isinstance(picture, Image.Image):
+    return np.asarray(to_rgb(picture, size))
+  return read_image(picture, size)
 
 
 def to_rgb(image: Image.Image, size: int) -> Image.Image:

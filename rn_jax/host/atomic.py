@@ -34,8 +34,17 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
   Args:
     path: File to write; an existing one is replaced.
+
+  Raises:
+    FileNotFoundError: There is no folder to write it to.
+    OSError: It cannot be written; it is named, not the temporary file.
   """
   path = Path(local_path(path))
+  if not path.parent.exists():
+    raise FileNotFoundError(
+      f"{path}: there is no folder {path.parent}; make it, or choose another "
+      "place"
+    )
   _clear_once(path.parent.absolute())
   # With the process, so that two of them never write the same file.
   temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
@@ -45,8 +54,14 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
       with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
       os.replace(temporary, path)
+  except OSError as error:
+    if error.filename != str(temporary):
+      raise
+    raise OSError(error.errno, error.strerror, str(path)) from error
   finally:
-    temporary.unlink(missing_ok=True)
+    # What kept it from being written may keep it from being looked for.
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
 
 
 def leftovers(folder: Path) -> list[Path]:

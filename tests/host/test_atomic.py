@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -44,6 +45,22 @@ def test_a_file_never_written_is_an_error(tmp_path):
   with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
     pass
   assert not os.listdir(tmp_path)
+
+
+def test_errors_name_the_file_and_never_the_temporary_one(tmp_path):
+  absent = tmp_path / "absent" / "why.png"
+  message = f"{absent}: there is no folder {absent.parent}; make it"
+  with (
+    pytest.raises(FileNotFoundError, match=re.escape(message)),
+    replacing(absent),
+  ):
+    pass
+  (tmp_path / "file").touch()
+  for place in (tmp_path / "file" / "a", tmp_path / ("a" * 250)):
+    with pytest.raises(OSError, match="a") as caught, replacing(place) as file:
+      file.write_text("text")
+    assert caught.value.filename == str(place)
+    assert ".tmp" not in str(caught.value)
 
 
 def test_two_files_at_once_and_hidden_names(tmp_path):

@@ -12,7 +12,7 @@ from rn_jax.retrieval.explain import as_text
 from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.scene_graphs.bipartite import v2
 from rn_jax.retrieval.scene_graphs.exact import exact
-from rn_jax.retrieval.scene_graphs.explanation import explain
+from rn_jax.retrieval.scene_graphs.explanation import explain, explain_pair
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneError, scene_graphs
 
 # One object looks different, two have changed places from left to right, and
@@ -87,6 +87,15 @@ def test_terms_sum_up_to_the_distance(method, match):
       right = sorted([*(o[1] for o in objects), *_objects(found["inserted"])])
       assert left == list(range(scenes.num_objects[i]))
       assert right == list(range(scenes.num_objects[j]))
+
+
+@pytest.mark.parametrize("method", ["v2", "exact"])
+def test_scenes_of_two_files_are_explained_as_if_of_one(method):
+  alone = [scene_graphs([BY_HAND["A"]]), scene_graphs([_CHANGED])]
+  assert alone[0].attributes.shape != alone[1].attributes.shape
+  scenes = scene_graphs([BY_HAND["A"], _CHANGED])
+  assert explain_pair(*alone, method) == explain(scenes, 0, 9, method)
+  assert explain_pair(*alone[::-1], method) == explain(scenes, 9, 0, method)
 
 
 def _objects(unmatched: list[dict]) -> list[int]:

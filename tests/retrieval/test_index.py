@@ -15,6 +15,7 @@ import sys
 import faiss
 import numpy as np
 import pytest
+from PIL import Image
 from places import ROOT
 from small_network import write_network
 
@@ -425,6 +426,12 @@ def test_asks_by_image_files(make_config, clevr_dir, tmp_path):
   nearest_hit = index.like([copy], k=1)[0]
   assert nearest_hit.image_index == 2
   assert nearest_hit.distance < 1e-5
+  # So is a picture that is no file.
+  with Image.open(copy) as picture:
+    assert index.like(picture, k=1)[0].image_index == 2
+  assert index.inputs == "pixels"
+  with pytest.raises(ValueError, match="reads pixels"):
+    index.like({"objects": []})
   with pytest.raises(ImageIndexError, match="another network"):
     load_index(tmp_path / "i", paths[1]).like([copy])
 

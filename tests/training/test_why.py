@@ -42,6 +42,7 @@ def scene(clevr_dir):
     ("avf_sd", {}),
     ("original_sd", {"model.head.kind": "object_relation_pairwise"}),
     ("original_fp", {"model.conv_channels": (8, 8, 8, 8)}),
+    ("found_fp", {"model.aggregation": "mean"}),
   ],
 )
 def test_contributions_are_what_leaving_a_pair_out_costs(
@@ -50,11 +51,15 @@ def test_contributions_are_what_leaving_a_pair_out_costs(
   network = make_network(name, **changes)
   if network.config.model.inputs == "pixels":
     scene = clevr_dir / "images" / "val" / scene["image_filename"]
+  if name == "found_fp":  # Random weights see nothing; these see some cells.
+    finder = network.variables["params"]["object_finder"]
+    finder["output"]["bias"][0] += 0.5
   why = network.why(scene, QUESTION)
   answers = network.ask(scene, QUESTION)
   assert (why.answer, pytest.approx(why.probability)) == answers[0]
   size = len(why.names)
   assert why.contributions.shape == (size, size)
+  assert np.abs(why.contributions[:5, :5]).max() > 1e-3  # there are objects
 
   # By brute force: the network's own answer, where the pair weighs nothing.
   weights = Pairwise._pair_weights

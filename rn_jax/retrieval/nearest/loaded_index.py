@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from PIL import Image
 
-from rn_jax.data.images import read_image
+from rn_jax.data.images import pixels_of
 from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
@@ -22,6 +23,9 @@ from rn_jax.retrieval.nearest.index_files import (
   open_index,
 )
 from rn_jax.retrieval.nearest.search import nearest, prepare
+
+Query = int | str | os.PathLike | Image.Image | Mapping
+_DESCRIBED = (str, os.PathLike, Image.Image, Mapping)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +55,22 @@ class LoadedIndex:
     self._checkpoint = checkpoint
     self._metric = files.header["metric"]
 
-  def like(
-    self, images: Sequence[int | str | os.PathLike], k: int = 10
-  ) -> list[Hit]:
+  @property
+  def inputs(self) -> str:
+    """What its network reads of a file: "pixels" or "states".
+
+    Raises:
+      ImageIndexError: It was made of imported features.
+      CheckpointError: The network cannot be loaded.
+    """
+    return self._extractor.config.model.inputs
+
+  def like(self, images: Sequence[Query] | Query, k: int = 10) -> list[Hit]:
     """Finds the images most like the mean of some.
 
     Args:
-      images: Indices of images in the index, or files, or a single one.
+      images: Indices of images in the index, files, Pillow images or scenes of
+        CLEVR's scenes file, or a single one.
       k: How many to find.
 
     Returns:
@@ -71,22 +84,24 @@ class LoadedIndex:
         at least 1.
       OSError: A file cannot be opened.
     """
-    single = is_index(images) or isinstance(images, str | os.PathLike)
-    asked: list[Any] = [images] if single else list(images)
+    single = is_index(images) or isinstance(images, _DESCRIBED)
+    asked: list[Any] = [images] if single else [*cast(Sequence, images)]
     numbers = [image for image in asked if is_index(image)]
-    paths = [image for image in asked if not is_index(image)]
+    described = [image for image in asked if not is_index(image)]
+    for image in described:
+      if not isinstance(image, _DESCRIBED):
+        raise ValueError(f"{image!r} is neither an image index nor a file")
+    paths = [x for x in described if isinstance(x, str | os.PathLike)]
     for path in paths:
-      if not isinstance(path, str | os.PathLike):
-        raise ValueError(f"{path!r} is neither an image index nor a file")
       if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder; name image files")
     if not asked:
       raise ValueError("name at least one image to find others like it")
     rows = self._rows_of(numbers)
     vectors = self.files.vectors.reconstruct_batch(rows)
-    if paths:
-      described = prepare(self._describe(paths), self._metric)
-      vectors = np.concatenate([vectors, described])
+    if described:
+      made = prepare(self._describe(described), self._metric)
+      vectors = np.concatenate([vectors, made])
       rows = np.concatenate([rows, *map(self._rows_made_of, paths)])
     return self.search(vectors.mean(0)[None], k, [rows])[0]
 
@@ -178,16 +193,16 @@ class LoadedIndex:
     check_fits(self.files, extractor.metadata, name)
     return extractor
 
-  def _describe(self, paths: Sequence[str | os.PathLike]) -> np.ndarray:
-    """Returns the vectors of files, [Q, D]."""
+  def _describe(self, images: Sequence) -> np.ndarray:
+    """Returns the vectors of files, Pillow images or scenes, [Q, D]."""
     config = self._extractor.config
     if config.model.inputs == "pixels":
       size = config.data.image_size
-      scenes = {"image": np.stack([read_image(p, size) for p in paths])}
+      scenes = {"image": np.stack([pixels_of(x, size) for x in images])}
     else:
-      rows = [read_objects(p, config.data.max_objects) for p in paths]
+      rows = [read_objects(x, config.data.max_objects) for x in images]
       scenes = state_arrays(np.stack(rows))
-    return self._extractor(scenes, batch_size=len(paths))[
+    return self._extractor(scenes, batch_size=len(images))[
       self.files.header["descriptor"]["name"]
     ]
 

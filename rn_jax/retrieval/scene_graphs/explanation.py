@@ -43,12 +43,34 @@ def explain(
   Raises:
     SceneError: There is no such scene, or no such distance.
   """
+  one, two = scenes.positions([image, other])
+  return explain_pair(scenes[[one]], scenes[[two]], method, match, quirk)
+
+
+def explain_pair(
+  a: SceneGraphs,
+  b: SceneGraphs,
+  method: str = "v2",
+  match: str = "soft",
+  quirk: bool = False,
+) -> dict:
+  """Explains the distance of one scene to another; see explain.
+
+  Args:
+    a: The one scene, alone.
+    b: The other, alone; maybe of another file.
+    method: One of METHODS.
+    match: One of `bipartite.MATCHES`.
+    quirk: See `bipartite.edge_costs`.
+
+  Raises:
+    SceneError: There is no such distance.
+  """
   if method not in METHODS or match not in bipartite.MATCHES:
     raise SceneError(
       f"{method!r} {match!r} cannot be explained; methods: "
       f"{', '.join(METHODS)}; matches: {', '.join(bipartite.MATCHES)}"
     )
-  a, b = (scenes[[i]] for i in scenes.positions([image, other]))
   count = int(a.num_objects[0])
   size = int(b.num_objects[0])
   nodes = bipartite.node_costs(

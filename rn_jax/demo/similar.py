@@ -1,0 +1,126 @@
+"""The images of an index that are most like what is asked about."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from rn_jax.demo.subjects import Subject
+from rn_jax.retrieval.describe.features import Features
+from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
+from rn_jax.retrieval.pages.thumbnails import load_pictures
+from rn_jax.retrieval.scene_graphs.explanation import explain_pair
+from rn_jax.retrieval.scene_graphs.scene_graph import (
+  SceneError,
+  SceneGraphs,
+  load_scenes,
+  scene_graphs,
+)
+
+NUM_HITS = 6
+
+
+class Alike(NamedTuple):
+  """An image that was found.
+
+  Attributes:
+    name: Of its file, without folders.
+    distance: Of the descriptors.
+    picture: None: it cannot be read any more.
+    explained: See scene_graphs.explanation; None: a scene is not known.
+  """
+
+  name: str
+  distance: float
+  picture: Image.Image | None
+  explained: dict | None
+
+
+def open_similar(
+  index: str | os.PathLike, scenes: str | os.PathLike | None = None
+) -> Callable[[Subject], list[Alike] | None]:
+  """Opens an index, and loads its network.
+
+  Args:
+    index: The index.
+    scenes: Scenes file of its images, to say what differs. Not given: the
+      records that the index was made of, if it was.
+
+  Returns:
+    Finds the images most like a subject; None where the index's network reads
+    another kind.
+
+  Raises:
+    ValueError: The index, its network or the scenes are unusable.
+    OSError: A file cannot be opened.
+  """
+  loaded = load_index(index)
+  inputs = loaded.inputs  # loads the network, so that errors come now
+  graphs = _scenes_of(loaded, scenes)
+
+  def find(subject: Subject) -> list[Alike] | None:
+    asked = subject.of_kind(inputs)
+    if asked is None:
+      return None
+    return [
+      Alike(
+        hit.image_filename.rsplit("/", 1)[-1],
+        hit.distance,
+        _picture(loaded, hit),
+        _explained(subject, hit, graphs),
+      )
+      for hit in loaded.like(asked, NUM_HITS)
+    ]
+
+  return find
+
+
+def _scenes_of(
+  loaded: LoadedIndex, scenes: str | os.PathLike | None
+) -> dict[str, SceneGraphs]:
+  """Returns the scenes of images by their names without folders."""
+  if scenes is not None:
+    files = [load_scenes(scenes)]
+  else:
+    files = [
+      load_scenes(records_dir=source["records"], split=source["split"])
+      for source in loaded.files.header["sources"]
+      if "records" in source
+    ]
+  return {
+    str(graphs.image_filename[i]): graphs[[i]]
+    for graphs in files
+    for i in range(len(graphs))
+  }
+
+
+def _explained(
+  subject: Subject, hit: Hit, graphs: dict[str, SceneGraphs]
+) -> dict | None:
+  other = graphs.get(hit.image_filename.rsplit("/", 1)[-1])
+  if subject.scene is None or other is None:
+    return None
+  try:
+    return explain_pair(scene_graphs([subject.scene]), other)
+  except SceneError:  # An upload may have objects beside each other.
+    return None
+
+
+def _picture(loaded: LoadedIndex, hit: Hit) -> Image.Image | None:
+  files = loaded.files
+  (row,) = np.flatnonzero(files.image_index == hit.image_index)
+  source = files.header["sources"][files.source[row]]
+  features = Features(
+    {},
+    files.image_index,
+    files.image_filename,
+    {"source": source},
+  )
+  try:
+    return load_pictures(features, [int(row)])[int(row)]
+  except (ValueError, OSError) as error:
+    logging.warning("The picture of a hit is not shown: %s", error)
+    return None
