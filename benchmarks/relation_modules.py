@@ -9,7 +9,7 @@ explains them), and writes OUTPUT.md, OUTPUT.csv and OUTPUT.svg. Every network
 but the plain RN is made as wide as needed to have about its parameters.
 
 With --inputs=pixels the rows are those of PIXEL_ROWS, on records with pictures
-of 128x128; half of the questions are then of zero_hop alone.
+of 128x128, whose questions are read as they come: ten of a picture together.
 
 What is finished stays in W: run it again after an interruption, or with more
 --seeds. Rows chosen by name (--rows) are trained; all that W holds are shown.
@@ -68,7 +68,7 @@ _STAGES = {
     ("zero_hop comparison/0-3 up to 5 objects", 0.25),
     ("all up to 5 objects", 0.25),
   ),
-  "pixels": (("zero_hop", 0.5),),
+  "pixels": (),
 }
 
 
@@ -87,6 +87,7 @@ def make_config(
   config.model.f_units = (128, 128)
   if inputs == "pixels":  # a sum over 4,096 pairs starts far off
     config.model.aggregation = "mean"
+    config.data.questions_per_scene = 10
   config.data.curriculum = tuple(
     f"{names}: {int(share * questions)}" for names, share in _STAGES[inputs]
   )
@@ -133,6 +134,8 @@ def run(
   config = make_config(row, questions, inputs)
   settings = {
     "model.inputs": inputs,
+    "data.questions_per_scene": config.data.questions_per_scene,
+    "train.batch_size": 160 if inputs == "pixels" else 64,
     "data.dir": os.path.abspath(data_dir),
     "data.curriculum": config.data.curriculum,
     "optimizer.warmup_epochs": 0.02 * epochs,
