@@ -24,6 +24,7 @@ from PIL import Image
 from rn_jax.clevr import tokenize
 from rn_jax.data.decode import pad_questions
 from rn_jax.data.images import read_image, to_rgb
+from rn_jax.data.punctuation import read_marks
 from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.evaluate import load_network
@@ -133,7 +134,7 @@ class Network:
 
   def _tokens(self, question: str) -> np.ndarray:
     known = self.vocabulary["questions"]
-    words = tokenize(question)
+    words = read_marks(tokenize(question), self.config.data.punctuation)
     if not words:
       raise ValueError("the question is empty")
     unknown = [word for word in dict.fromkeys(words) if word not in known]

@@ -116,6 +116,11 @@ def tokenize(question: str) -> list[str]:
   return _PUNCTUATION.sub(r" \1 ", question.lower()).split()
 
 
+def is_mark(word: str) -> bool:
+  """Returns whether one of `tokenize`'s words is a punctuation mark."""
+  return _PUNCTUATION.fullmatch(word) is not None
+
+
 def answer_class(answer: str) -> str:
   """Returns the class (a key of ANSWER_CLASSES) that an answer belongs to.
 

@@ -105,6 +105,9 @@ def get_config() -> ml_collections.ConfigDict:
   data.max_objects = 10
   # Columns of a question array; None: the longest question of the split.
   data.max_question_length = FieldReference(None, field_type=object)
+  # Marks of a question: "split", words of their own; "keep", part of the word
+  # before them ("color?"); "drop", left out.
+  data.punctuation = "split"
   # Questions about a scene that share a training batch, and with it the
   # question-free layers' work; 1 draws all questions independently.
   data.questions_per_scene = 1

@@ -14,6 +14,7 @@ from rn_jax.data import records
 from rn_jax.data.array_cache import load_arrays
 from rn_jax.data.array_file import join
 from rn_jax.data.decode import read_streams
+from rn_jax.data.punctuation import renumber
 from rn_jax.data.states import state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 
@@ -37,7 +38,7 @@ class Dataset:
     family: [Q] str.
     image_filename: [S] str.
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both
-      from 1.
+      from 1; the words are those that the network reads, see punctuation.py.
     sha256: Hash of the split's shards.
   """
 
@@ -79,6 +80,7 @@ def load_dataset(
   Raises:
     RecordError: The folder or a shard is unusable, or does not hold what the
       network reads (images of the right size, objects, short questions).
+    ValueError: config.punctuation is none that it may be.
   """
   entry = records.read_split(config.dir, split)
   # Records of earlier versions have no warnings.
@@ -112,13 +114,24 @@ def load_dataset(
   scenes = {k: arrays.pop(k) for k in ("image", "objects") if k in arrays}
   if "objects" in scenes:
     scenes = state_arrays(scenes["objects"])
+  vocabulary = records.read_vocabulary(config.dir)
+  if config.punctuation != "split":
+    question, length, vocabulary["questions"] = renumber(
+      arrays["question"],
+      arrays["question_length"],
+      vocabulary["questions"],
+      config.punctuation,
+      config.max_question_length,
+      f"{config.dir}: {split}",
+    )
+    arrays |= {"question": question, "question_length": length}
   return Dataset(
     split=split,
     scenes=scenes,
     family=arrays.pop("family"),
     image_filename=arrays.pop("image_filename"),
     questions=arrays,
-    vocabulary=records.read_vocabulary(config.dir),
+    vocabulary=vocabulary,
     sha256=hashlib.sha256("".join(shards).encode()).hexdigest(),
   )
 
