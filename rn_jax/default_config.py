@@ -146,7 +146,8 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.name = "adam"
   optimizer.momentum = 0.9
   # "doubling", "constant", "cosine" (linear warm-up, a hold, then cosine),
-  # "restarts" (cosine again and again), "exponential" or "step".
+  # "restarts" (cosine again and again), "exponential", "step", or "plateau"
+  # (as the validation loss says).
   optimizer.schedule = "doubling"
   optimizer.learning_rate = 5e-4
   # Doubling: where it starts, and epochs between doublings.
@@ -162,8 +163,11 @@ def get_config() -> ml_collections.ConfigDict:
   # Restarts: epochs of each cosine. Exponential, step: epochs in which the rate
   # is multiplied by decay_rate, little by little or in their end.
   optimizer.decay_epochs = 20.0
+  # Plateau: multiplied when the validation loss has not fallen, by at least a
+  # ten-thousandth, for so many evaluations; see train.eval_every.
+  optimizer.patience = 10
   optimizer.decay_rate = 0.5
-  # Cosine, restarts: the rate at the end.
+  # Cosine, restarts: the rate at the end. Plateau: the lowest.
   optimizer.final_learning_rate = 0.0
   # L2 added to the gradient; with decoupled_weight_decay, AdamW's decay.
   optimizer.weight_decay = 1e-4

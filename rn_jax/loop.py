@@ -17,6 +17,7 @@ from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.train_order import TrainOrder
 from rn_jax.host.signals import StopSignals
+from rn_jax.plateau import after_evaluation
 from rn_jax.settings import resolve
 from rn_jax.train_state import TrainState
 
@@ -66,6 +67,7 @@ class Run:
       if due and not self.checkpointer.is_scored(start):
         exit_code = self._evaluate_and_save(start, state, signals)
         self._stop_if(exit_code, start, state)
+        state = self._after_evaluation(state)
       progress = run_log.Progress(
         start, self.num_steps, train.batch_size, self.unit
       )
@@ -103,6 +105,8 @@ class Run:
         if evaluation_due and exit_code is None:
           started = time.monotonic()
           exit_code = self._evaluate_and_save(done, state, signals)
+          if exit_code is None:
+            state = self._after_evaluation(state)
           progress.pause(time.monotonic() - started)
         elif save_due:
           self._save(state, None)
@@ -217,6 +221,15 @@ class Run:
     )
     self._save(state, rates)
     return None
+
+  def _after_evaluation(self, state: TrainState) -> TrainState:
+    """Returns the state once its evaluation, already saved, has its effect."""
+    assert self.scored is not None
+    loss = parallel.agree(float(self.scored[1].get("loss", np.nan)))
+    opt_state = after_evaluation(state.opt_state, self.config.optimizer, loss)
+    if opt_state is state.opt_state:
+      return state
+    return parallel.replicate(dataclasses.replace(state, opt_state=opt_state))
 
   def _write(self, done: int, prefix: str, summary: dict) -> None:
     values = {f"{prefix}/{name}": value for name, value in summary.items()}

@@ -17,6 +17,7 @@ from rn_jax.models import RelationNetwork
 from rn_jax.models.blocks import sum_over_blocks
 from rn_jax.models.relation_network import answer_in_blocks
 from rn_jax.models.scene import Scene
+from rn_jax.plateau import rate_scale
 from rn_jax.rng import stream
 from rn_jax.settings import resolve
 from rn_jax.train_state import TrainState
@@ -123,10 +124,11 @@ def update(
   )
   updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
+  rate = schedule(state.step) * rate_scale(state.opt_state)
   metrics = {
     "loss": loss,
     "accuracy": accuracy,
-    "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+    "learning_rate": jnp.asarray(rate, jnp.float32),
     "gradient_norm": optax.tree.norm(gradient),
     "parameter_norm": optax.tree.norm(params),
     "update_norm": optax.tree.norm(updates),
