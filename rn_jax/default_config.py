@@ -178,6 +178,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.train = train = ml_collections.ConfigDict()
   # Questions per update, over all devices.
   train.batch_size = 640
+  # Epochs between doublings of batch_size, up to max_batch_size; 0: it stays.
+  train.double_batch_every = 0.0
+  train.max_batch_size = 640
   # Devices into which launch.py divides a CPU; "auto": one for each core, which
   # doubles the speed of small networks and costs large ones some.
   train.cpu_devices = FieldReference(1, field_type=object)

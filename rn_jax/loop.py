@@ -69,7 +69,7 @@ class Run:
         self._stop_if(exit_code, start, state)
         state = self._after_evaluation(state)
       progress = run_log.Progress(
-        start, self.num_steps, train.batch_size, self.unit
+        start, self.num_steps, self.order.questions, self.unit
       )
       saved_at = time.monotonic()
       for steps in self._calls(start, updates):
@@ -146,14 +146,17 @@ class Run:
     )
 
   def _log_due(self, done: int) -> bool:
-    return done % self.config.train.log_every == 0
+    # A line is about batches of one size, as a call has to be.
+    due = done % self.config.train.log_every == 0
+    return due or self.order.size_changes(done)
 
   def _epoch(self, done: int) -> float:
-    return done / self.order.steps_per_epoch
+    return self.order.epoch(done)
 
   def _evaluation_due(self, done: int) -> bool:
     period = self.config.train.eval_every * self.order.steps_per_epoch
-    passed = int(done / period) > int((done - 1) / period)
+    now, before = self.order.units(done), self.order.units(done - 1)
+    passed = int(now / period) > int(before / period)
     return passed or done == self.num_steps
 
   def _fetch(self, done: int, pending: list[dict]) -> dict[str, np.ndarray]:
@@ -186,6 +189,9 @@ class Run:
     }
     if self.order.stages:
       summary["stage"] = float(self.order.stage(done - 1))
+    if self.order.grows:
+      last = self.order.questions(done) - self.order.questions(done - 1)
+      summary["batch_size"] = float(last)
     return summary
 
   def _evaluate_and_save(

@@ -22,6 +22,8 @@ from rn_jax.train_state import TrainState
 _ORDER_KEYS = (
   "seed",
   "train.batch_size",
+  "train.double_batch_every",
+  "train.max_batch_size",
   "train.fraction",  # of the images; the multi-label CNN's alone
   "data.questions_per_scene",
   "data.curriculum",

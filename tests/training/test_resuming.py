@@ -75,6 +75,68 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
   assert stages[12] == 1
 
 
+def test_a_batch_that_grows_goes_on_as_if_nothing_had_happened(
+  make_config, tmp_path, monkeypatch
+):
+  # 40 questions: ten batches of four, five of eight, two of sixteen.
+  config = make_config(
+    **{
+      "optimizer.schedule": "cosine",
+      "optimizer.warmup_epochs": 0.5,
+      "train.batch_size": 4,
+      "train.double_batch_every": 1.0,
+      "train.max_batch_size": 16,
+      "train.num_epochs": 3.0,
+      "train.log_every": 4,
+    }
+  )
+  sizes = []
+  make_steps = parallel.several_updates
+
+  def make_counted(step):
+    steps = make_steps(step)
+
+    def counted(state, tables, batches):
+      sizes.append(batches["groups"].shape[1])
+      return steps(state, tables, batches)
+
+    return counted
+
+  with monkeypatch.context() as context:
+    context.setattr(parallel, "several_updates", make_counted)
+    train.train(config, tmp_path / "whole")
+  assert sizes == [4, 8, 16]  # each is compiled once
+  lines = [x for x in read_lines(tmp_path / "whole") if "train/loss" in x]
+  found = [(x["step"], x["train/batch_size"], x["epoch"]) for x in lines]
+  assert found == [
+    *((4, 4, 0.4), (8, 4, 0.8), (10, 4, 1.0)),
+    *((12, 8, 1.4), (15, 8, 2.0), (16, 16, 2.4), (17, 16, 2.8)),
+  ]
+
+  exit_code = signals.StopSignals.exit_code
+  monkeypatch.setattr(
+    signals.StopSignals,
+    "exit_code",
+    lambda self, step: 143 if step == 12 else exit_code(self, step),
+  )
+  with pytest.raises(SystemExit):
+    train.train(config, tmp_path / "parts")
+  monkeypatch.undo()
+  train.train(config, tmp_path / "parts")
+  whole, parts = (
+    flatten(
+      read_step(tmp_path / name / "checkpoints" / "17", ("model", "train"))[0]
+    )
+    for name in ("whole", "parts")
+  )
+  assert whole.keys() == parts.keys()
+  for name, values in whole.items():
+    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  config.train.max_batch_size = 8
+  with pytest.raises(CheckpointError, match="max_batch_size from 16 to 8"):
+    train.train(config, tmp_path / "parts")
+
+
 def test_an_evaluation_that_was_cut_short_is_made_up_for(
   make_config, tmp_path, monkeypatch
 ):
