@@ -101,7 +101,10 @@ class Network:
     """
     batch = self._batch(scene, question)
     *logits, objects = self.without_pairs(self.variables, batch)
-    found, without = (np.asarray(jax.nn.log_softmax(x)) for x in logits)
+    answers = len(self.vocabulary["answers"])
+    found, without = (
+      np.asarray(jax.nn.log_softmax(x))[..., :answers] for x in logits
+    )
     best = int(found[0].argmax())
     names, boxes = describe_objects(
       objects,
@@ -163,7 +166,7 @@ def load(checkpoint: str | os.PathLike) -> Network:
 
   def probabilities(variables, batch):
     logits, _ = model.apply(variables, batch)
-    return jax.nn.softmax(logits)
+    return jax.nn.softmax(logits)[..., : model.num_answers]
 
   without_pairs = functools.partial(model.apply, method="without_pairs")
   return Network(

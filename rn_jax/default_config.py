@@ -79,6 +79,9 @@ def get_config() -> ml_collections.ConfigDict:
   # f_phi: width and dropout rate of each hidden layer.
   model.f_units = (256, 256)
   model.f_dropout = (0.0, 0.5)
+  # Logits beside those of the answers, for none: Santoro et al. 2017 have 29
+  # where CLEVR has 28 answers. They share in the softmax and are never given.
+  model.spare_answers = 0
   # The layer at whose input the question joins, counted through g (or object
   # relations without pairs) and f.
   model.question_layer = 0

@@ -180,7 +180,8 @@ def _block_loss(
   logits, _ = model.apply(
     {"params": params}, scene, question, keys=rest["keys"], method="reason"
   )
-  right = (logits.argmax(-1) == rest["answer"]) & rest["mask"]
+  given = logits[..., : model.num_answers].argmax(-1)
+  right = (given == rest["answer"]) & rest["mask"]
   return _cross_entropy(logits, rest).sum(), right.sum(-1)
 
 
@@ -192,13 +193,14 @@ def make_predict_step(model: RelationNetwork) -> Callable:
     and the `loss` of the true one, of the whole global batch on each device;
     to be mapped by parallel.pmap_predict_step.
   """
+  answers = model.num_answers
 
   def step(variables: dict, tables: dict, batch: dict):
     batch = complete(tables, batch)
     logits = answer_in_blocks(model, variables, batch)
     predictions = {
-      "answer": logits.argmax(-1).astype(jnp.int32),
-      "probability": jax.nn.softmax(logits).max(-1),
+      "answer": logits[..., :answers].argmax(-1).astype(jnp.int32),
+      "probability": jax.nn.softmax(logits)[..., :answers].max(-1),
       "loss": _cross_entropy(logits, batch),
     }
     return parallel.gather_over_devices(predictions)
