@@ -276,9 +276,10 @@ def _no_such_config(argv: list[str]) -> str | None:
   path = Path(given[-1])
   if path.exists():
     return None
-  names = [x.stem for x in (Path(__file__).parent / "configs").glob("*.py")]
-  near = difflib.get_close_matches(path.stem, names) or sorted(names)
-  near = ", ".join(f"configs/{name}.py" for name in near)
+  folder = Path(__file__).parent / "configs"
+  names = [str(x.relative_to(folder.parent)) for x in folder.rglob("*.py")]
+  near = difflib.get_close_matches(str(path), names) or sorted(names)
+  near = ", ".join(near)
   return f"--config={path}: no such file; there is {near}"
 
 
