@@ -28,6 +28,7 @@ def get_config(name: str = "baseline_sd") -> ml_collections.ConfigDict:
   model, optimizer, train = config.model, config.optimizer, config.train
   if not train.init_from:
     model.inputs = "states"
+    config.data.augment = False  # which is for pictures
     config.generate.num_train_scenes = 10_000
     config.generate.num_val_scenes = 1_000
     config.generate.templates = ("zero_hop", "one_hop")

@@ -119,10 +119,12 @@ def test_a_small_experiment_is_about_the_same(name):
     before = flat(small.get_config(base))
     more = {k for k, v in found.items() if v != before[k]} - changes.keys()
     # A CNN needs pictures, which are not made at once.
-    pictures = {"model.inputs", *(k for k in more if k.startswith("generate."))}
+    pictures = {"model.inputs", "data.augment"}
+    pictures |= {*(k for k in more if k.startswith("generate."))}
     assert more == (pictures if name == "multilabel_cnn" else set())
   made = found["generate.num_train_scenes"] > 0
   assert made == (found["model.inputs"] == "states")
+  assert made != found["data.augment"]
   doubled = found["train.double_batch_every"]
   assert bool(doubled) == (name == "batch_doubling_sd")
   assert not found["train.max_batch_size"] % found["train.batch_size"]
