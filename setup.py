@@ -44,6 +44,7 @@ setup(
   python_requires=">=3.11",
   packages=[
     "configs",
+    "configs.paper",
     "examples",
     "pretrained",
     *find_packages(include=["rn_jax*", "data_prep*"]),

@@ -23,6 +23,7 @@ from PIL import Image
 from rn_jax.clevr import tokenize
 from rn_jax.data.decode import pad_questions, roomy_length
 from rn_jax.data.images import pixels_of, read_image
+from rn_jax.data.punctuation import read_marks
 from rn_jax.data.states import read_objects, state_arrays
 from rn_jax.data.vocabulary import answers_by_id, with_nearest
 from rn_jax.evaluate import load_network
@@ -92,7 +93,10 @@ class Network:
     """
     batch = self._batch(scene, question)
     *logits, objects = self.without_pairs(self.variables, batch)
-    found, without = (np.asarray(jax.nn.log_softmax(x)) for x in logits)
+    answers = len(self.vocabulary["answers"])
+    found, without = (
+      np.asarray(jax.nn.log_softmax(x))[..., :answers] for x in logits
+    )
     best = int(found[0].argmax())
     names, boxes = describe_objects(
       objects,
@@ -124,7 +128,7 @@ class Network:
 
   def _tokens(self, question: str) -> np.ndarray:
     known = self.vocabulary["questions"]
-    words = tokenize(question)
+    words = read_marks(tokenize(question), self.config.data.punctuation)
     if not words:
       raise ValueError("the question is empty")
     unknown = [word for word in dict.fromkeys(words) if word not in known]
@@ -153,7 +157,7 @@ def load(checkpoint: str | os.PathLike) -> Network:
 
   def probabilities(variables, batch):
     logits, _ = model.apply(variables, batch)
-    return jax.nn.softmax(logits)
+    return jax.nn.softmax(logits)[..., : model.num_answers]
 
   without_pairs = functools.partial(model.apply, method="without_pairs")
   return Network(

@@ -117,6 +117,11 @@ def tokenize(question: str) -> list[str]:
   return _PUNCTUATION.sub(r" \1 ", question.lower()).split()
 
 
+def is_mark(word: str) -> bool:
+  """Returns whether one of `tokenize`'s words is a punctuation mark."""
+  return _PUNCTUATION.fullmatch(word) is not None
+
+
 def answer_class(
   answer: str, classes: Mapping[str, Sequence[str]] = ANSWER_CLASSES
 ) -> str:

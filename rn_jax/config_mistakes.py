@@ -44,7 +44,6 @@ def no_such_config(argv: list[str], configs: Path) -> str | None:
   path = Path(given[-1])
   if path.exists():
     return None
-  names = [x.stem for x in configs.glob("*.py")]
-  near = difflib.get_close_matches(path.stem, names) or sorted(names)
-  near = ", ".join(f"configs/{name}.py" for name in near)
+  names = [str(x.relative_to(configs.parent)) for x in configs.rglob("*.py")]
+  near = ", ".join(difflib.get_close_matches(str(path), names) or sorted(names))
   return f"--config={path}: no such file; there is {near}"

@@ -79,6 +79,9 @@ def get_config() -> ml_collections.ConfigDict:
   # f_phi: width and dropout rate of each hidden layer.
   model.f_units = (256, 256)
   model.f_dropout = (0.0, 0.5)
+  # Logits beside those of the answers, for none: Santoro et al. 2017 have 29
+  # where CLEVR has 28 answers. They share in the softmax and are never given.
+  model.spare_answers = 0
   # The layer at whose input the question joins, counted through g (or object
   # relations without pairs) and f.
   model.question_layer = 0
@@ -108,6 +111,9 @@ def get_config() -> ml_collections.ConfigDict:
   data.boxes = False
   # Columns of a question array; None: the longest question of the split.
   data.max_question_length = FieldReference(None, field_type=object)
+  # Marks of a question: "split", words of their own; "keep", part of the word
+  # before them ("color?"); "drop", left out.
+  data.punctuation = "split"
   # Questions about a scene that share a training batch, and with it the
   # question-free layers' work; 1 draws all questions independently.
   data.questions_per_scene = 1
@@ -146,7 +152,8 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.name = "adam"
   optimizer.momentum = 0.9
   # "doubling", "constant", "cosine" (linear warm-up, a hold, then cosine),
-  # "restarts" (cosine again and again), "exponential" or "step".
+  # "restarts" (cosine again and again), "exponential", "step", or "plateau"
+  # (as the validation loss says).
   optimizer.schedule = "doubling"
   optimizer.learning_rate = 5e-4
   # Doubling: where it starts, and epochs between doublings.
@@ -162,8 +169,11 @@ def get_config() -> ml_collections.ConfigDict:
   # Restarts: epochs of each cosine. Exponential, step: epochs in which the rate
   # is multiplied by decay_rate, little by little or in their end.
   optimizer.decay_epochs = 20.0
+  # Plateau: multiplied when the validation loss has not fallen, by at least a
+  # ten-thousandth, for so many evaluations; see train.eval_every.
+  optimizer.patience = 10
   optimizer.decay_rate = 0.5
-  # Cosine, restarts: the rate at the end.
+  # Cosine, restarts: the rate at the end. Plateau: the lowest.
   optimizer.final_learning_rate = 0.0
   # L2 added to the gradient; with decoupled_weight_decay, AdamW's decay.
   optimizer.weight_decay = 1e-4
@@ -174,6 +184,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.train = train = ml_collections.ConfigDict()
   # Questions per update, over all devices.
   train.batch_size = 640
+  # Epochs between doublings of batch_size, up to max_batch_size; 0: it stays.
+  train.double_batch_every = 0.0
+  train.max_batch_size = 640
   # Devices into which launch.py divides a CPU; "auto": one for each core, which
   # doubles the speed of small networks and costs large ones some.
   train.cpu_devices = FieldReference(1, field_type=object)

@@ -17,6 +17,7 @@ from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.train_order import TrainOrder
 from rn_jax.host.signals import StopSignals
+from rn_jax.plateau import after_evaluation
 from rn_jax.settings import resolve
 from rn_jax.train_state import TrainState
 
@@ -66,8 +67,9 @@ class Run:
       if due and not self.checkpointer.is_scored(start):
         exit_code = self._evaluate_and_save(start, state, signals)
         self._stop_if(exit_code, start, state)
+        state = self._after_evaluation(state)
       progress = run_log.Progress(
-        start, self.num_steps, train.batch_size, self.unit
+        start, self.num_steps, self.order.questions, self.unit
       )
       saved_at = time.monotonic()
       for steps in self._calls(start, updates):
@@ -103,6 +105,8 @@ class Run:
         if evaluation_due and exit_code is None:
           started = time.monotonic()
           exit_code = self._evaluate_and_save(done, state, signals)
+          if exit_code is None:
+            state = self._after_evaluation(state)
           progress.pause(time.monotonic() - started)
         elif save_due:
           self._save(state, None)
@@ -142,14 +146,17 @@ class Run:
     )
 
   def _log_due(self, done: int) -> bool:
-    return done % self.config.train.log_every == 0
+    # A line is about batches of one size, as a call has to be.
+    due = done % self.config.train.log_every == 0
+    return due or self.order.size_changes(done)
 
   def _epoch(self, done: int) -> float:
-    return done / self.order.steps_per_epoch
+    return self.order.epoch(done)
 
   def _evaluation_due(self, done: int) -> bool:
     period = self.config.train.eval_every * self.order.steps_per_epoch
-    passed = int(done / period) > int((done - 1) / period)
+    now, before = self.order.units(done), self.order.units(done - 1)
+    passed = int(now / period) > int(before / period)
     return passed or done == self.num_steps
 
   def _fetch(self, done: int, pending: list[dict]) -> dict[str, np.ndarray]:
@@ -182,6 +189,9 @@ class Run:
     }
     if self.order.stages:
       summary["stage"] = float(self.order.stage(done - 1))
+    if self.order.grows:
+      last = self.order.questions(done) - self.order.questions(done - 1)
+      summary["batch_size"] = float(last)
     return summary
 
   def _evaluate_and_save(
@@ -217,6 +227,15 @@ class Run:
     )
     self._save(state, rates)
     return None
+
+  def _after_evaluation(self, state: TrainState) -> TrainState:
+    """Returns the state once its evaluation, already saved, has its effect."""
+    assert self.scored is not None
+    loss = parallel.agree(float(self.scored[1].get("loss", np.nan)))
+    opt_state = after_evaluation(state.opt_state, self.config.optimizer, loss)
+    if opt_state is state.opt_state:
+      return state
+    return parallel.replicate(dataclasses.replace(state, opt_state=opt_state))
 
   def _write(self, done: int, prefix: str, summary: dict) -> None:
     values = {f"{prefix}/{name}": value for name, value in summary.items()}

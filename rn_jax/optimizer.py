@@ -5,6 +5,8 @@ import ml_collections
 import optax
 from absl import logging
 
+from rn_jax.plateau import scale_by_plateau
+
 SCHEDULES = (
   "doubling",
   "constant",
@@ -12,6 +14,7 @@ SCHEDULES = (
   "restarts",
   "exponential",
   "step",
+  "plateau",
 )
 
 # From a gradient to the direction of an update, by name.
@@ -74,7 +77,8 @@ def make_schedule(
     num_steps: Updates of the whole run.
 
   Returns:
-    A function from completed updates to the learning rate.
+    A function from completed updates to the learning rate; for "plateau" what
+    plateau.py multiplies.
 
   Raises:
     ValueError: The name is unknown.
@@ -87,7 +91,7 @@ def make_schedule(
     if config.clamp:
       return lambda step: jnp.minimum(doubling(step), peak)
     return doubling
-  if config.schedule == "constant":
+  if config.schedule in ("constant", "plateau"):
     return optax.constant_schedule(peak)
   period = config.decay_epochs * steps_per_epoch
   if config.schedule in ("exponential", "step"):
@@ -147,4 +151,7 @@ def make_optimizer(
     steps += [direction, decay]
   else:
     steps += [decay, direction]
-  return optax.chain(*steps, optax.scale_by_learning_rate(schedule))
+  steps.append(optax.scale_by_learning_rate(schedule))
+  if config.schedule == "plateau":
+    steps.append(scale_by_plateau(config))
+  return optax.chain(*steps)

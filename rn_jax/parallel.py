@@ -10,7 +10,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -20,6 +20,8 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
+
+_Decided = TypeVar("_Decided", bool, float)
 
 
 def initialize_distributed(
@@ -75,14 +77,16 @@ def check_divides(num_scenes: int, what: str) -> None:
     )
 
 
-def agree(decision: bool) -> bool:
-  """Returns process 0's decision on every process.
+def agree(decision: _Decided) -> _Decided:
+  """Returns process 0's decision, or number, on every process.
 
-  For what all must do together but clocks decide: they differ.
+  For what all must do together but clocks or rounding decide: they differ.
   """
   if jax.process_count() == 1:
     return decision
-  return bool(multihost_utils.broadcast_one_to_all(np.array(decision)))
+  return type(decision)(
+    multihost_utils.broadcast_one_to_all(np.array(decision))
+  )
 
 
 @contextlib.contextmanager

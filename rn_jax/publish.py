@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 import ml_collections
+import numpy as np
 from absl import flags
 from flax.traverse_util import flatten_dict
 
@@ -101,7 +102,9 @@ def _card(
   notes: str,
 ) -> str:
   number = sum(x.size for x in jax.tree.leaves(variables["params"]))
-  questions = meta["step"] * config.train.batch_size
+  read = _questions(series, config.train.batch_size)
+  steps = series["train/samples_per_second"]["step"]
+  questions = int(read[steps <= meta["step"]].sum())
   hashes = meta["hashes"]["model"]
   inputs = {"pixels": "pictures", "states": "descriptions of scenes"}
   lines = [
@@ -125,7 +128,7 @@ def _card(
     "",
     f"Best after {meta['step']:,} updates, when {questions:,} questions had",
     f"been read. All updates of the run took "
-    f"{_seconds(series, config.train.batch_size):,.0f} s. What differs from",
+    f"{_seconds(series, read):,.0f} s. What differs from",
     "the defaults:",
     "",
     "| setting | value |",
@@ -154,12 +157,19 @@ def _settings(config: ml_collections.ConfigDict) -> list[tuple[str, object]]:
   ]
 
 
-def _seconds(series: dict, batch_size: int) -> float:
+def _questions(series: dict, batch_size: int) -> np.ndarray:
+  """Returns how many questions were read before each log line.
+
+  Those since the line before it, which are in batches of one size.
+  """
+  steps = series["train/samples_per_second"]["step"]
+  grown = series.get("train/batch_size")
+  return np.diff(steps, prepend=0) * (grown["value"] if grown else batch_size)
+
+
+def _seconds(series: dict, questions: np.ndarray) -> float:
   """Returns the time that the updates took, evaluations left out."""
-  rate = series["train/samples_per_second"]
-  before = [0.0, *rate["step"][:-1]]
-  updates = rate["step"] - before
-  return float((updates * batch_size / rate["value"]).sum())
+  return float((questions / series["train/samples_per_second"]["value"]).sum())
 
 
 def _table(scores: dict[str, dict]) -> list[str]:

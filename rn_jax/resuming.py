@@ -1,6 +1,7 @@
 """What a run finds in its workdir: another run, or its own to go on with."""
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rn_jax.checkpoint import Checkpointer, CheckpointError
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.train_order import TrainOrder
 from rn_jax.host.exclusive import exclusive
+from rn_jax.plateau import after_evaluation
 from rn_jax.settings import read_config
 from rn_jax.train_state import TrainState
 
@@ -20,6 +22,8 @@ from rn_jax.train_state import TrainState
 _ORDER_KEYS = (
   "seed",
   "train.batch_size",
+  "train.double_batch_every",
+  "train.max_batch_size",
   "train.fraction",  # of the images; the multi-label CNN's alone
   "data.questions_per_scene",
   "data.curriculum",
@@ -74,6 +78,11 @@ def restore(
         f"{workdir} holds a run that reads its data in another order: "
         f"{changed[key]}. Set it back, or start anew in another folder"
       )
+  if scores := meta["metrics"]:
+    opt_state = after_evaluation(
+      state.opt_state, config.optimizer, scores.get("loss")
+    )
+    state = dataclasses.replace(state, opt_state=opt_state)
   if meta.get("order"):
     order.restore(meta["order"])
   logging.info("Resuming after update %d", int(state.step))

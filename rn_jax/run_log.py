@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,11 @@ class MetricsLog:
 class Progress:
   """Says how fast a run goes and when it will be done."""
 
-  def __init__(self, start: int, stop: int, batch_size: int, unit: str):
-    """Starts the clock; a batch consists of `batch_size` `unit`s."""
-    self._stop, self._batch_size, self._unit = stop, batch_size, unit
+  def __init__(
+    self, start: int, stop: int, read: Callable[[int], int], unit: str
+  ):
+    """Starts the clock; so many updates read `read` `unit`s."""
+    self._stop, self._read, self._unit = stop, read, unit
     self._step, self._time = start, time.monotonic()
     self._waited = 0.0
 
@@ -151,10 +153,12 @@ class Progress:
     """
     now = time.monotonic()
     elapsed = max(now - self._time, 1e-9)
-    rate = (step - self._step) / elapsed
+    done = self._read(step)
+    rate = (done - self._read(self._step)) / elapsed
     wait = 1e3 * self._waited / (step - self._step)
     self._step, self._time, self._waited = step, now, 0.0
-    left = datetime.timedelta(seconds=round((self._stop - step) / rate))
+    seconds = round((self._read(self._stop) - done) / rate)
+    left = datetime.timedelta(seconds=seconds)
     absl_logging.info(
       "step %d/%d  epoch %.2f  loss %.4f  accuracy %.1f %%  %.0f %s/s  "
       "ETA %s  waited %.2f ms an update",
@@ -163,12 +167,12 @@ class Progress:
       epoch,
       metrics["loss"],
       100 * metrics["accuracy"],
-      rate * self._batch_size,
+      rate,
       self._unit,
       left,
       wait,
     )
     return {
-      "samples_per_second": rate * self._batch_size,
+      "samples_per_second": rate,
       "host_wait_ms": wait,
     }

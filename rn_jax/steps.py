@@ -17,6 +17,7 @@ from rn_jax.models import RelationNetwork
 from rn_jax.models.blocks import sum_over_blocks
 from rn_jax.models.relation_network import answer_in_blocks
 from rn_jax.models.scene import Scene
+from rn_jax.plateau import rate_scale
 from rn_jax.rng import stream
 from rn_jax.settings import resolve
 from rn_jax.train_state import TrainState
@@ -123,10 +124,11 @@ def update(
   )
   updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
+  rate = schedule(state.step) * rate_scale(state.opt_state)
   metrics = {
     "loss": loss,
     "accuracy": accuracy,
-    "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+    "learning_rate": jnp.asarray(rate, jnp.float32),
     "gradient_norm": optax.tree.norm(gradient),
     "parameter_norm": optax.tree.norm(params),
     "update_norm": optax.tree.norm(updates),
@@ -178,7 +180,8 @@ def _block_loss(
   logits, _ = model.apply(
     {"params": params}, scene, question, keys=rest["keys"], method="reason"
   )
-  right = (logits.argmax(-1) == rest["answer"]) & rest["mask"]
+  given = logits[..., : model.num_answers].argmax(-1)
+  right = (given == rest["answer"]) & rest["mask"]
   return _cross_entropy(logits, rest).sum(), right.sum(-1)
 
 
@@ -190,13 +193,14 @@ def make_predict_step(model: RelationNetwork) -> Callable:
     and the `loss` of the true one, of the whole global batch on each device;
     to be mapped by parallel.pmap_predict_step.
   """
+  answers = model.num_answers
 
   def step(variables: dict, tables: dict, batch: dict):
     batch = complete(tables, batch)
     logits = answer_in_blocks(model, variables, batch)
     predictions = {
-      "answer": logits.argmax(-1).astype(jnp.int32),
-      "probability": jax.nn.softmax(logits).max(-1),
+      "answer": logits[..., :answers].argmax(-1).astype(jnp.int32),
+      "probability": jax.nn.softmax(logits)[..., :answers].max(-1),
       "loss": _cross_entropy(logits, batch),
     }
     return parallel.gather_over_devices(predictions)

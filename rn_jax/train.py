@@ -70,7 +70,11 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )
-  schedule = make_schedule(config.optimizer, order.steps_per_epoch, num_steps)
+  schedule = order.paced(
+    make_schedule(
+      config.optimizer, order.steps_per_epoch, order.units(num_steps)
+    )
+  )
   optimizer = make_optimizer(config.optimizer, schedule)
   example = input_pipeline.make_batch(dataset, order(0)[:1])
 

@@ -147,11 +147,13 @@ def _take_question_free(
   That is: the convolutions with their BatchNorm statistics, what makes objects
   of their cells, and the parameters of the head that are free of the question
   in either network, up to the first of another shape. None of them reads words,
-  so the vocabularies may differ.
+  so the vocabularies may differ. A network that was asked nothing (the
+  multi-label CNN, the finder of objects) gives what comes before pairs.
   """
   params, statistics = variables["params"], variables["batch_stats"]
   other = read_config(meta["config"]).model
-  if "relation_core" not in params or other.inputs != model.inputs:
+  relates = "relation_core" in params
+  if other.inputs != model.inputs or not (relates or "conv_encoder" in params):
     raise CheckpointError(
       f"config.train.init_from: {path} is no Relation Network on {model.inputs}"
     )
@@ -168,10 +170,13 @@ def _take_question_free(
         f"config.train.init_from: {path} has other convolutions, of "
         f"{_convolutions(other)}; the new network has {_convolutions(model)}"
       )
-    if picture_objects(other) != picture_objects(model):
+    # Networks that were asked nothing make cells, or find objects in them.
+    asked_nothing = "found" if "object_finder" in params else "cells"
+    objects = picture_objects(other) if relates else asked_nothing
+    if objects != picture_objects(model):
       raise CheckpointError(
         f"config.train.init_from: {path} relates other objects, config.model."
-        f"objects={other.objects}; the new network has {model.objects}, for "
+        f"objects={objects}; the new network has {model.objects}, for "
         "which its layers were not made"
       )
     new_params[conv], new_statistics[conv] = params[conv], statistics[conv]
@@ -184,16 +189,17 @@ def _take_question_free(
           )
         new_params[part] = params[part]
         taken.append(part)
-  core = dict(flatten_dict(state.params["relation_core"], sep="/"))
-  other_core = flatten_dict(params["relation_core"], sep="/")
-  theirs = make_head(other).question_free
-  for name in make_head(model).question_free:
-    mine = _below(core, name)
-    if name not in theirs or not _same_shapes(mine, _below(other_core, name)):
-      break
-    core |= _below(other_core, name)
-    taken.append(name)
-  new_params["relation_core"] = unflatten_dict(core, sep="/")
+  if relates:
+    core = dict(flatten_dict(state.params["relation_core"], sep="/"))
+    other_core = flatten_dict(params["relation_core"], sep="/")
+    theirs = make_head(other).question_free
+    for name in make_head(model).question_free:
+      mine = _below(core, name)
+      if name not in theirs or not _same_shapes(mine, _below(other_core, name)):
+        break
+      core |= _below(other_core, name)
+      taken.append(name)
+    new_params["relation_core"] = unflatten_dict(core, sep="/")
   if not taken:
     raise CheckpointError(
       f"config.train.init_from: {path} has no layer to start from: its first "
@@ -207,12 +213,11 @@ def _take_question_free(
 
 def _convolutions(model: ml_collections.ConfigDict) -> str:
   """Returns what errors say of a network's convolutions."""
-  text, context = (
-    f"{tuple(model.conv_channels)} channels",
-    model.encoder.context,
-  )
-  if context.kind == "none":
+  text = f"{tuple(model.conv_channels)} channels"
+  # Networks that are asked nothing have no such key.
+  if "encoder" not in model or model.encoder.context.kind == "none":
     return text + " without context"
+  context = model.encoder.context
   return (
     f"{text} with config.model.encoder.context of kind {context.kind!r}, stages"
     f" {tuple(context.stages)} and ratio {context.ratio}"

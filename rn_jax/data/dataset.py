@@ -17,6 +17,7 @@ from rn_jax.data import records
 from rn_jax.data.array_cache import load_arrays
 from rn_jax.data.array_file import join
 from rn_jax.data.decode import read_streams
+from rn_jax.data.punctuation import renumber
 from rn_jax.data.states import state_arrays
 from rn_jax.data.vocabulary import answers_by_id
 
@@ -58,7 +59,8 @@ class Dataset:
     family: [Q] str.
     image_filename: [S] str.
     vocabulary: {"questions": {word: index}, "answers": {answer: index}}, both
-      from 1; see rn_jax/data/vocabulary.py.
+      from 1; see rn_jax/data/vocabulary.py. The words are those that the
+      network reads, see punctuation.py.
     sha256: Hash of the split's shards.
     from_file: Of questions from a file, what else is to be told of them; they
       are in its order, others in that of the scenes.
@@ -104,6 +106,7 @@ def load_dataset(
     RecordError: The folder or a shard is unusable, or does not hold what the
       network reads (images of the right size, objects such as CLEVR's, short
       questions).
+    ValueError: config.punctuation is none that it may be.
   """
   entry = records.read_split(config.dir, split)
   # Records of earlier versions have no warnings.
@@ -117,9 +120,11 @@ def load_dataset(
       left_out["count"],
       json.dumps(left_out["first"]),
     )
-  words = records.read_vocabulary(config.dir)
+  vocabulary = records.read_vocabulary(config.dir)
   if inputs == "states":
-    records.check_clevr(words, f"{config.dir}: networks on state descriptions")
+    records.check_clevr(
+      vocabulary, f"{config.dir}: networks on state descriptions"
+    )
   shards = [shard["sha256"] for shard in entry["shards"]]
   streams = functools.partial(read_streams, config, inputs, split)
   if config.cache:
@@ -141,13 +146,23 @@ def load_dataset(
   scenes = {k: arrays.pop(k) for k in ("image", "objects") if k in arrays}
   if "objects" in scenes:
     scenes = state_arrays(scenes["objects"])
+  if config.punctuation != "split":
+    question, length, vocabulary["questions"] = renumber(
+      arrays["question"],
+      arrays["question_length"],
+      vocabulary["questions"],
+      config.punctuation,
+      config.max_question_length,
+      f"{config.dir}: {split}",
+    )
+    arrays |= {"question": question, "question_length": length}
   return Dataset(
     split=split,
     scenes=scenes,
     family=arrays.pop("family"),
     image_filename=arrays.pop("image_filename"),
     questions=arrays,
-    vocabulary=words,
+    vocabulary=vocabulary,
     sha256=hashlib.sha256("".join(shards).encode()).hexdigest(),
   )
 

@@ -12,6 +12,7 @@ import numpy as np
 from rn_jax.clevr import QUESTION_TYPES, tokenize
 from rn_jax.data.dataset import Dataset, FromFile
 from rn_jax.data.decode import decode_index, pad_questions
+from rn_jax.data.punctuation import read_marks
 from rn_jax.data.question_file import QuestionFileError, read_question_file
 from rn_jax.data.question_form import (
   answer_text,
@@ -114,8 +115,7 @@ def ask_records(
 
   place = f"split {dataset.split!r} of {config.dir}"
   names = SceneNames(dataset.image_filename, read_indices, place)
-  most = config.max_question_length
-  asked = read_questions(own, names, dataset.vocabulary, most)
+  asked = read_questions(own, names, dataset.vocabulary, config)
   length = dataset.questions["question"].shape[1]
   return dataclasses.replace(dataset, **asked.fields(dataset.split, length))
 
@@ -124,27 +124,30 @@ def read_questions(
   own: OwnQuestions,
   names: SceneNames,
   vocabulary: Mapping[str, Mapping[str, int]],
-  most_words: int | None,
+  config: ml_collections.ConfigDict,
 ) -> Asked:
   """Reads what is to be asked about scenes that have been found.
 
   Args:
     own: What to ask.
     names: Gives the row of each scene.
-    vocabulary: {"questions": {word: index}, "answers": {answer: index}}.
-    most_words: Of a question; None: any number that records may have.
+    vocabulary: {"questions": {word: index}, "answers": {answer: index}}, its
+      words as the network reads them.
+    config: The `data` part of a config.
 
   Raises:
     QuestionFileError: The file is unusable, or a question of it.
     OSError: The file cannot be opened.
   """
   path, known = Path(local_path(own.path)), vocabulary["questions"]
+  most_words = config.max_question_length
   tokens, families, columns = [], [], collections.defaultdict(list)
   unknown, unknown_answers = {}, {}  # word: places of questions; row: answer
   unnumbered, total = [], 0
   for total, (where, element) in enumerate(read_question_file(path), start=1):
     try:
       words = tokenize(question_text(element))
+      words = read_marks(words, config.punctuation)
       if most_words and len(words) > most_words:
         raise ValueError(
           f"has {len(words)} words, more than --config.data.max_question_length"

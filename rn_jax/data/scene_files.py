@@ -57,7 +57,7 @@ def ask_files(
     found, None if indices is None else lambda: indices, ", ".join(own.images)
   )
   most = config.max_question_length
-  asked = read_questions(own, names, vocabulary, most)
+  asked = read_questions(own, names, vocabulary, config)
   used, scene = np.unique(asked.numbers["scene"], return_inverse=True)
   asked.numbers["scene"] = scene.astype(np.int32)
   return Dataset(

@@ -7,9 +7,12 @@ curriculum.
 from collections.abc import Sequence
 from concurrent import futures
 
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
 
+from rn_jax.data.batch_growth import BatchGrowth
 from rn_jax.data.curriculum import Stage, choose_questions, parse_stage
 from rn_jax.data.dataset import Dataset
 
@@ -57,6 +60,8 @@ def make_train_order(
     config.seed,
     [(stage, choose_questions(dataset, stage)) for stage in stages],
     dataset.questions["answer"] if config.data.balance_answers else None,
+    config.train.double_batch_every,
+    config.train.max_batch_size,
   )
 
 
@@ -154,23 +159,34 @@ class TrainOrder:
     seed: int,
     stages: Sequence[tuple[Stage, np.ndarray]] = (),
     balanced: np.ndarray | None = None,
+    double_every: float = 0.0,
+    largest: int = 0,
   ):
     """Plans the order.
 
     Args:
       scene: [Q] the scene of each question.
-      batch_size: Questions per step, over all processes.
+      batch_size: Questions per step, over all processes; the first step's.
       per_scene: Questions of a scene that stay together.
       seed: Root of the order.
       stages: The curriculum, each with the numbers of its questions.
       balanced: [Q] the answer of each question: an epoch, and a stage, reads
         as many questions as it has, but all answers alike often. None: each
         question once.
+      double_every: Epochs between doublings of the batch; see BatchGrowth.
+      largest: Questions of the largest batch.
 
     Raises:
       ValueError: The batch does not hold a whole number of groups, or balanced
-        questions are to stay together.
+        questions are to stay together; it is to grow within a curriculum, or
+        in a way that BatchGrowth refuses.
     """
+    if double_every and stages:
+      raise ValueError(
+        "the stages of config.data.curriculum are planned for batches of one "
+        "size: leave them out, or set config.train.double_batch_every="
+        f"{double_every:g} to 0"
+      )
     if balanced is not None and per_scene != 1:
       raise ValueError(
         "config.data.balance_answers draws each question alone: set "
@@ -192,11 +208,48 @@ class TrainOrder:
       for index, (_, rows) in enumerate(stages)
     ]
     self._epochs.append(_Epochs(scene, None, per_scene, (seed,), balanced))
+    self._growth = BatchGrowth(
+      batch_size, self.steps_per_epoch, double_every, largest
+    )
 
   @property
   def steps_per_epoch(self) -> float:
-    """Updates in which all questions, of no stage, are read once."""
+    """Updates in which all questions, of no stage, are read once.
+
+    Of the first batch size, if it grows.
+    """
     return self._epochs[-1].groups_per_epoch / self._groups_per_step
+
+  @property
+  def grows(self) -> bool:
+    """Whether there are batches of several sizes."""
+    return len(self._growth.ratios) > 1
+
+  def units(self, done: int) -> int:
+    """Returns what `done` updates read, in batches of the first size."""
+    return int(self._growth.units(done))
+
+  def epoch(self, done: int) -> float:
+    """Returns how many epochs `done` updates are."""
+    return self.units(done) / self.steps_per_epoch
+
+  def questions(self, done: int) -> int:
+    """Returns how many questions the batches of `done` updates hold."""
+    return self.units(done) * self._batch_size
+
+  def size_changes(self, done: int) -> bool:
+    """Returns whether the batch after `done` updates is the first of a size."""
+    return done > 0 and self._growth.ratio(done) != self._growth.ratio(done - 1)
+
+  def paced(self, schedule: optax.Schedule) -> optax.Schedule:
+    """Returns a schedule of updates as they are.
+
+    Args:
+      schedule: Of updates of the first batch size.
+    """
+    if not self.grows:
+      return schedule
+    return lambda step: schedule(self._growth.units(step, jnp))
 
   def num_steps(self, epochs: float, unit: str = "questions") -> int:
     """Returns the number of updates that come nearest to so many epochs.
@@ -217,7 +270,7 @@ class TrainOrder:
         f"so nothing would be learned: take more {unit}, a smaller "
         "--config.train.batch_size or more --config.train.num_epochs"
       )
-    number = round(exact)
+    number = self._growth.steps(exact)
     if self.ends and number <= self.ends[-1]:
       raise ValueError(
         f"the stages of config.data.curriculum take {self.ends[-1]:,} updates, "
@@ -276,7 +329,8 @@ class TrainOrder:
   def __call__(self, step: int) -> np.ndarray:
     """Returns the groups [S, K] that update number `step` (from 0) reads."""
     index = self.stage(step)
-    start = (step - (self.ends[index - 1] if index else 0)) * (
-      self._groups_per_step
+    start = self.units(step) - (self.ends[index - 1] if index else 0)
+    size = self._groups_per_step
+    return self._epochs[index].read(
+      start * size, self._growth.ratio(step) * size
     )
-    return self._epochs[index].read(start, self._groups_per_step)

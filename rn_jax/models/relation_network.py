@@ -129,7 +129,7 @@ class RelationNetwork(nn.Module):
       units=config.f_units,
       dropout_rates=config.f_dropout,
       question_layer=question_layers(config)[1],
-      num_answers=self.num_answers,
+      num_answers=self.num_answers + config.spare_answers,
       dtype=dtype,
     )
 
@@ -150,7 +150,8 @@ class RelationNetwork(nn.Module):
       keys: One per scene of the batch, for dropout; None: no dropout.
 
     Returns:
-      Logits, float32, and the intermediates by name: `objects`
+      Logits, float32, those of config.spare_answers last; and the intermediates
+      by name: `objects`
       [S, N, F], `question` [S, K, Q], `relations` [S, K, D] (the sums over
       pairs; [S, 1, D] for an AVF-RN).
     """

@@ -11,6 +11,9 @@ W/features_val.npz. The recipe is the one published with it: 350 epochs on the
 share every ten epochs; the best checkpoint counts. The trainer is the Relation
 Network's (rn_jax/train.py): a stopped run goes on where it was saved last, and
 CHECKPOINTS/metrics.jsonl tells of it. One device is enough.
+
+Its convolutions are a beginning for a Relation Network from pixels:
+--config.train.init_from=CHECKPOINTS of launch.py takes them over.
 """
 
 import os
@@ -39,12 +42,14 @@ def make_config(
   records_dir: str | os.PathLike,
   image_size: int = 128,
   fraction: float = 0.05,
+  val_fraction: float | None = None,
   seed: int = 0,
   epochs: int = 350,
 ) -> ml_collections.ConfigDict:
   """Returns the config: the recipe that was published with the network.
 
-  It also has train.fraction: the share of the images that is used.
+  It also has train.fraction and train.val_fraction: the shares of the training
+  and validation images that are used, by default the same.
   """
   config = pictures_config(records_dir, image_size, seed, (24, 24, 24, 24))
   config.optimizer.update(
@@ -52,6 +57,7 @@ def make_config(
   )
   config.train.update(
     fraction=fraction,
+    val_fraction=val_fraction or fraction,
     batch_size=64,
     num_epochs=epochs,
     eval_every=10,
@@ -99,7 +105,11 @@ def load_images(config: ml_collections.ConfigDict, split: str) -> Dataset:
   """
   targets = contained_values(load_scenes(None, config.data.dir, split))
   dataset = load_dataset(config.data, "pixels", split)
-  rows = fewest_values(targets, config.train.fraction)
+  train = config.train
+  of_training = split == config.data.train_split
+  rows = fewest_values(
+    targets, train.fraction if of_training else train.val_fraction
+  )
   return pictures_only(dataset, rows, {"values": list(VALUES)}, targets=targets)
 
 
@@ -120,6 +130,10 @@ def _format(scores: dict) -> str:
     rows.append((label, (scores[name], scores[f"majority_{name}"])))
   lines = [f"{'accuracy in %':<14}{'network':>9}{'majority':>10}"]
   lines += [f"{n:<14}{100 * a:>9.1f}{100 * b:>10.1f}" for n, (a, b) in rows]
+  lines.append(
+    f"{'mean average precision':<23}{scores['mean_average_precision']:.4f}, "
+    f"by chance {scores['chance_average_precision']:.4f}"
+  )
   return "\n".join(lines)
 
 
@@ -144,6 +158,9 @@ if __name__ == "__main__":
       "fraction",
       0.05,
       "Share of each split's images to use, those of fewest values first.",
+    ),
+    flags.DEFINE_float(
+      "val_fraction", None, "That of the validation split; not given: the same."
     ),
     flags.DEFINE_integer("seed", 0, "Root of the weights and the order."),
     flags.DEFINE_integer("image_size", 128, "Side of the images, in pixels."),

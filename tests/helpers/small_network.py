@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rn_jax.checkpoint import write_model
+from rn_jax.data.punctuation import words_with_marks
 from rn_jax.data.records import read_vocabulary
 from rn_jax.steps import make_model
 
@@ -12,6 +13,9 @@ from rn_jax.steps import make_model
 def write_network(path, config, seed=0):
   """Writes a network for the records of config.data; returns (model, vars)."""
   vocabulary = read_vocabulary(config.data.dir)
+  vocabulary["questions"] = words_with_marks(
+    vocabulary["questions"], config.data.punctuation
+  )
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from sklearn.metrics import average_precision_score
 
 from rn_jax import parallel
 from rn_jax.checkpoint import CheckpointError, load_model
@@ -18,6 +19,7 @@ from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.describe.multilabel import (
   VALUES,
   MultilabelNetwork,
+  average_precision,
   fewest_values,
   score,
   soft_margin_loss,
@@ -75,8 +77,32 @@ def test_scores_by_hand():
   assert scores["accuracy"] == 29 / 30
   assert scores["all_right"] == 0.5
   assert scores["majority_accuracy"] == 29 / 30
+  assert scores["mean_average_precision"] == 1.0  # of the one that is there
+  assert scores["chance_average_precision"] == 0.5
   assert scores["values"]["cyan"] == (1.0, 0.5)
   assert scores["values"]["purple"] == (0.5, 1.0)
+
+
+def test_average_precision_is_that_of_scikit_learn():
+  rng = np.random.default_rng(0)
+  assert average_precision(
+    np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False, True, False])
+  ) == pytest.approx((1 + 2 / 3) / 2)
+  for levels in (4, 1000):  # many are equal, few are
+    scores = rng.integers(0, levels, 200).astype(float)
+    targets = rng.random(200) < 0.3
+    expected = average_precision_score(targets, scores)
+    assert average_precision(scores, targets) == pytest.approx(expected)
+
+
+def test_each_split_has_a_fraction_of_its_own(records_dir):
+  for given, sizes in (({}, (5, 2)), ({"val_fraction": 0.8}, (5, 4))):
+    config = program.make_config(
+      records_dir, image_size=32, fraction=0.5, **given
+    )
+    for split, size in zip(("train", "val"), sizes, strict=True):
+      images = program.load_images(config, split).scenes["image"]
+      assert len(images) == size
 
 
 @pytest.fixture

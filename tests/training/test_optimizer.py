@@ -85,6 +85,13 @@ def test_falling_schedules():
   assert rates("restarts", 0, 1, 2, 3) == [1.0, 0.5, 1.0, 0.5]
 
 
+def test_a_plateau_wants_a_rate_to_fall():
+  for changes in ({"decay_rate": 1.0}, {"patience": 0}):
+    config = make_config(schedule="plateau", **changes)
+    with pytest.raises(ValueError, match="decay_rate between 0 and 1 and a"):
+      make_optimizer(config, make_schedule(config, 1.0, 1))
+
+
 def test_a_warm_up_that_never_ends_is_told(caplog):
   config = make_config(schedule="cosine", warmup_epochs=2.0)
   make_schedule(config, 10.0, 21)

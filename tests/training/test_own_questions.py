@@ -28,9 +28,12 @@ def asked(clevr_dir):
 
 
 @pytest.fixture
-def network(make_config, tmp_path):
+def network(make_config, tmp_path, request):
   # One whose answers depend on how far questions are padded.
-  config = make_config(**{"model.padding": "front"})
+  punctuation = getattr(request, "param", "split")
+  config = make_config(
+    **{"model.padding": "front", "data.punctuation": punctuation}
+  )
   write_network(tmp_path / "net/checkpoints", config)
   return tmp_path / "net"
 
@@ -73,6 +76,7 @@ def write_csv(path, questions, columns):
   return path
 
 
+@pytest.mark.parametrize("network", ["split", "keep"], indirect=True)
 def test_answers_are_those_of_the_records_in_the_order_of_the_file(
   network, predict, asked, tmp_path
 ):

@@ -6,6 +6,7 @@ from training_runs import flatten, read_lines
 
 from rn_jax import parallel, train
 from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.checkpoint_format import read_step
 from rn_jax.host import signals
 
 
@@ -74,6 +75,68 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
   assert stages[12] == 1
 
 
+def test_a_batch_that_grows_goes_on_as_if_nothing_had_happened(
+  make_config, tmp_path, monkeypatch
+):
+  # 40 questions: ten batches of four, five of eight, two of sixteen.
+  config = make_config(
+    **{
+      "optimizer.schedule": "cosine",
+      "optimizer.warmup_epochs": 0.5,
+      "train.batch_size": 4,
+      "train.double_batch_every": 1.0,
+      "train.max_batch_size": 16,
+      "train.num_epochs": 3.0,
+      "train.log_every": 4,
+    }
+  )
+  sizes = []
+  make_steps = parallel.several_updates
+
+  def make_counted(step):
+    steps = make_steps(step)
+
+    def counted(state, tables, batches):
+      sizes.append(batches["groups"].shape[1])
+      return steps(state, tables, batches)
+
+    return counted
+
+  with monkeypatch.context() as context:
+    context.setattr(parallel, "several_updates", make_counted)
+    train.train(config, tmp_path / "whole")
+  assert sizes == [4, 8, 16]  # each is compiled once
+  lines = [x for x in read_lines(tmp_path / "whole") if "train/loss" in x]
+  found = [(x["step"], x["train/batch_size"], x["epoch"]) for x in lines]
+  assert found == [
+    *((4, 4, 0.4), (8, 4, 0.8), (10, 4, 1.0)),
+    *((12, 8, 1.4), (15, 8, 2.0), (16, 16, 2.4), (17, 16, 2.8)),
+  ]
+
+  exit_code = signals.StopSignals.exit_code
+  monkeypatch.setattr(
+    signals.StopSignals,
+    "exit_code",
+    lambda self, step: 143 if step == 12 else exit_code(self, step),
+  )
+  with pytest.raises(SystemExit):
+    train.train(config, tmp_path / "parts")
+  monkeypatch.undo()
+  train.train(config, tmp_path / "parts")
+  whole, parts = (
+    flatten(
+      read_step(tmp_path / name / "checkpoints" / "17", ("model", "train"))[0]
+    )
+    for name in ("whole", "parts")
+  )
+  assert whole.keys() == parts.keys()
+  for name, values in whole.items():
+    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  config.train.max_batch_size = 8
+  with pytest.raises(CheckpointError, match="max_batch_size from 16 to 8"):
+    train.train(config, tmp_path / "parts")
+
+
 def test_an_evaluation_that_was_cut_short_is_made_up_for(
   make_config, tmp_path, monkeypatch
 ):
@@ -112,6 +175,83 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(
   for whole, parts in zip(metas[:2], metas[2:], strict=True):
     assert whole["metrics"] == parts["metrics"] != {}
     assert whole["hashes"]["model"] == parts["hashes"]["model"]
+
+
+@pytest.mark.parametrize(
+  "ends", ["after an evaluation", "while evaluating", "between two"]
+)
+def test_a_rate_that_falls_on_plateaus_goes_on_where_it_was(
+  make_config, tmp_path, monkeypatch, ends
+):
+  # The validation loss is as told: it falls, then stays, and is not finite.
+  # With patience for two evaluations the rate falls after 3 and 5.
+  losses = [3.0, 2.0, 2.0, 2.0, 1.0, float("nan"), 1.0]
+  config = make_config(
+    **{
+      "optimizer.schedule": "plateau",
+      "optimizer.learning_rate": 0.01,
+      "optimizer.decay_rate": 0.5,
+      "optimizer.patience": 2,
+      "train.batch_size": 20,
+      "train.log_every": 1,
+      "train.num_epochs": 7.0,
+    }
+  )
+  score = train.evaluate.score
+  step = [0]
+
+  def told(dataset, predictions):
+    scores = score(dataset, predictions)
+    return scores | {"loss": losses[min(step[0] // 2, 6)]}
+
+  exit_code = signals.StopSignals.exit_code
+  calls = []
+
+  def watch(stop_at):
+    def code(self, done):
+      step[0] = done
+      calls.append(done)
+      # The second call after an update is made by the evaluation.
+      number = 2 if ends == "while evaluating" else 1
+      if done == stop_at and calls.count(done) == number:
+        return 143
+      return exit_code(self, done)
+
+    return code
+
+  monkeypatch.setattr(train.evaluate, "score", told)
+  monkeypatch.setattr(signals.StopSignals, "exit_code", watch(None))
+  train.train(config, tmp_path / "whole")
+  rates = [
+    x["train/learning_rate"]
+    for x in read_lines(tmp_path / "whole")
+    if "train/learning_rate" in x
+  ]
+  # Evaluations follow the updates 0, 2, 4, ...; lines are of the update before.
+  halves = [0] * 6 + [1] * 6 + [2] * 2
+  assert rates == pytest.approx([0.01 * 0.5**n for n in halves])
+
+  if ends == "after an evaluation":  # of a shorter run
+    config.train.num_epochs = 3.0
+    train.train(config, tmp_path / "parts")
+    config.train.num_epochs = 7.0
+  else:
+    calls.clear()
+    step[0] = 0
+    stop_at = 6 if ends == "while evaluating" else 11
+    monkeypatch.setattr(signals.StopSignals, "exit_code", watch(stop_at))
+    with pytest.raises(SystemExit):
+      train.train(config, tmp_path / "parts")
+    monkeypatch.setattr(signals.StopSignals, "exit_code", watch(None))
+  train.train(config, tmp_path / "parts")
+  items = [
+    read_step(tmp_path / name / "checkpoints" / "14", ("model", "train"))[0]
+    for name in ("whole", "parts")
+  ]
+  found, expected = map(flatten, items)
+  assert found.keys() == expected.keys()
+  for name, values in expected.items():
+    np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 def test_other_records_or_another_network_do_not_resume(make_config, tmp_path):

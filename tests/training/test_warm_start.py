@@ -6,10 +6,13 @@ import pytest
 from small_network import empty_batch, write_network
 
 from rn_jax import train
-from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.checkpoint import CheckpointError, load_model, write_model
 from rn_jax.checkpoint_format import flatten
 from rn_jax.data.records import read_vocabulary
+from rn_jax.retrieval.describe.multilabel import MultilabelNetwork
 from rn_jax.steps import make_model
+from rn_jax.train_finder import FinderNetwork
+from rn_jax.train_pictures import pictures_config
 from rn_jax.train_state import TrainState
 from rn_jax.warm_start import warm_start
 
@@ -18,10 +21,10 @@ from rn_jax.warm_start import warm_start
 def start(make_config, tmp_path):
   """start(new, trained): what came from where, by name."""
 
-  def run(new, trained):
+  def run(new, trained, write=write_network):
     new.train.init_from = str(tmp_path / "trained")
     vocabulary = read_vocabulary(new.data.dir)
-    write_network(tmp_path / "trained", trained, seed=1)
+    write(tmp_path / "trained", trained, seed=1)
     _, fresh = write_network(tmp_path / "fresh", new, seed=2)
     state = TrainState(
       np.int32(0), fresh["params"], fresh.get("batch_stats", {}), ()
@@ -89,6 +92,54 @@ def test_of_an_rn_only_the_convolutions_fit(make_config, start):
   assert start(make_config("avf_fp"), make_config("original_fp")) == (
     CONVOLUTIONS
   )
+
+
+def write_asked_nothing(network_class):
+  """Makes what writes a network that makes cells or objects, and no more."""
+
+  def write(path, config, seed):
+    network = network_class(config.model)
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    variables = network.init(jax.random.key(seed), {"image": images})
+    # Fresh statistics and biases are those of any network.
+    variables = jax.tree.map(lambda x: x + 0.25, variables)
+    write_model(
+      path, variables, config=config.to_dict(), vocabulary={"values": []}
+    )
+
+  return write
+
+
+@pytest.mark.parametrize(
+  ("network", "objects"),
+  [(MultilabelNetwork, "cells"), (FinderNetwork, "found")],
+)
+def test_of_a_network_that_was_asked_nothing_what_makes_objects_is_taken(
+  make_config, start, records_dir, network, objects
+):
+  trained = pictures_config(records_dir, 32, 0, (8, 8, 8))
+  new = make_config("original_fp", **{"model.objects": objects})
+  taken = start(new, trained, write_asked_nothing(network))
+  assert taken >= CONVOLUTIONS
+  assert all("object_finder" in name for name in taken - CONVOLUTIONS)
+  assert (taken > CONVOLUTIONS) == (objects == "found")
+
+
+@pytest.mark.parametrize(
+  ("network", "channels", "objects", "message"),
+  [
+    (MultilabelNetwork, (8, 8, 8), "found", "objects=cells; the new network"),
+    (FinderNetwork, (8, 8, 8), "cells", "objects=found; the new network"),
+    (MultilabelNetwork, (8, 8, 4), "cells", r"of \(8, 8, 4\) channels without"),
+  ],
+)
+def test_a_network_that_was_asked_nothing_and_does_not_fit(
+  make_config, start, records_dir, network, channels, objects, message
+):
+  trained = pictures_config(records_dir, 32, 0, channels)
+  new = make_config("original_fp", **{"model.objects": objects})
+  with pytest.raises(CheckpointError, match=message):
+    start(new, trained, write_asked_nothing(network))
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,20 @@ def fewest_values(targets: np.ndarray, fraction: float) -> np.ndarray:
   return np.sort(order[:count])
 
 
+def average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
+  """Returns the mean, over what is true, of the precision down to its place.
+
+  Args:
+    scores: [S], the highest first in the ranking; equal ones share a place.
+    targets: [S] bool, some of them true.
+  """
+  order = np.argsort(-scores, kind="stable")
+  ranked, right = scores[order], np.cumsum(targets[order])
+  last = np.flatnonzero(np.diff(ranked, append=np.nan) != 0)  # of equal ones
+  gained = np.diff(right[last], prepend=0)
+  return float((gained * right[last] / (last + 1)).sum() / right[-1])
+
+
 def score(
   logits: np.ndarray, targets: np.ndarray, train_targets: np.ndarray
 ) -> dict:
@@ -93,15 +107,21 @@ def score(
     `accuracy` over all values and `all_right`, the share of images with no
     value wrong; `majority_accuracy` and `majority_all_right`, where every value
     is said to be there or not as most training images have it; `values`: the
-    two accuracies by value.
+    two accuracies by value. `mean_average_precision`, over the values that some
+    image has, and `chance_average_precision`, about what any order gives: the
+    share of images that have a value.
   """
   right = (logits > 0) == targets
   majority = (train_targets.mean(0) > 0.5) == targets
+  there = np.flatnonzero(targets.any(0))
+  precisions = [average_precision(logits[:, i], targets[:, i]) for i in there]
   return {
     "accuracy": float(right.mean()),
     "all_right": float(right.all(1).mean()),
     "majority_accuracy": float(majority.mean()),
     "majority_all_right": float(majority.all(1).mean()),
+    "mean_average_precision": float(np.mean(precisions)),
+    "chance_average_precision": float(targets[:, there].mean()),
     "values": {
       value: (float(right[:, i].mean()), float(majority[:, i].mean()))
       for i, value in enumerate(VALUES)

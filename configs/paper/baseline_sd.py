@@ -1,0 +1,25 @@
+r"""The beginning of Messina et al. 2020, from state descriptions.
+
+    python launch.py --config=configs/paper/baseline_sd.py --workdir=W \
+        --config.data.dir=RECORDS
+
+As configs/paper/baseline.py, but for what is seen and the network's widths,
+which are those of configs/original_sd.py, and with the question inverted, which
+the paper found to be a key detail. It gives no accuracy for just this.
+"""
+
+import ml_collections
+
+from configs import original_sd
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = original_sd.get_config()
+  config.model.padding = "front"
+  config.data.punctuation = "keep"
+  config.optimizer.schedule = "constant"
+  config.optimizer.learning_rate = 1e-4
+  config.optimizer.weight_decay = 0.0
+  config.optimizer.clip_norm = None
+  return config
