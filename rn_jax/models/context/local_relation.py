@@ -21,7 +21,9 @@ class LocalRelation(nn.Module):
 
   The paper's own similarity, and the width and scale of the network of the
   prior, could not be verified: "mul" is the default of the authors' operator;
-  offsets go from -1 to 1, hidden units are as many as groups, at least 8.
+  offsets go from -1 to 1, hidden units are as many as groups, at least 8. With
+  a prior_scale of 1 all windows start as near-uniform averages, which tell no
+  shapes apart; examples/local_relation.py shows what a larger one does.
 
   Without a gradient, since they move all logits of a window alike: the bias of
   the keys under "mul", and the prior's last bias.
@@ -34,6 +36,7 @@ class LocalRelation(nn.Module):
     kernel: Side of the window, odd.
     channels_per_key: Size of a group.
     strides: Step between windows; the result has ceil(H / strides) rows.
+    prior_scale: Of the prior when training begins, by that of a dense layer.
     similarity: Of query q and key k: "mul": q k; "sq": -(q - k)^2; "abs":
       -|q - k|.
     dtype: Type of the layers; prior, logits, softmax and sums are float32.
@@ -43,6 +46,7 @@ class LocalRelation(nn.Module):
   kernel: int = 7
   channels_per_key: int = 8
   strides: int = 1
+  prior_scale: float = 1.0
   similarity: str = "mul"
   dtype: DTypeLike = jnp.float32
 
@@ -73,7 +77,13 @@ class LocalRelation(nn.Module):
     )
     keys = nn.Dense(groups, dtype=self.dtype, name="key")(x)
     prior = nn.Dense(max(groups, 8), name="prior_0")(_offsets(self.kernel))
-    prior = nn.Dense(groups, name="prior_1")(nn.relu(prior))
+    prior = nn.Dense(
+      groups,
+      kernel_init=nn.initializers.variance_scaling(
+        self.prior_scale**2, "fan_in", "truncated_normal"
+      ),
+      name="prior_1",
+    )(nn.relu(prior))
     weights = local_attention(
       queries, keys, prior, self.strides, self.similarity
     )

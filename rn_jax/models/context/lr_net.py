@@ -41,6 +41,7 @@ class BottleneckNetwork(nn.Module):
     stem: Channels of the stem.
     kernel: Side of the windows of local relation.
     channels_per_key: See LocalRelation; divides stem and widths.
+    prior_scale: See LocalRelation.
     dtype: Type of the layers; logits are float32.
     axis_name: Of the devices that share batch statistics.
   """
@@ -53,6 +54,7 @@ class BottleneckNetwork(nn.Module):
   stem: int = 64
   kernel: int = 7
   channels_per_key: int = 8
+  prior_scale: float = 1.0
   dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
 
@@ -119,6 +121,7 @@ class BottleneckNetwork(nn.Module):
         features,
         kernel=self.kernel,
         channels_per_key=self.channels_per_key,
+        prior_scale=self.prior_scale,
         strides=strides,
         dtype=self.dtype,
         name=name,
