@@ -63,6 +63,16 @@ def multi_path_flag(
   )
 
 
+def beam_flag() -> flags.FlagHolder:
+  """Defines --beam_options; see rn_jax.host.pool."""
+  return flags.DEFINE_string(
+    "beam_options",
+    None,
+    "Options of Apache Beam, such as --beam_options=--runner=DirectRunner; its "
+    "workers then do the work. See docs/beam.md.",
+  )
+
+
 def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
   """Parses the command line and calls `main` with the flags by name.
 
