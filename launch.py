@@ -65,6 +65,7 @@ _IMAGES = cli.multi_path_flag(
   "given several times.",
 )
 _DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
+_BEAM_OPTIONS = cli.beam_flag()
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _WHY = cli.path_flag(
   "why",
@@ -105,6 +106,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown arguments: {argv[1:]}")
   from flax.errors import FlaxError
 
+  if _BEAM_OPTIONS.value is not None and _MODE.value != "extract":
+    raise app.UsageError("--beam_options goes with --mode=extract")
   try:
     _start_jax()
     if _MODE.value == "train":
@@ -196,6 +199,7 @@ def _use(network: str) -> None:
           images=_IMAGES.value,
           descriptors=_DESCRIPTORS.value,
           overrides=overrides,
+          beam_options=_BEAM_OPTIONS.value,
         )
       ]
     case "evaluate":

@@ -84,6 +84,9 @@ class Pool(NamedTuple):
     )
 
 
+HERE = Pool()
+
+
 def pool_of(workers: int | None, beam_options: str | None = None) -> Pool:
   """Returns the pool that a command is asked to work with.
 
