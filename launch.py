@@ -65,7 +65,7 @@ _IMAGES = cli.multi_path_flag(
   "given several times.",
 )
 _DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
-_BEAM_OPTIONS = cli.beam_flag()
+_BEAM_OPTIONS = cli.beam_flag("beam_options")
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _WHY = cli.path_flag(
   "why",

@@ -271,7 +271,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "workers", None, "Processes; not given: one per core.", lower_bound=1
     ),
-    cli.beam_flag(),
+    cli.beam_flag("beam_options"),
     flags.DEFINE_integer(
       "num_shards",
       None,

@@ -275,7 +275,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "workers", None, "Processes; not given: one per core.", lower_bound=1
     ),
-    cli.beam_flag(),
+    cli.beam_flag("beam_options"),
     flags.DEFINE_bool(
       "overwrite", False, "Replace data that were made with other arguments."
     ),

@@ -217,5 +217,5 @@ if __name__ == "__main__":
       False,
       "Write boxes and masks of the objects as COCO's JSON, too.",
     ),
-    cli.beam_flag(),
+    cli.beam_flag("beam_options"),
   )

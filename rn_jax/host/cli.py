@@ -63,12 +63,12 @@ def multi_path_flag(
   )
 
 
-def beam_flag() -> flags.FlagHolder:
-  """Defines --beam_options; see rn_jax.host.pool."""
+def beam_flag(name: str) -> flags.FlagHolder:
+  """Defines a flag for options of Apache Beam; see rn_jax.host.pool."""
   return flags.DEFINE_string(
-    "beam_options",
+    name,
     None,
-    "Options of Apache Beam, such as --beam_options=--runner=DirectRunner; its "
+    f"Options of Apache Beam, such as --{name}=--runner=DirectRunner; its "
     "workers then do the work. See docs/beam.md.",
   )
 
