@@ -77,6 +77,7 @@ _SKIP_UNKNOWN = flags.DEFINE_bool(
   "Leave out --questions with words that the network does not know.",
 )
 _DESCRIPTORS = flags.DEFINE_list("descriptors", [], descriptors.HELP)
+_BEAM_OPTIONS = cli.beam_flag("beam_options")
 _QUESTION = flags.DEFINE_string("question", None, "Question in English.")
 _WHY = cli.path_flag(
   "why",
@@ -118,6 +119,8 @@ def main(argv: list[str]) -> None:
   from flax.errors import FlaxError
 
   own = _own_questions()
+  if _BEAM_OPTIONS.value is not None and _MODE.value != "extract":
+    raise app.UsageError("--beam_options goes with --mode=extract")
   try:
     _start_jax()
     if _MODE.value == "train":
@@ -228,6 +231,7 @@ def _use(network: str, own: OwnQuestions | None) -> None:
           images=_IMAGES.value,
           descriptors=_DESCRIPTORS.value,
           overrides=overrides,
+          beam_options=_BEAM_OPTIONS.value,
         )
       ]
     case "evaluate":

@@ -92,6 +92,7 @@ setup(
     "tpu": ["jax[tpu]>=0.10"],
     "pytorch": ["torch>=2.4"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
+    "beam": ["apache-beam>=2.77"],
     "retrieval": ["h5py>=3.10"],
     "test": [
       "basedpyright==1.40.2",

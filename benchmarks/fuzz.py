@@ -95,7 +95,7 @@ def _targets(folder: Path) -> dict[str, tuple]:
   write_state_dict(weights, {"a.weight": numbers, "a.bias": numbers[0]})
   names = np.array(["a.png", "b.png", "c.png", "d.png"])
   save_features(archive, Features({"x": numbers}, np.arange(4), names, {}))
-  made, asked = make_part(Job("train", 3, min_visible_pixels=0), 0)
+  (made, asked), _ = make_part(Job("train", 3, min_visible_pixels=0), 0)
   longest = max((q["program"] for q in asked[:10]), key=len)  # of scene 0
   scenes = _write(folder / "CLEVR_train_scenes.json", {"scenes": made})
   program = _write(folder / "program.json", longest)

@@ -33,6 +33,7 @@ from rn_jax.data.clevr_json import SourceError
 from rn_jax.host import cli
 from rn_jax.host.exclusive import exclusive
 from rn_jax.host.paths import local_path
+from rn_jax.host.pool import pool_of
 
 
 def convert(
@@ -44,6 +45,7 @@ def convert(
   vocabulary: str | os.PathLike | None = None,
   vocabulary_splits: Sequence[str] = (),
   workers: int | None = None,
+  beam_options: str | None = None,
   num_shards: int | None = None,
   images: str = "auto",
   drawing: Drawing | None = None,
@@ -67,10 +69,12 @@ def convert(
     vocabulary_splits: Splits to make the vocabulary from, in this order; by
       default the first whose name starts with "train".
     workers: Number of processes; by default one per core.
+    beam_options: Options of Apache Beam, whose workers then write the shards;
+      see docs/beam.md.
     num_shards: Shards per split; by default one for every 512 scenes.
     images: "yes", "no", or "auto": yes where there is an images folder.
-    drawing: Draws the images, of image_size and in this process, instead of
-      reading them; `images` is not used then.
+    drawing: Draws the images, of image_size and all in one process or by
+      Beam, instead of reading them; `images` is not used then.
     source: "clevr"; or "tfds": the data set that tensorflow_datasets has
       prepared, read in this process and with its images.
     skip_missing: Leave scenes out whose image file is not there, and their
@@ -86,7 +90,7 @@ def convert(
     SourceError: The source is incomplete or damaged.
     ValueError: Both a vocabulary and splits to make it from are given, or
       skip_missing where no image files are read, or annotations where there
-      are none.
+      are none, or Beam shall read the data set of tfds.
     RecordError: The output folder cannot take these splits.
     VocabularyError: The vocabulary file is unusable.
   """
@@ -96,13 +100,20 @@ def convert(
     raise ValueError("skip_missing is for images that are read from files")
   if annotations and source == "tfds":
     raise ValueError("the data set of tfds has no annotations")
+  pool = pool_of(workers, beam_options)
+  if source == "tfds" or drawing:
+    pool = pool.of_one_process()
+  if source == "tfds" and not pool.is_here:
+    raise ValueError(
+      "the data set of tfds is read in one process: leave beam_options out"
+    )
   clevr_dir, output_dir = local_path(clevr_dir), Path(local_path(output_dir))
   if source == "tfds":
     name, examples = tfds_source.open_tfds(clevr_dir)
     splits = splits or tfds_source.SPLITS
     load = functools.partial(tfds_source.load_split, examples, image_size)
   else:
-    clevr_dir = Path(clevr_dir)
+    clevr_dir = Path(clevr_dir).absolute()  # wherever a worker is
     name = clevr_dir.resolve().name
     present = _find_splits(clevr_dir, [*splits, *vocabulary_splits])
     splits = splits or present
@@ -115,8 +126,6 @@ def convert(
       skip_missing,
       annotations,
     )
-  if source == "tfds" or drawing:
-    workers = 1
   # Those that give the vocabulary first.
   splits = sorted(
     dict.fromkeys(splits), key=lambda split: not split.startswith("train")
@@ -155,7 +164,7 @@ def convert(
         build,
         key=records_folder.key_of(description),
         num_shards=num,
-        workers=workers or os.cpu_count() or 1,
+        pool=pool,
         known=known,
       )
       manifest["splits"][split] = {
@@ -262,6 +271,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "workers", None, "Processes; not given: one per core.", lower_bound=1
     ),
+    cli.beam_flag("beam_options"),
     flags.DEFINE_integer(
       "num_shards",
       None,

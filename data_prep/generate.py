@@ -26,6 +26,7 @@ from data_prep.world import read_world
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path
+from rn_jax.host.pool import pool_of
 
 
 def generate(
@@ -39,6 +40,7 @@ def generate(
   record_size: int = 128,
   vocabulary: str | os.PathLike | None = None,
   workers: int | None = None,
+  beam_options: str | None = None,
   overwrite: bool = False,
 ) -> Path:
   """Makes one split; one that was made from the same job is reused.
@@ -57,6 +59,8 @@ def generate(
     workers: Processes that make scenes and questions; None: one per core. More
       than one needs the usual `if __name__ == "__main__":` guard in the
       calling script.
+    beam_options: Options of Apache Beam, whose workers then make all; see
+      docs/beam.md.
     overwrite: Replace data that were made with other arguments.
 
   Returns:
@@ -71,8 +75,7 @@ def generate(
   """
   if min(*size, record_size) < 1:
     raise ValueError("an image has at least one pixel on each side")
-  if workers is not None and workers < 1:
-    raise ValueError(f"workers is {workers}, must be at least 1")
+  pool = pool_of(workers, beam_options)
   if annotations and job.split.startswith("test"):
     raise ValueError(
       f"annotations would tell of the scenes, which the split {job.split!r} "
@@ -89,7 +92,7 @@ def generate(
   output_dir = Path(local_path(output_dir))
   records_dir = records_dir and local_path(records_dir)
   with alone(output_dir, job.split):
-    split_files.make(job, output_dir, workers or os.cpu_count() or 1, overwrite)
+    split_files.make(job, output_dir, pool, overwrite)
     # What follows imports JAX, which the rest does without.
     if annotations:
       from data_prep.annotation.files import annotate_split
@@ -98,14 +101,14 @@ def generate(
         output_dir,
         job.split,
         size=size,
-        workers=workers,
+        pool=pool,
         overwrite=overwrite,
       )
     if images or records_dir is not None:
       from data_prep.generation import pictures
 
       if images:
-        pictures.write_files(job, output_dir, size, overwrite)
+        pictures.write_files(job, output_dir, size, pool, overwrite)
       if records_dir is not None:
         pictures.write_records(
           job,
@@ -113,6 +116,7 @@ def generate(
           records_dir,
           size,
           record_size,
+          pool,
           vocabulary,
           annotations,
         )
@@ -142,6 +146,7 @@ def _main(
   records_dir: str | None,
   vocabulary: str | None,
   workers: int | None,
+  beam_options: str | None,
   overwrite: bool,
   background: str | None,
   properties: str | None,
@@ -177,6 +182,7 @@ def _main(
     record_size=image_size or 128,
     vocabulary=vocabulary,
     workers=workers,
+    beam_options=beam_options,
     overwrite=overwrite,
   )
 
@@ -269,6 +275,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "workers", None, "Processes; not given: one per core.", lower_bound=1
     ),
+    cli.beam_flag("beam_options"),
     flags.DEFINE_bool(
       "overwrite", False, "Replace data that were made with other arguments."
     ),

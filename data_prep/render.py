@@ -15,17 +15,16 @@ import re
 from pathlib import Path
 
 from absl import flags, logging
-from PIL import Image
 
 from data_prep.annotation.files import annotate_split
 from data_prep.generation.split_lock import alone
 from data_prep.rendering.camera import FRAME
-from data_prep.rendering.engine import BATCH, render
+from data_prep.rendering.drawing import draw_files
 from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
-from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
+from rn_jax.host.pool import Pool, pool_of
 from rn_jax.host.progress import progress_bar
 
 
@@ -38,6 +37,7 @@ def render_split(
   height: int | None = None,
   frame: tuple[int, int] = FRAME,
   annotations: bool = False,
+  beam_options: str | None = None,
 ) -> Path:
   """Draws the scenes of a CLEVR folder; pictures already there are kept.
 
@@ -49,6 +49,8 @@ def render_split(
     height: Likewise.
     frame: Width and height of the pictures that the scenes were made for.
     annotations: Write boxes and masks of the objects, too.
+    beam_options: Options of Apache Beam, whose workers then draw; see
+      docs/beam.md.
 
   Returns:
     The folder of the pictures.
@@ -59,6 +61,7 @@ def render_split(
     FileExistsError: There are annotations of other scenes or another size.
     BusyError: Another run makes pictures of this split in this folder.
   """
+  pool = pool_of(None, beam_options)
   size = (
     (frame[0] if width is None else width),
     (frame[1] if height is None else height),
@@ -74,8 +77,10 @@ def render_split(
       raise SourceError(f"{path}: scene {i}: image_filename is {name!r}")
   with alone(output_dir, split, folder):
     if annotations:
-      annotate_split(clevr_dir, split, output_dir, size=size, frame=frame)
-    _draw_missing(scenes, path, folder, size, frame)
+      annotate_split(
+        clevr_dir, split, output_dir, size=size, frame=frame, pool=pool
+      )
+    _draw_missing(scenes, path, folder, size, frame, pool)
   return folder
 
 
@@ -85,6 +90,7 @@ def _draw_missing(
   folder: Path,
   size: tuple[int, int],
   frame: tuple[int, int],
+  pool: Pool,
 ) -> None:
   """Draws those scenes of the file `path` that have no picture in a folder."""
   missing = [
@@ -98,16 +104,18 @@ def _draw_missing(
     unit=" images",
     desc=folder.name,
   ) as progress:
-    for start in range(0, len(missing), BATCH):
-      batch = missing[start : start + BATCH]
-      try:
-        pictures = render(batch, *size, frame=frame)
-      except ValueError as error:
-        raise SourceError(f"{path}: {error}") from error
-      for scene, pixels in zip(batch, pictures, strict=True):
-        with replacing(folder / scene["image_filename"]) as temporary:
-          Image.fromarray(pixels).save(temporary, format="PNG")
-      progress.update(len(batch))
+    try:
+      draw_files(
+        missing,
+        folder,
+        size,
+        pool=pool,
+        hidden=folder.parents[1] / f".draw-{folder.name}",
+        bar=progress,
+        frame=frame,
+      )
+    except ValueError as error:
+      raise SourceError(f"{path}: {error}") from error
 
 
 def _warn_of_cameras(path: Path, scenes: list[dict]) -> None:
@@ -160,6 +168,7 @@ def _main(
   image_size: int | None,
   frame_size: str,
   annotations: bool,
+  beam_options: str | None,
 ) -> None:
   folder = render_split(
     clevr_dir,
@@ -169,6 +178,7 @@ def _main(
     height=image_size or height,
     frame=_frame_of(frame_size),
     annotations=annotations,
+    beam_options=beam_options,
   )
   print(f"Images of {split} are in {folder}")
 
@@ -207,4 +217,5 @@ if __name__ == "__main__":
       False,
       "Write boxes and masks of the objects as COCO's JSON, too.",
     ),
+    cli.beam_flag("beam_options"),
   )

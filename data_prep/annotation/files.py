@@ -19,7 +19,7 @@ from rn_jax.data.clevr_json import (
 from rn_jax.host.atomic import replacing
 from rn_jax.host.parts import Parts
 from rn_jax.host.paths import local_path
-from rn_jax.host.processes import in_processes
+from rn_jax.host.pool import Pool, make_parts, pool_of
 from rn_jax.host.progress import progress_bar
 
 # Goes up whenever the same scenes would get other annotations.
@@ -36,7 +36,7 @@ def annotate_split(
   *,
   size: Size = FRAME,
   frame: Size = FRAME,
-  workers: int | None = None,
+  pool: Pool | None = None,
   overwrite: bool = False,
 ) -> Path:
   """Annotates pictures of the scenes of a CLEVR folder.
@@ -47,7 +47,7 @@ def annotate_split(
     output_dir: Where `annotations/` goes; by default, `clevr_dir`.
     size: Width and height of the pictures, in pixels.
     frame: Width and height of the pictures that the scenes were made for.
-    workers: Number of processes; None: one per core.
+    pool: Who makes the parts; None: processes, one per core.
     overwrite: Replace annotations of other scenes or of another size.
 
   Returns:
@@ -81,11 +81,12 @@ def annotate_split(
   parts = Parts(path.parent / f".annotate-{split}", info)
   starts = range(0, len(scenes), _SCENES_PER_PART)
   items = [(k, scenes[a : a + _SCENES_PER_PART]) for k, a in enumerate(starts)]
-  made = in_processes(
-    _read_or_make,
+  made = make_parts(
+    parts,
+    _make,
     items,
-    workers or os.cpu_count() or 1,
-    shared=(parts, str(scenes_path), size, frame),
+    pool or pool_of(None),
+    shared=(str(scenes_path), size, frame),
     in_order=True,
   )
   images = [_image_of(json.loads(scene), size) for scene in scenes]
@@ -145,24 +146,16 @@ def _read_info(path: Path) -> dict | None:
     return None
 
 
-def _read_or_make(
-  parts: Parts,
-  path: str,
-  size: Size,
-  frame: Size,
-  part: tuple[int, Sequence[str]],
-) -> bytes:
-  number, scenes = part
-  content = parts.read(number)
-  if content is None:
-    try:
-      texts = [
-        json.dumps(annotation)
-        for text in scenes
-        for annotation in annotations_of(json.loads(text), size, frame)
-      ]
-    except ValueError as error:
-      raise SourceError(f"{path}: {error}") from error
-    content = json.dumps(texts).encode()
-    parts.write(number, content)
-  return content
+def _make(
+  path: str, size: Size, frame: Size, scenes: Sequence[str]
+) -> tuple[bytes, dict[str, int]]:
+  try:
+    texts = [
+      json.dumps(annotation)
+      for text in scenes
+      for annotation in annotations_of(json.loads(text), size, frame)
+    ]
+  except ValueError as error:
+    raise SourceError(f"{path}: {error}") from error
+  counts = {"annotated scenes": len(scenes), "annotations": len(texts)}
+  return json.dumps(texts).encode(), counts

@@ -15,7 +15,7 @@ from data_prep.conversion.oddities import Oddities, join, note
 from data_prep.conversion.records_folder import parts_folder
 from rn_jax.data import records
 from rn_jax.host.parts import Parts
-from rn_jax.host.processes import in_processes
+from rn_jax.host.pool import Pool, make_parts
 from rn_jax.host.progress import progress_bar
 
 SCENES_PER_SHARD = 512
@@ -32,15 +32,15 @@ def _write_shard(
   build: Callable,
   progress: Callable | None,
   shard: tuple[str, Sequence],
-) -> dict:
-  """Writes a shard, given its name and sources; returns its manifest entry."""
+) -> tuple[bytes, dict[str, int]]:
+  """Writes a shard, given its name and sources; gives its manifest entry."""
   name, sources = shard
-  num_questions = max_objects = max_question_length = 0
+  num_pictures = num_questions = max_objects = max_question_length = 0
   sizes = set()
   oddities: Oddities = {}
 
   def payloads():
-    nonlocal num_questions, max_objects, max_question_length
+    nonlocal num_pictures, num_questions, max_objects, max_question_length
     for scene in build(sources):
       tokens = scene["questions"]["tokens"]
       num_questions += len(tokens)
@@ -49,6 +49,7 @@ def _write_shard(
       for kind in scene.get("oddities", ()):
         note(oddities, kind, scene["image_filename"])
       if scene["image"] is not None:
+        num_pictures += 1
         # The first chunk of every PNG starts with them.
         width, height = struct.unpack(">II", scene["image"][16:24])
         sizes.add((height, width))
@@ -57,7 +58,7 @@ def _write_shard(
         progress()
 
   info = records.write_shard(records_dir / name, payloads())
-  return {
+  entry = {
     "filename": name,
     **info._asdict(),
     "num_questions": num_questions,
@@ -66,6 +67,12 @@ def _write_shard(
     "image_sizes": sorted(sizes),
     "warnings": oddities,
   }
+  counts = {
+    "scenes": info.num_records,
+    "questions": num_questions,
+    "pictures": num_pictures,
+  }
+  return json.dumps(entry).encode(), counts
 
 
 def write_shards(
@@ -76,7 +83,7 @@ def write_shards(
   *,
   key: str,
   num_shards: int,
-  workers: int,
+  pool: Pool,
   known: Sequence[dict] = (),
 ) -> list[dict]:
   """Writes the shards of a split that are not there yet.
@@ -85,12 +92,12 @@ def write_shards(
     records_dir: Folder to write to.
     split: Name of the split.
     sources: The scenes in any form that can be sent to another process.
-    build: Makes the record contents of some sources, in their order. With
-      several processes a function (or a partial of one) at the top level of a
-      module; with one it is called for one shard after the other.
+    build: Makes the record contents of some sources, in their order. Unless
+      the pool is here, a function (or a partial of one) at the top level of a
+      module; else it is called for one shard after the other.
     key: Stands for everything the shards depend on.
     num_shards: Number of shards.
-    workers: Number of processes; with 1 this process does the work.
+    pool: Who writes them.
     known: Manifest entries of shards that an earlier run finished.
 
   Returns:
@@ -107,23 +114,23 @@ def write_shards(
     if not _is_intact(records_dir, entries.get(name)):
       entries.pop(name, None)
   missing = [i for i, name in enumerate(names) if name not in entries]
-  todo = [(names[i], sources[bounds[i] : bounds[i + 1]]) for i in missing]
-  workers = min(workers, len(todo))
-  left = sum(len(of_shard) for _, of_shard in todo)
+  todo = []
+  for i in missing:
+    parts.path(i).unlink(missing_ok=True)  # whose shard is not intact
+    todo.append((i, (names[i], sources[bounds[i] : bounds[i + 1]])))
+  left = sum(len(of_shard) for _, (_, of_shard) in todo)
   with progress_bar(
     total=len(sources),
     initial=len(sources) - left,
     desc=split,
     unit=" scenes",
   ) as bar:
-    progress = bar.update if workers == 1 else None
-    for at, entry in in_processes(
-      _write_shard, todo, workers, shared=(records_dir, build, progress)
-    ):
-      entries[entry["filename"]] = entry
-      parts.write(missing[at], json.dumps(entry).encode())
-      if workers > 1:
-        bar.update(entry["num_records"])
+    here = pool.is_here or (len(todo) == 1 and pool.beam_options is None)
+    shared = (records_dir.absolute(), build, bar.update if here else None)
+    for i, noted in make_parts(parts, _write_shard, todo, pool, shared=shared):
+      entries[names[i]] = json.loads(noted)
+      if not here:
+        bar.update(entries[names[i]]["num_records"])
   return [entries[name] for name in names]
 
 

@@ -2,8 +2,10 @@
 
 import functools
 import hashlib
+import itertools
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from data_prep import world as world_facts
@@ -141,31 +143,47 @@ class Job:
     return -(-self.num_scenes // SCENES_PER_PART)
 
 
-def make_scene(job: Job, index: int) -> dict:
-  """Makes a scene in CLEVR's JSON layout."""
-  accept = None
-  if job.min_visible_pixels:
-    accept = functools.partial(
-      shows_every_object, min_pixels=job.min_visible_pixels
-    )
+def make_scene(
+  job: Job, index: int, refused: Callable[[], None] = lambda: None
+) -> dict:
+  """Makes a scene in CLEVR's JSON layout.
+
+  Args:
+    job: What to make.
+    index: Number of the scene, from 0.
+    refused: Called for each attempt in which an object shows too little.
+  """
+
+  def accept(scene: dict) -> bool:
+    if shows_every_object(scene, min_pixels=job.min_visible_pixels):
+      return True
+    refused()
+    return False
+
   return sample_scene(
     job.seed,
     job.split,
     index,
     min_objects=job.min_objects,
     max_objects=job.max_objects,
-    accept=accept,
+    accept=accept if job.min_visible_pixels else None,
     staging=job.staging,
     world=job.world,
   )
 
 
-def make_part(job: Job, part: int) -> tuple[list[dict], list[dict]]:
-  """Makes the scenes of a part, and questions without `question_index`."""
+def make_part(job: Job, part: int) -> tuple[tuple[list[dict], list[dict]], int]:
+  """Makes a part.
+
+  Returns:
+    Its scenes, and questions without `question_index`; and how many scenes were
+    refused before, as they hid an object.
+  """
   indices = range(
     part * SCENES_PER_PART, min((part + 1) * SCENES_PER_PART, job.num_scenes)
   )
-  scenes = [make_scene(job, index) for index in indices]
+  attempts = itertools.count()
+  scenes = [make_scene(job, i, lambda: next(attempts)) for i in indices]
   rng = random_stream("questions", job.seed, job.split, part)
   balanced = BALANCED_SCENES[job.count_answers]
   questions = [
@@ -181,4 +199,4 @@ def make_part(job: Job, part: int) -> tuple[list[dict], list[dict]]:
   ]
   if job.split.startswith("test"):
     questions = [{key: q[key] for key in _TEST_FIELDS} for q in questions]
-  return scenes, questions
+  return (scenes, questions), next(attempts)

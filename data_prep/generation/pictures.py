@@ -3,12 +3,9 @@
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 from PIL import Image
 
 from data_prep.conversion.clevr_source import Source
@@ -16,18 +13,19 @@ from data_prep.conversion.scene_record import Drawing, encode_image
 from data_prep.convert_clevr import convert
 from data_prep.generation.job import VERSION, Job, make_scene
 from data_prep.generation.split_files import read_scenes
+from data_prep.rendering.drawing import draw_files, drawn
 from data_prep.rendering.engine import VERSION as RENDERER
-from data_prep.rendering.engine import render
 from rn_jax.host.atomic import replacing
+from rn_jax.host.pool import Pool
 from rn_jax.host.progress import progress_bar
-
-_BATCH = 64  # pictures; progress is shown after each batch
-
-Result = TypeVar("Result")
 
 
 def write_files(
-  job: Job, output_dir: Path, size: tuple[int, int], overwrite: bool = False
+  job: Job,
+  output_dir: Path,
+  size: tuple[int, int],
+  pool: Pool,
+  overwrite: bool = False,
 ) -> None:
   """Draws the scenes of a split to PNG files; those that are there are kept.
 
@@ -35,6 +33,7 @@ def write_files(
     job: What the split was made from.
     output_dir: Folder with the split, in CLEVR's layout.
     size: Width and height in pixels.
+    pool: Who draws.
     overwrite: Replace pictures that were made from other arguments, or by
       another version of the renderer.
 
@@ -46,24 +45,19 @@ def write_files(
   mark = output_dir / ".made_from" / f"images-{job.split}.json"
   present = _open_folder(folder, mark, describe(job, size), overwrite)
 
-  def write(scene: dict, pixels: np.ndarray) -> None:
-    with replacing(folder / scene["image_filename"]) as temporary:
-      temporary.write_bytes(encode_image(Image.fromarray(pixels), 0))
-
   with progress_bar(
     total=job.num_scenes,
     initial=len(present),  # is no work of this run, nor its rate
     unit=" images",
     desc=f"{job.split} images",
   ) as progress:
-
-    def missing():
-      for scene in read_scenes(job, output_dir):
-        if scene["image_filename"] not in present:
-          yield scene
-
-    for _ in _draw(missing(), size, write):
-      progress.update()
+    missing = (
+      scene
+      for scene in read_scenes(job, output_dir)
+      if scene["image_filename"] not in present
+    )
+    hidden = output_dir / f".draw-{job.split}"
+    draw_files(missing, folder, size, pool=pool, hidden=hidden, bar=progress)
 
 
 def write_records(
@@ -72,6 +66,7 @@ def write_records(
   records_dir: str | os.PathLike,
   size: tuple[int, int],
   image_size: int,
+  pool: Pool,
   vocabulary: str | os.PathLike | None = None,
   annotations: bool = False,
 ) -> None:
@@ -83,6 +78,7 @@ def write_records(
     records_dir: Records folder to make or to extend.
     size: Width and height of the images as they are drawn, in pixels.
     image_size: Width and height in the records.
+    pool: Who draws and converts.
     vocabulary: Vocabulary file to use.
     annotations: Put those of the split into the records.
 
@@ -100,6 +96,7 @@ def write_records(
     vocabulary=vocabulary,
     drawing=Drawing(describe(job, size), draw),
     annotations=annotations,
+    beam_options=pool.beam_options,
   )
 
 
@@ -118,7 +115,7 @@ def draw_for_records(
     json.loads(s.scene) if s.scene else make_scene(job, s.image_index)
     for s in sources
   )
-  yield from _draw(
+  yield from drawn(
     scenes, size, lambda _, p: encode_image(Image.fromarray(p), image_size)
   )
 
@@ -167,34 +164,3 @@ def _read_mark(mark: Path) -> dict | None:
     return json.loads(mark.read_text())
   except (FileNotFoundError, ValueError, RecursionError):
     return None
-
-
-def _draw(
-  scenes: Iterable[dict],
-  size: tuple[int, int],
-  use: Callable[[dict, np.ndarray], Result],
-) -> Iterator[Result]:
-  """Draws scenes and yields what `use` makes of scene and pixels.
-
-  One batch is used by threads while the next is drawn.
-  """
-  with ThreadPoolExecutor() as pool:
-    waiting = []
-    for batch in _batches(scenes):
-      pixels = render(batch, *size)
-      yield from (used.result() for used in waiting)
-      waiting = [
-        pool.submit(use, *pair) for pair in zip(batch, pixels, strict=True)
-      ]
-    yield from (used.result() for used in waiting)
-
-
-def _batches(scenes: Iterable[dict]) -> Iterator[Sequence[dict]]:
-  batch = []
-  for scene in scenes:
-    batch.append(scene)
-    if len(batch) == _BATCH:
-      yield batch
-      batch = []
-  if batch:
-    yield batch

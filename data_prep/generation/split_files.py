@@ -18,11 +18,12 @@ from rn_jax.data.clevr_json import (
   read_value,
 )
 from rn_jax.host.atomic import replacing
+from rn_jax.host.pool import Pool
 from rn_jax.host.progress import progress_bar
 
 
 def make(
-  job: Job, output_dir: Path, workers: int, overwrite: bool = False
+  job: Job, output_dir: Path, pool: Pool, overwrite: bool = False
 ) -> None:
   """Makes the files, unless they are there from the same arguments.
 
@@ -31,7 +32,7 @@ def make(
   Args:
     job: What to make.
     output_dir: Folder in CLEVR's layout.
-    workers: Number of processes.
+    pool: Who makes the parts.
     overwrite: Replace files that were made from other arguments.
 
   Raises:
@@ -43,7 +44,7 @@ def make(
     return
   folder = output_dir / f".generate-{job.split}"
   folder.mkdir(parents=True, exist_ok=True)
-  num_questions = _join(job, make_parts(job, folder, workers), paths)
+  num_questions = _join(job, make_parts(job, folder, pool), paths)
   shutil.rmtree(folder)
   logging.info(
     "Made %d scenes with %d questions in %s",

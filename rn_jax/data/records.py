@@ -326,18 +326,23 @@ def read_scenes(
   records_dir: str | os.PathLike,
   split: str,
   decode: Callable[[bytes], dict] = decode_scene,
+  start: int = 0,
 ) -> Iterator[dict]:
-  """Yields every scene of a split, and checks that none is missing.
+  """Yields the scenes of a split, and checks that none is missing.
 
   Args:
     records_dir: The records folder.
     split: Name of the split.
     decode: Decodes a record; `decode_scene` or a part of it.
+    start: Scene to begin with; shards before it are not read.
 
   Raises:
     RecordError: A shard is damaged, or does not hold what the manifest says.
   """
   for shard in read_split(records_dir, split)["shards"]:
+    if start >= shard["num_records"]:
+      start -= shard["num_records"]
+      continue
     path = Path(local_path(records_dir)) / shard["filename"]
     num_records = num_questions = 0
     for payload in read_shard(path):
@@ -347,7 +352,9 @@ def read_scenes(
         raise RecordError(f"{path}: record {num_records}: {error}") from error
       num_records += 1
       num_questions += len(scene["questions"]["answer"])
-      yield scene
+      if num_records > start:
+        yield scene
+    start = 0
     found = (num_records, num_questions)
     if found != (shard["num_records"], shard["num_questions"]):
       raise RecordError(

@@ -63,6 +63,16 @@ def multi_path_flag(
   )
 
 
+def beam_flag(name: str) -> flags.FlagHolder:
+  """Defines a flag for options of Apache Beam; see rn_jax.host.pool."""
+  return flags.DEFINE_string(
+    name,
+    None,
+    f"Options of Apache Beam, such as --{name}=--runner=DirectRunner; its "
+    "workers then do the work. See docs/beam.md.",
+  )
+
+
 def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
   """Parses the command line and calls `main` with the flags by name.
 

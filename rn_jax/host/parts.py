@@ -13,6 +13,14 @@ from absl import logging
 from rn_jax.host.atomic import replacing
 
 
+def encode_arrays(**arrays: np.ndarray) -> bytes:
+  """Returns the content of a part that is arrays."""
+  content = io.BytesIO()
+  named: dict[str, Any] = arrays
+  np.savez(content, **named)
+  return content.getvalue()
+
+
 class Parts:
   """Keeps the parts that an interrupted job has finished.
 
@@ -32,7 +40,7 @@ class Parts:
       folder: Holds nothing but parts.
       job: JSON value; differs whenever a part would.
     """
-    self.folder = folder
+    self.folder = folder.absolute()  # wherever a worker is
     text = json.dumps(job, sort_keys=True)
     self._key = hashlib.sha256(text.encode()).hexdigest()
 
@@ -66,8 +74,10 @@ class Parts:
       ValueError: It is whole, but what was written are no arrays.
     """
     content = self.read(part)
-    if content is None:
-      return None
+    return None if content is None else self.decode_arrays(part, content)
+
+  def decode_arrays(self, part: int, content: bytes) -> dict[str, np.ndarray]:
+    """Returns the arrays that are the content of a part; see read_arrays."""
     try:
       with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
@@ -79,10 +89,7 @@ class Parts:
 
   def write_arrays(self, part: int, **arrays: np.ndarray) -> None:
     """Keeps a part that is arrays."""
-    content = io.BytesIO()
-    named: dict[str, Any] = arrays
-    np.savez(content, **named)
-    self.write(part, content.getvalue())
+    self.write(part, encode_arrays(**arrays))
 
   def remove(self) -> None:
     """Removes the folder, with parts of other jobs that are in it."""

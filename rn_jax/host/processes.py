@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -16,7 +16,7 @@ _call: Callable  # of a worker process
 
 def in_processes(
   function: Callable,
-  items: Sequence,
+  items: Iterable,
   workers: int,
   *,
   shared: tuple = (),
@@ -31,16 +31,18 @@ def in_processes(
       process needs the usual `if __name__ == "__main__":` guard in the script
       that calls.
     items: What to work on; each is sent when a process is about to need it.
-    workers: Number of processes, at most one per item; with 1 this process
-      does the work.
+    workers: Number of processes, at most one per item; with one of either this
+      process does the work.
     shared: First arguments of all calls; sent once to each process.
     in_order: Yield in the order of `items`, not as calls get done.
 
   Raises:
     ChildProcessError: A process died.
   """
-  workers = min(workers, len(items))
-  if workers <= 1:
+  items = iter(items)
+  first = list(itertools.islice(items, 2))
+  items = itertools.chain(first, items)
+  if workers <= 1 or len(first) <= 1:
     for i, item in enumerate(items):
       yield i, function(*shared, item)
     return

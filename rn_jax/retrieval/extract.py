@@ -11,7 +11,7 @@ the descriptors are what a network knows of a scene before it is asked.
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,20 @@ from absl import logging
 from rn_jax.data.input_pipeline import prefetch
 from rn_jax.host.exclusive import writing
 from rn_jax.host.parts import Parts
+from rn_jax.host.paths import local_path, local_paths
+from rn_jax.host.pool import HERE, Pool, make_parts, pool_of
 from rn_jax.host.progress import progress_bar
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
-from rn_jax.retrieval.describe.features import Features, check, save_features
-from rn_jax.retrieval.describe.sources import Source, image_source, split_source
+from rn_jax.retrieval.describe.features import Features, save_features
+from rn_jax.retrieval.describe.part import (
+  Recipe,
+  describe_part,
+  describe_rows,
+  job_of,
+  open_source,
+  recipe_of,
+)
+from rn_jax.retrieval.describe.sources import Source
 
 # Images between two saves; what a killed extraction loses at most.
 IMAGES_PER_PART = 1024
@@ -40,6 +50,7 @@ def extract_command(
   images: Sequence[str] = (),
   descriptors: Sequence[str] = (),
   overrides: Mapping[str, Any] | None = None,
+  beam_options: str | None = None,
 ) -> Path:
   """Does what `launch.py --mode=extract` does.
 
@@ -51,6 +62,8 @@ def extract_command(
     images: Image files and folders, in place of records.
     descriptors: Names; empty: what is usual for the network.
     overrides: Values to put into the network's config, by dotted key.
+    beam_options: Options of Apache Beam, whose workers then describe; see
+      docs/beam.md.
 
   Returns:
     The path of the features file.
@@ -60,31 +73,45 @@ def extract_command(
     ValueError: The network cannot describe this so.
     OSError: A file cannot be read or written.
   """
+  recipe = None
+  pool = pool_of(None, beam_options)
+  if beam_options is not None:
+    images = list(map(os.path.abspath, local_paths(images)))
+    checkpoint = os.path.abspath(local_path(checkpoint))
   extractor = load_extractor(checkpoint, descriptors, overrides)
-  config = extractor.config
   if not images:
     split = split or "val"
-    source = split_source(config.data, config.model.inputs, split)
-  elif config.model.inputs == "states":
-    raise ValueError(
-      "this network reads state descriptions, not images: give records, "
-      "--config.data.dir=RECORDS"
+  source = open_source(extractor.config, split, images)
+  if beam_options is not None:
+    recipe = recipe_of(
+      extractor, source, checkpoint, split, images, descriptors, overrides
     )
-  else:
-    source = image_source(images, config.data.image_size)
   path = workdir / f"features_{split or 'images'}.npz"
-  features = extract(extractor, source, path)
+  features = extract(extractor, source, path, pool, recipe)
   for name, x in features.descriptors.items():
     logging.info("%s: %s, %d x %d", name, features.label(name), *x.shape)
   return path
 
 
-def extract(extractor: Extractor, source: Source, path: Path) -> Features:
+def extract(
+  extractor: Extractor,
+  source: Source,
+  path: Path,
+  pool: Pool = HERE,
+  recipe: Recipe | None = None,
+) -> Features:
   """Describes all scenes of a source and writes the features file.
 
   Parts of it are kept beside `path` until it is whole; the same call after an
   interruption takes over those that are undamaged and of the same network,
   scenes and descriptors.
+
+  Args:
+    extractor: The network.
+    source: The scenes.
+    path: File to write.
+    pool: Who describes them, if there is a recipe.
+    recipe: From which workers elsewhere open network and scenes themselves.
 
   Returns:
     The features; as many rows as the source has scenes, less those that could
@@ -97,11 +124,17 @@ def extract(extractor: Extractor, source: Source, path: Path) -> Features:
   if jax.process_count() > 1:
     raise ValueError("extraction runs in one process, on all its devices")
   with writing(path):
-    return _extract(extractor, source, path)
+    return _extract(extractor, source, path, pool, recipe)
 
 
-def _extract(extractor: Extractor, source: Source, path: Path) -> Features:
-  job = [extractor.metadata, source.description, source.sha256, IMAGES_PER_PART]
+def _extract(
+  extractor: Extractor,
+  source: Source,
+  path: Path,
+  pool: Pool,
+  recipe: Recipe | None,
+) -> Features:
+  job = [*job_of(extractor, source), IMAGES_PER_PART]
   parts = Parts(path.with_name(f"{path.stem}.parts"), job)
   rows = range(source.size)
   rows_of = [rows[i : i + IMAGES_PER_PART] for i in rows[::IMAGES_PER_PART]]
@@ -120,27 +153,49 @@ def _extract(extractor: Extractor, source: Source, path: Path) -> Features:
     desc="describing",
     unit=" images",
   ) as progress:
-
-    def read(part: int):
-      return source.read(rows_of[part].start, rows_of[part].stop)
-
-    for part, scenes in zip(missing, prefetch(read, missing), strict=True):
-      described = Features(
-        extractor(scenes.arrays), scenes.image_index, scenes.image_filename, {}
-      )
-      check(described, f"part {part}")  # now, not after hours
-      found[part] = arrays = {
-        **described.descriptors,
-        "image_index": described.image_index,
-        "image_filename": described.image_filename,
-        "skipped": np.array(scenes.skipped, np.str_),
-      }
-      parts.write_arrays(part, **arrays)
+    if recipe:
+      made = _parts_elsewhere(parts, rows_of, missing, pool, recipe)
+    else:
+      made = _parts_here(parts, rows_of, missing, extractor, source)
+    for part, arrays in made:
+      found[part] = arrays
       progress.update(len(rows_of[part]))
   features = _join([found[i] for i in range(len(rows_of))], extractor, source)
   save_features(path, features)
   parts.remove()
   return features
+
+
+def _parts_here(
+  parts: Parts,
+  rows_of: list[range],
+  missing: list[int],
+  extractor: Extractor,
+  source: Source,
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+  """Describes one part while the next ones are read."""
+
+  def read(part: int):
+    return source.read(rows_of[part].start, rows_of[part].stop)
+
+  for part, scenes in zip(missing, prefetch(read, missing), strict=True):
+    arrays = describe_part(extractor, scenes)
+    parts.write_arrays(part, **arrays)
+    yield part, arrays
+
+
+def _parts_elsewhere(
+  parts: Parts,
+  rows_of: list[range],
+  missing: list[int],
+  pool: Pool,
+  recipe: Recipe,
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+  units = ((part, rows_of[part]) for part in missing)
+  for part, content in make_parts(
+    parts, describe_rows, units, pool, shared=(recipe,)
+  ):
+    yield part, parts.decode_arrays(part, content)
 
 
 def _join(

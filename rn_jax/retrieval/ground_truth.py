@@ -22,13 +22,14 @@ from rn_jax.host import cli
 from rn_jax.host.exclusive import writing
 from rn_jax.host.parts import Parts
 from rn_jax.host.paths import local_path
-from rn_jax.host.processes import in_processes
+from rn_jax.host.pool import Pool, make_parts, pool_of
 from rn_jax.host.progress import progress_bar
 from rn_jax.retrieval.image_indices import image_indices
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES
 from rn_jax.retrieval.scene_graphs.compare import (
   METHODS,
   compare,
+  compare_part,
   distance_function,
 )
 from rn_jax.retrieval.scene_graphs.ground_truth_file import (
@@ -54,6 +55,7 @@ def compute(
   tie_break: bool = False,
   queries: Sequence[int] | np.ndarray | None = None,
   workers: int | None = None,
+  beam_options: str | None = None,
 ) -> GroundTruth:
   """Computes a ground truth and writes it; a finished one is reused.
 
@@ -67,12 +69,15 @@ def compute(
     queries: Image indices; None: the first NUM_QUERIES scenes.
     workers: Processes; None: one per core. More than one needs the usual
       `if __name__ == "__main__":` guard in the calling script.
+    beam_options: Options of Apache Beam, whose workers then compare; see
+      docs/beam.md.
 
   Raises:
     BusyError: Another run writes the same file.
     GroundTruthError: The rule makes no sense, or `output` is something else.
     SceneError: A query is not in the database.
   """
+  pool = pool_of(workers, beam_options)
   rule = {"method": method, "match": match, "quirk": quirk}
   rule["tie_break"] = tie_break
   distance_function(**rule)  # refuses nonsense
@@ -87,7 +92,7 @@ def compute(
   with writing(output):
     if output.exists():
       return _reuse(output, description, query_index)
-    return _compute(scenes, output, description, rule, query_index, workers)
+    return _compute(scenes, output, description, rule, query_index, pool)
 
 
 def _compute(
@@ -96,7 +101,7 @@ def _compute(
   description: dict,
   rule: dict,
   query_index: np.ndarray,
-  workers: int | None,
+  pool: Pool,
 ) -> GroundTruth:
   positions = scenes.positions(query_index)
   size = QUERIES_PER_PART
@@ -109,30 +114,33 @@ def _compute(
     if arrays is not None:
       done[part] = arrays["distances"]
   missing = [part for part in range(len(queries_of)) if part not in done]
-  todo = [queries_of[part] for part in missing]
+  todo = [(part, queries_of[part]) for part in missing]
   total = len(positions) * len(scenes)
-  left = sum(map(len, todo)) * len(scenes)
+  left = sum(len(queries) for _, queries in todo) * len(scenes)
   if left < total:
     logging.info("%d of %d pairs are done already", total - left, total)
-  workers = min(workers or os.cpu_count() or 1, len(todo))
   if left:
     seconds = left * _seconds_per_pair(rule, scenes, positions)
-    workers = workers if seconds > 5 else 1  # they take a while to start
-    seconds /= workers
+    if pool.beam_options is None:
+      # They take a while to start.
+      pool = Pool(min(pool.workers, len(todo)) if seconds > 5 else 1)
+      seconds /= pool.workers
+      who = f"with {pool.workers} process{'es' * (pool.workers > 1)}"
+    else:
+      who = "of one worker of Beam"
     print(
       f"{left:,} pairs of {rule['method']} {rule['match']}: about "
-      f"{_duration(seconds)} with {workers} process{'es' * (workers > 1)}",
+      f"{_duration(seconds)} {who}",
       flush=True,
     )
   with progress_bar(
     total=total, initial=total - left, unit=" pairs", unit_scale=True
   ) as bar:
-    for i, distances in in_processes(
-      compare, todo, workers, shared=(rule, scenes)
+    for part, content in make_parts(
+      parts, compare_part, todo, pool, shared=(rule, scenes)
     ):
-      done[missing[i]] = distances
-      parts.write_arrays(missing[i], distances=distances)
-      bar.update(distances.size)
+      done[part] = parts.decode_arrays(part, content)["distances"]
+      bar.update(done[part].size)
   truth = GroundTruth(
     np.concatenate([done[part] for part in range(len(queries_of))]),
     query_index,
@@ -251,4 +259,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
       "workers", None, "Processes; not given: one per core.", lower_bound=1
     ),
+    cli.beam_flag("beam_options"),
   )

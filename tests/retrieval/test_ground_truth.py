@@ -13,6 +13,7 @@ from rn_jax.host.exclusive import BusyError, writing
 from rn_jax.retrieval import ground_truth, import_distances
 from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.import_distances import import_cache
+from rn_jax.retrieval.scene_graphs import compare as comparing
 from rn_jax.retrieval.scene_graphs.bipartite import v1, v2
 from rn_jax.retrieval.scene_graphs.compare import compare
 from rn_jax.retrieval.scene_graphs.exact import exact
@@ -90,7 +91,7 @@ def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
     return compare(rule, scenes, positions)
 
   monkeypatch.setattr(ground_truth, "_seconds_per_pair", lambda *_: 0.0)
-  monkeypatch.setattr(ground_truth, "compare", compare_some)
+  monkeypatch.setattr(comparing, "compare", compare_some)
   stop_after = 3
   with pytest.raises(KeyboardInterrupt):
     compute(scenes, path)

@@ -45,7 +45,7 @@ class Source:
     description: JSON values for the metadata.
     sha256: Changes with the scenes (of image files: with their names, sizes
       and times).
-    read: (start, stop) -> Scenes; must be called in order.
+    read: (start, stop) -> Scenes; fastest in order, by one thread.
   """
 
   size: int
@@ -75,15 +75,15 @@ def split_source(
       "`python -m data_prep.convert_clevr`, or --images=FOLDER"
     )
   entry = records.read_split(data.dir, split)
-  stream = enumerate(records.read_scenes(data.dir, split))
-  position = 0
+  stream, position = records.read_scenes(data.dir, split), 0
 
   def read(start: int, stop: int) -> Scenes:
-    nonlocal position
+    nonlocal stream, position
+    if start != position:
+      stream = records.read_scenes(data.dir, split, start=start)
     # The whole stream, where it ends, also checks that nothing is missing.
-    last = stop if stop < entry["num_scenes"] else None
-    count = None if last is None else last - position
-    found = [x for row, x in itertools.islice(stream, count) if row >= start]
+    count = stop - start if stop < entry["num_scenes"] else None
+    found = list(itertools.islice(stream, count))
     position = stop
     wheres = [f"{data.dir}: {split} {x['image_filename']}" for x in found]
     if inputs == "pixels":

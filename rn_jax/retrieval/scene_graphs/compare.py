@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rn_jax.host.parts import encode_arrays
 from rn_jax.retrieval.scene_graphs import bipartite
 from rn_jax.retrieval.scene_graphs.exact import exact
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruthError
@@ -41,3 +42,11 @@ def compare(
   """Compares some of the scenes with all; returns distances, [Q, D]."""
   distance = distance_function(**rule)
   return np.stack([distance(scenes[[i]], scenes) for i in positions])
+
+
+def compare_part(
+  rule: dict, scenes: SceneGraphs, positions: np.ndarray
+) -> tuple[bytes, dict[str, int]]:
+  """Does what `compare` does; returns a part, and the number of pairs."""
+  distances = compare(rule, scenes, positions)
+  return encode_arrays(distances=distances), {"pairs": distances.size}

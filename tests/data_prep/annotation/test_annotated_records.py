@@ -10,9 +10,10 @@ from configs import common
 from data_prep.annotation import rle
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
-from data_prep.generation import pictures
 from data_prep.generation.job import Job
 from data_prep.render import render_split
+from data_prep.rendering import drawing
+from data_prep.rendering.camera import FRAME
 from data_prep.show_annotations import show_annotations
 from rn_jax.data import records
 from rn_jax.data.dataset import load_dataset
@@ -29,10 +30,10 @@ def make(folder, split="train", num_scenes=4, **options):
 
 @pytest.fixture(autouse=True)
 def _quick_pictures(monkeypatch):
-  def render(scenes, width, height):
+  def render(scenes, width, height, frame=FRAME):
     return np.zeros((len(scenes), height, width, 3), np.uint8)
 
-  monkeypatch.setattr(pictures, "render", render)
+  monkeypatch.setattr(drawing, "render", render)
 
 
 def test_records_hold_boxes_and_masks(tmp_path):

@@ -15,6 +15,7 @@ from data_prep.generation.scenes import sample_scene
 from data_prep.rendering import trace
 from data_prep.rendering.engine import stage_of
 from data_prep.rendering.picture import SMALL_TILES, index_picture
+from rn_jax.host.pool import Pool
 
 SIZE = (96, 48)  # neither CLEVR's ratio nor that of the frame
 FRAME = (320, 240)
@@ -118,7 +119,7 @@ def test_objects_without_a_pixel_are_left_out(scenes):
 # Of pycocotools, about the arrays that it hands out.
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
 def test_the_file_is_cocos(clevr_dir, scenes):
-  path = annotate_split(clevr_dir, "val", size=SIZE, workers=1)
+  path = annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1))
   assert path == clevr_dir / "annotations" / "CLEVR_val_annotations.json"
   content = json.loads(path.read_text())
   assert [c["name"] for c in content["categories"]] == [
@@ -153,7 +154,9 @@ def test_parts_are_kept_and_workers_do_not_matter(
   clevr_dir, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(files, "_SCENES_PER_PART", 2)
-  two = annotate_split(clevr_dir, "val", tmp_path / "two", size=SIZE, workers=2)
+  two = annotate_split(
+    clevr_dir, "val", tmp_path / "two", size=SIZE, pool=Pool(2)
+  )
   numbers = []
 
   def make(scene, *size):
@@ -163,7 +166,7 @@ def test_parts_are_kept_and_workers_do_not_matter(
     return annotations_of(scene, *size)
 
   cut = functools.partial(
-    annotate_split, clevr_dir, "val", tmp_path / "cut", size=SIZE, workers=1
+    annotate_split, clevr_dir, "val", tmp_path / "cut", size=SIZE, pool=Pool(1)
   )
   with monkeypatch.context() as patch:
     patch.setattr(files, "annotations_of", make)
@@ -186,17 +189,17 @@ def test_parts_are_kept_and_workers_do_not_matter(
 
 
 def test_those_of_other_pictures_are_not_kept(clevr_dir, scenes):
-  path = annotate_split(clevr_dir, "val", size=SIZE, workers=1)
+  path = annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1))
   before = path.stat().st_mtime_ns
-  annotate_split(clevr_dir, "val", size=SIZE, workers=1)
+  annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1))
   assert path.stat().st_mtime_ns == before
   with pytest.raises(FileExistsError, match="another size"):
-    annotate_split(clevr_dir, "val", size=(48, 32), workers=1)
+    annotate_split(clevr_dir, "val", size=(48, 32), pool=Pool(1))
   scenes_path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   scenes_path.write_text(json.dumps({"scenes": scenes[:1]}))
   with pytest.raises(FileExistsError, match="other scenes"):
-    annotate_split(clevr_dir, "val", size=SIZE, workers=1)
-  annotate_split(clevr_dir, "val", size=SIZE, workers=1, overwrite=True)
+    annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1))
+  annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1), overwrite=True)
   assert len(json.loads(path.read_text())["images"]) == 1
 
 
@@ -212,4 +215,4 @@ def test_bad_scenes_are_named(clevr_dir, scenes, change, message):
   path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   path.write_text(json.dumps({"scenes": [scenes[0], scenes[1] | change]}))
   with pytest.raises(ValueError, match=f"CLEVR_val_scenes.json: {message}"):
-    annotate_split(clevr_dir, "val", size=SIZE, workers=1)
+    annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1))

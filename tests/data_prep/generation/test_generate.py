@@ -276,7 +276,7 @@ def test_splits_never_share_scenes():
 def test_released_counts_are_more_skewed():
   def share_of_few(count_answers):
     job = Job("train", 250, min_visible_pixels=0, count_answers=count_answers)
-    _, questions = make_part(job, 0)
+    (_, questions), _ = make_part(job, 0)
     answers = [
       q["answer"] for q in questions if q["program"][-1]["function"] == "count"
     ]

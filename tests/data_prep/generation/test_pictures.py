@@ -11,6 +11,8 @@ from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from data_prep.generation import pictures
 from data_prep.generation.job import Job
+from data_prep.rendering import drawing
+from data_prep.rendering.camera import FRAME
 from rn_jax.data import records
 from rn_jax.host.exclusive import BusyError, exclusive
 
@@ -22,7 +24,7 @@ def make(folder, split, num_scenes, seed=0, **options):
   return generate(folder, job, workers=1, **options)
 
 
-def fake_render(scenes, width, height):
+def fake_render(scenes, width, height, frame=FRAME):
   """Pictures that depend on all that the renderer looks at, and differ."""
   seeds = [
     json.dumps([s[k] for k in ("objects", "camera", "lamps")]) for s in scenes
@@ -42,12 +44,12 @@ def rendered(monkeypatch):
   """Replaces the renderer; lists the numbers of scenes it was given."""
   sizes = []
 
-  def render(scenes, width, height):
+  def render(scenes, width, height, frame=FRAME):
     sizes.append(len(scenes))
     return fake_render(scenes, width, height)
 
-  monkeypatch.setattr(pictures, "render", render)
-  monkeypatch.setattr(pictures, "_BATCH", 4)
+  monkeypatch.setattr(drawing, "render", render)
+  monkeypatch.setattr(drawing, "_BATCH", 4)
   return sizes
 
 
@@ -91,14 +93,14 @@ def test_drawing_goes_on_after_an_interruption(
   bar = functools.partial(pictures.progress_bar, disable=hidden)
   monkeypatch.setattr(pictures, "progress_bar", bar)
 
-  def fail_later(scenes, width, height):
+  def fail_later(scenes, width, height, frame=FRAME):
     if len(rendered) == 2:
       raise KeyboardInterrupt
     rendered.append(len(scenes))
     return fake_render(scenes, width, height)
 
   with monkeypatch.context() as patch:
-    patch.setattr(pictures, "render", fail_later)
+    patch.setattr(drawing, "render", fail_later)
     with pytest.raises(KeyboardInterrupt):
       make(tmp_path / "cut", "train", 12, **options)
   kept = _images(tmp_path / "cut", "train")
