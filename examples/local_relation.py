@@ -141,7 +141,9 @@ def measure(model, variables, images, labels):
   return np.mean(right, (0, 2))
 
 
-def compare(steps=200, num_train=NUM_TRAIN, num_test=NUM_TEST):
+def compare(
+  steps=200, num_train=NUM_TRAIN, num_test=NUM_TEST, stage_sizes=STAGE_SIZES[26]
+):
   """Trains and tests the networks; yields a row of each."""
   train_data = draw(np.random.default_rng(3), num_train)
   test_data = draw(np.random.default_rng(4), num_test)
@@ -150,7 +152,7 @@ def compare(steps=200, num_train=NUM_TRAIN, num_test=NUM_TEST):
     model = BottleneckNetwork(
       spatial,
       len(SHAPES),
-      STAGE_SIZES[26],
+      stage_sizes,
       widths,
       OUTPUTS,
       stem=16,

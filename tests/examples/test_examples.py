@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from examples import duplicate_removal, spatio_temporal
+from examples import duplicate_removal, local_relation, spatio_temporal
 
 
 def test_duplicate_removal_runs_and_measures():
@@ -32,3 +32,15 @@ def test_spatio_temporal_runs_and_measures():
   batch = spatio_temporal.scenes(np.random.default_rng(0), 3, 0.0)
   assert spatio_temporal.accuracy(batch, jnp.float32(batch["same"])) == 1
   assert spatio_temporal.accuracy(batch, -jnp.float32(batch["same"])) < 0.2
+
+
+def test_local_relation_runs_and_measures():
+  rows = list(local_relation.compare(1, 64, 64, (1, 1, 1, 1)))
+  assert [name for name, *_ in rows] == ["LR-Net-26", "ResNet-26"]
+  for _, size, clean, attacked, _ in rows:
+    assert size > 100_000
+    assert 0 <= attacked <= clean <= 1  # what was wrong is seldom put right
+  image, label = local_relation.draw(np.random.default_rng(0), 8)
+  assert image.shape == (8, 32, 32, 3)
+  assert 0 <= image.min() < image.max() <= 1
+  assert set(label) <= {0, 1, 2, 3}

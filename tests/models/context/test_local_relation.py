@@ -188,6 +188,20 @@ def test_bfloat16_leaves_prior_and_softmax_alone():
   np.testing.assert_allclose(y, expected, atol=0.1 * spread)
 
 
+def test_the_prior_begins_as_large_as_asked():
+  x = normal(1, 4, 4, 8)
+  small, large = (
+    LocalRelation(4, prior_scale=scale).init(jax.random.key(0), x)["params"]
+    for scale in (1.0, 15.0)
+  )
+  np.testing.assert_allclose(
+    large["prior_1"].pop("kernel"),
+    15 * small["prior_1"].pop("kernel"),
+    rtol=1e-5,
+  )
+  jax.tree.map(np.testing.assert_array_equal, large, small)
+
+
 def test_vmap_is_a_loop():
   x = normal(3, 1, 4, 4, 8)
   layer, params = random_layer(x[0], features=4, kernel=3)
