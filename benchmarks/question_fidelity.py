@@ -83,7 +83,7 @@ def _make(
     count_answers=count_answers,
     language_dir=language_dir,
   )
-  return [make_part(job, part) for part in range(job.num_parts)]
+  return [make_part(job, part)[0] for part in range(job.num_parts)]
 
 
 def _count_right(scenes: list[dict], questions: list[dict]) -> int:

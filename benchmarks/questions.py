@@ -27,6 +27,7 @@ from data_prep.generation.job import SCENES_PER_PART, Job, make_scene
 from data_prep.generation.scenes import sample_scene
 from data_prep.language.questions import ask
 from rn_jax.host import cli
+from rn_jax.host.pool import HERE
 
 # Questions per second of one core that CLEVR's own generator makes, from slow
 # to fast scenes.
@@ -90,7 +91,7 @@ def _measure(job: Job, repeats: int) -> tuple[int, dict[str, float]]:
     questions = clock("questions", _ask, job, scenes)
     clock("JSON", _all, json.dumps, [*scenes, *questions])
     with tempfile.TemporaryDirectory() as folder:
-      clock("all", split_files.make, job, Path(folder), 1)
+      clock("all", split_files.make, job, Path(folder), HERE)
   best["visibility"] = max(best["visible scenes"] - best["scenes"], 0.0)
   best["files"] = 0.0
   others = sum(best[stage] for stage in _STAGES)

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from data_prep.rendering.camera import FRAME
 from data_prep.rendering.engine import render
 from rn_jax.host.atomic import replacing
 from rn_jax.host.pool import Pool
+from rn_jax.host.progress import Bar
 
 _BATCH = 64  # pictures; used while the next are drawn
 _BATCHES_PER_UNIT = 4
@@ -27,7 +27,7 @@ def draw_files(
   *,
   pool: Pool,
   hidden: Path,
-  bar: tqdm,
+  bar: Bar,
   frame: tuple[int, int] = FRAME,
 ) -> None:
   """Draws scenes to PNG files, called as the scenes say.

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from tqdm import tqdm
 
+Bar = tqdm
+
 # Seconds between two lines where each stays, as in a file.
 _IN_A_LOG = 30
 

@@ -9,8 +9,9 @@ from places import ROOT
 from configs.tiny import get_config
 from data_prep.convert_clevr import convert
 from data_prep.generate import generate
-from data_prep.generation import pictures
 from data_prep.generation.job import Job
+from data_prep.rendering import drawing
+from data_prep.rendering.camera import FRAME
 from data_prep.world import parse_world, read_world
 from rn_jax import train, train_finder
 from rn_jax.clevr import ANSWERS_AS_THEY_APPEAR, ATTRIBUTES
@@ -29,7 +30,7 @@ WORLD = read_world(ROOT / "examples" / "properties.json")
 
 @pytest.fixture(autouse=True)
 def _quick_pictures(monkeypatch):
-  def render(scenes, width, height):
+  def render(scenes, width, height, frame=FRAME):
     seeds = [list(json.dumps(s["objects"]).encode()) for s in scenes]
     return np.stack(
       [
@@ -38,7 +39,7 @@ def _quick_pictures(monkeypatch):
       ]
     )
 
-  monkeypatch.setattr(pictures, "render", render)
+  monkeypatch.setattr(drawing, "render", render)
 
 
 def make(folder, split, num_scenes, world=WORLD, **options):
