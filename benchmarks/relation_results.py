@@ -74,6 +74,8 @@ def table(results: Mapping[str, Sequence[dict]]) -> list[list[str]]:
   for name, runs in results.items():
 
     def percent(values):
+      if None in values:  # no questions are of this type
+        return "–"
       mean, half = interval([100 * x for x in values])
       return f"{mean:.1f}" + ("" if half is None else f" ± {half:.1f}")
 

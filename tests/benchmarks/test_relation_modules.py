@@ -40,6 +40,7 @@ def test_the_interval_is_students():
 
 def make_result(row, seed, accuracy):
   types = dict.fromkeys(QUESTION_TYPES, accuracy)
+  types["compare_number"] = None  # as where no question is of the type
   curve = [(0, 0.0, 0.1), (1000, 2.0, accuracy)]
   return {
     "row": row,
@@ -69,7 +70,7 @@ def test_table_csv_and_plot_show_all_that_is_finished(tmp_path):
   results = relation_results.read_results(tmp_path, list(bench.ROWS), QUESTIONS)
   markdown = relation_results.write(results, tmp_path / "table").splitlines()
   assert markdown[2].startswith("| RN | 2 | 60.0 ± 127.1 | 40.0 ± 84.7 |")
-  assert markdown[3].startswith("| 2S-RN | 1 | 40.0 |")
+  assert markdown[3].startswith("| 2S-RN | 1 | 40.0 | 26.7 | 40.0 | 40.0 | – |")
   assert markdown[3].endswith("| 1,234 | 2.5 M | 5,000 | 700 |")
   assert (tmp_path / "table.csv").read_text().count("\n") == 3
   assert "<svg" in (tmp_path / "table.svg").read_text()
