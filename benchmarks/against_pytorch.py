@@ -43,8 +43,8 @@ from benchmarks.workload import (
   random_dataset,
 )
 from rn_jax import parallel
+from rn_jax.data.epochs import group_questions
 from rn_jax.data.input_pipeline import make_batch
-from rn_jax.data.train_order import group_questions
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.steps import (
   init_state,

@@ -22,8 +22,8 @@ from benchmarks.workload import (
   load_config,
   random_dataset,
 )
+from rn_jax.data.epochs import group_questions
 from rn_jax.data.input_pipeline import make_batch
-from rn_jax.data.train_order import group_questions
 from rn_jax.steps import make_model
 
 CONFIGS = ("original_fp", "ir_fp", "avf_fp")

@@ -25,8 +25,8 @@ from benchmarks.workload import (
   random_dataset,
 )
 from rn_jax import parallel
+from rn_jax.data.epochs import group_questions
 from rn_jax.data.input_pipeline import make_batch
-from rn_jax.data.train_order import group_questions
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.optimizer import make_optimizer, make_schedule

@@ -13,9 +13,9 @@ import numpy as np
 from rn_jax import checkpoint, metrics, parallel
 from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.epochs import group_questions
 from rn_jax.data.own_questions import OwnQuestions, ask_records
 from rn_jax.data.scene_files import ask_files
-from rn_jax.data.train_order import group_questions
 from rn_jax.data.vocabulary import answer_classes
 from rn_jax.host.paths import local_path
 from rn_jax.host.progress import progress_bar

@@ -10,13 +10,13 @@ from rn_jax.clevr import ATTRIBUTES, tokenize
 from rn_jax.data import records
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.decode import pad_questions
+from rn_jax.data.epochs import group_questions
 from rn_jax.data.input_pipeline import (
   gather,
   make_batch,
   make_tables,
   prefetch,
 )
-from rn_jax.data.train_order import group_questions
 
 
 def test_arrays_are_what_the_json_says(make_config, clevr_dir):

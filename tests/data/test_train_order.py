@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rn_jax.data.curriculum import Stage
-from rn_jax.data.train_order import TrainOrder, group_questions
+from rn_jax.data.epochs import group_questions
+from rn_jax.data.train_order import TrainOrder
 
 
 def test_groups_by_hand():
