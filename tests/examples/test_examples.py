@@ -35,10 +35,10 @@ def test_spatio_temporal_runs_and_measures():
 
 
 def test_local_relation_runs_and_measures():
-  rows = list(local_relation.compare(1, 64, 64, (1, 1, 1, 1)))
+  rows = list(local_relation.compare(1, 64, 64, (1,)))
   assert [name for name, *_ in rows] == ["LR-Net-26", "ResNet-26"]
   for _, size, clean, attacked, _ in rows:
-    assert size > 100_000
+    assert size > 1_000
     assert 0 <= attacked <= clean <= 1  # what was wrong is seldom put right
   image, label = local_relation.draw(np.random.default_rng(0), 8)
   assert image.shape == (8, 32, 32, 3)

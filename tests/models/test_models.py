@@ -1,5 +1,6 @@
 """The networks against plain NumPy, and by what must not matter to them."""
 
+import functools
 import importlib
 import pathlib
 
@@ -162,7 +163,8 @@ def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
   model = make_model(config)
   variables = init(model, batch)
   # What comes before is no part of any block.
-  scene, code = model.apply(variables, batch, method="encode")
+  encode = jax.jit(functools.partial(model.apply, method="encode"))
+  scene, code = encode(variables, batch)
   keys = jax.random.split(jax.random.key(1), 3)
 
   def loss(params, encoded, blocks):
@@ -226,7 +228,7 @@ def test_the_question_matters_to_answers_and_not_to_free_features(name):
   variables = init(model, batch)
   other = dict(batch, question=jnp.maximum(batch["question"] - 1, 1))
   (logits, outputs), (logits2, outputs2) = (
-    model.apply(variables, b) for b in (batch, other)
+    jax.jit(model.apply)(variables, b) for b in (batch, other)
   )
   assert np.abs(logits - logits2).max() > 1e-4
   same = np.array_equal(outputs["relations"], outputs2["relations"])
@@ -246,8 +248,8 @@ def test_the_order_of_objects_does_not_matter(name):
     object_mask=batch["object_mask"][:, order],
   )
   np.testing.assert_allclose(
-    model.apply(variables, batch)[0],
-    model.apply(variables, shuffled)[0],
+    jax.jit(model.apply)(variables, batch)[0],
+    jax.jit(model.apply)(variables, shuffled)[0],
     rtol=1e-4,
     atol=1e-5,
   )
@@ -262,11 +264,12 @@ def test_gradients_reach_real_objects_and_no_padding():
     return model.apply(variables, {**batch, "objects": objects})[0].sum()
 
   mask = np.asarray(batch["object_mask"])
-  gradient = np.abs(jax.grad(total)(batch["objects"], model)).max(-1)
+  gradient_of = jax.jit(jax.grad(total), static_argnums=1)
+  gradient = np.abs(gradient_of(batch["objects"], model)).max(-1)
   assert (gradient[mask] > 0).all()
   assert (gradient[~mask] == 0).all()
   reference = make_model(tiny.get_config("original_sd"), mask_objects=False)
-  gradient = np.abs(jax.grad(total)(batch["objects"], reference)).max(-1)
+  gradient = np.abs(gradient_of(batch["objects"], reference)).max(-1)
   assert (gradient > 0).all()
 
 
@@ -281,8 +284,8 @@ def test_padding_is_read_where_it_is_said_to_be_and_not_at_all_without():
       NUM_WORDS, 8, 16, bidirectional, reverse, padding, jnp.float32
     )
     question = jnp.asarray(question)
-    params = encoder.init(jax.random.key(0), question, length)
-    return encoder.apply(params, question, length)
+    params = jax.jit(encoder.init)(jax.random.key(0), question, length)
+    return jax.jit(encoder.apply)(params, question, length)
 
   longer = np.pad(question, ((0, 0), (0, 5)))
   for bidirectional in (False, True):

@@ -32,7 +32,7 @@ def make_inputs():
 
 def make(scene, scores, scale=0.3):
   module = DuplicateRemoval(**SETTINGS)
-  params = module.init(jax.random.key(0), scene, scores)["params"]
+  params = jax.jit(module.init)(jax.random.key(0), scene, scores)["params"]
   rng = np.random.default_rng(1)
   return module, jax.tree.map(
     lambda p: p + rng.normal(scale=scale, size=p.shape).astype(np.float32),
@@ -51,7 +51,7 @@ def iou(a, b):
 def test_it_computes_what_the_loops_do():
   scene, scores = make_inputs()
   module, params = make(scene, scores)
-  new, considered = module.apply({"params": params}, scene, scores)
+  new, considered = jax.jit(module.apply)({"params": params}, scene, scores)
   p = jax.tree.map(lambda x: np.asarray(x, float), params)
   relation = ObjectRelation(2, 3)
   for s in range(2):
@@ -79,8 +79,8 @@ def test_it_computes_what_the_loops_do():
 def test_at_first_little_is_kept():
   scene, scores = make_inputs()
   module = DuplicateRemoval(**SETTINGS, kernel_init=jax.nn.initializers.zeros)
-  params = module.init(jax.random.key(0), scene, scores)["params"]
-  new, considered = module.apply({"params": params}, scene, scores)
+  params = jax.jit(module.init)(jax.random.key(0), scene, scores)["params"]
+  new, considered = jax.jit(module.apply)({"params": params}, scene, scores)
   kept = np.asarray(considered)
   expected = np.asarray(scores)[kept] / (1 + np.exp(3))  # 0.047 of the scores
   np.testing.assert_allclose(new[kept], expected[:, None].repeat(5, 1), 1e-5)
@@ -91,8 +91,10 @@ def test_the_order_of_boxes_does_not_matter():
   module, params = make(scene, scores)
   order = np.array([3, 0, 6, 4, 1, 5, 2])
   shuffled = Scene(*(x[:, order] for x in scene))
-  new, _ = module.apply({"params": params}, scene, scores)
-  other, _ = module.apply({"params": params}, shuffled, scores[:, order])
+  new, _ = jax.jit(module.apply)({"params": params}, scene, scores)
+  other, _ = jax.jit(module.apply)(
+    {"params": params}, shuffled, scores[:, order]
+  )
   np.testing.assert_allclose(other, new[:, order], atol=1e-5)
 
 
@@ -112,7 +114,7 @@ def test_the_gradient_reaches_scores_and_features_but_not_boxes():
     jnp.where(absent[..., None], jnp.nan, scene.objects),
     jnp.where(absent[..., None], jnp.nan, scene.boxes),
   )
-  _, considered = module.apply({"params": params}, scene, scores)
+  _, considered = jax.jit(module.apply)({"params": params}, scene, scores)
   np.testing.assert_array_equal(gradients[0] != 0, considered)
   np.testing.assert_array_equal(np.any(gradients[1], -1), considered)
   assert not np.any(gradients[2])

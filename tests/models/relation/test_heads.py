@@ -1,5 +1,7 @@
 """The heads of a config: one contract, whatever is inside."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +49,10 @@ def make_network(config):
   return model, batch, variables
 
 
+def jitted(model, **options):
+  return jax.jit(functools.partial(model.apply, **options))
+
+
 @pytest.mark.parametrize(
   ("kind", "inputs"),
   [
@@ -59,7 +65,7 @@ def test_blocks_change_neither_value_nor_gradient(kind, inputs):
   config = make_config(kind, inputs)
   config.model.head.layers = 1
   model, batch, variables = make_network(config)
-  scene, code = model.apply(variables, batch, method="encode")
+  scene, code = jitted(model, method="encode")(variables, batch)
   if inputs == "fp":
     assert scene.boxes.shape[0] == 1  # all pictures have the same cells
 
@@ -102,7 +108,7 @@ def test_what_is_free_of_the_question_is_what_describes_a_scene(kind, layer):
   config.model.g_dropout = (0.0, 0.0)
   model, batch, variables = make_network(config)
   head = make_head(config.model)
-  scene = model.apply(variables, batch, method="encode_scenes")
+  scene = jitted(model, method="encode_scenes")(variables, batch)
 
   def describe(core):
     params = variables["params"] | {"relation_core": core}
@@ -122,7 +128,7 @@ def test_what_is_free_of_the_question_is_what_describes_a_scene(kind, layer):
   for name in head.question_free:
     assert any(x.startswith(f"{name}/") for x in used), name
   assert ("aggregate" in head.described) == (layer == 2)
-  relations = model.apply(variables, batch)[1]["relations"]
+  relations = jitted(model)(variables, batch)[1]["relations"]
   assert relations.shape[1] == (1 if layer == 2 else 2)
 
 
@@ -130,8 +136,8 @@ def test_context_that_starts_at_zero_leaves_the_pairs_alone():
   config = make_config("object_relation_pairwise")
   config.model.head.zero_init = True
   model, batch, variables = make_network(config)
-  scene, code = model.apply(variables, batch, method="encode")
-  relations = model.apply(variables, batch)[1]["relations"]
+  scene, code = jitted(model, method="encode")(variables, batch)
+  relations = jitted(model)(variables, batch)[1]["relations"]
   core = variables["params"]["relation_core"]
   projected = scene.objects @ core["dense"]["kernel"] + core["dense"]["bias"]
   config.model.head.kind = "pairwise"
@@ -150,11 +156,12 @@ def test_an_unknown_head_is_named():
 
 def test_boxes_of_records_take_the_place_of_the_cameras():
   model, batch, variables = make_network(make_config("object_relation"))
-  camera = model.apply(variables, batch, method="encode_scenes").boxes
-  same = model.apply(variables, batch | {"boxes": camera})[0]
-  np.testing.assert_allclose(same, model.apply(variables, batch)[0], rtol=1e-5)
+  camera = jitted(model, method="encode_scenes")(variables, batch).boxes
+  apply = jitted(model)
+  same = apply(variables, batch | {"boxes": camera})[0]
+  np.testing.assert_allclose(same, apply(variables, batch)[0], rtol=1e-5)
   # The first object is hidden: no box, and still no not-a-number.
   other = camera[:, ::-1].at[:, 0].set(0.0)
-  logits = model.apply(variables, batch | {"boxes": other})[0]
+  logits = apply(variables, batch | {"boxes": other})[0]
   assert np.isfinite(logits).all()
   assert np.abs(logits - same).max() > 1e-4

@@ -42,7 +42,8 @@ def make_inputs():
 
 def make(inputs):
   module = SpatioTemporalRelation(key_width=3, width=8)
-  return module, shake(module.init(jax.random.key(0), *inputs)["params"])
+  init = jax.jit(module.init)
+  return module, shake(init(jax.random.key(0), *inputs)["params"])
 
 
 def test_a_tracks_features_are_the_weighted_mean_of_its_frames():
@@ -127,10 +128,11 @@ def test_pairs_are_scored_as_the_loops_do():
 def test_the_whole_is_its_parts_one_after_the_other():
   tracks, boxes, mask, detections = inputs = make_inputs()
   module, params = make(inputs)
-  logits = module.apply({"params": params}, *inputs)
+  logits = jax.jit(module.apply)({"params": params}, *inputs)
   assert logits.shape == (2, 4, 5)
   spatial = ObjectRelation(1, 3)
 
+  @jax.jit
   def related(scene):
     return spatial.apply({"params": params["spatial"]}, scene)
 
@@ -169,7 +171,7 @@ def test_absent_frames_and_detections_change_nothing():
     )
     return jnp.where(there, logits, 0.0).sum()
 
-  gradient = jax.value_and_grad(value)
+  gradient = jax.jit(jax.value_and_grad(value))
   arguments = tracks, boxes, detections.objects, detections.boxes
   expected = gradient(params, *arguments)
   masks = mask, mask, detections.mask, detections.mask
