@@ -86,14 +86,20 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     if not value > 0:
       raise ValueError(f"config.train.{name} is {value}, must be above 0")
   on_cpu = jax.default_backend() == "cpu"
-  model, train = config.model, config.train
+  model, data, train = config.model, config.data, config.train
+  for name, inputs in (("augment", "pixels"), ("boxes", "states")):
+    if data.get(name) and model.get("inputs", inputs) != inputs:
+      raise ValueError(
+        f"config.data.{name} goes with config.model.inputs={inputs!r}, which "
+        f"is {model.inputs!r}; set it to False"
+      )
   if model.scenes_per_block == "auto":
     # A block that stays in a CPU's cache; see benchmarks/relation_core.py.
     activations = make_head(model).activations(num_objects(config))
     model.scenes_per_block = scenes_in_cache(activations) if on_cpu else None
   if train.get("updates_per_call") == "auto":
     # Calls cost little on a CPU; batches sent from the host are large.
-    one = on_cpu or not config.data.on_device
+    one = on_cpu or not data.on_device
     train.updates_per_call = 1 if one else min(10, train.log_every)
   return config
 

@@ -94,3 +94,14 @@ def test_other_words_are_refused(argument, message):
   config, _ = parse(f"--config.{argument}")
   with pytest.raises(ValueError, match=message):
     resolve(config)
+
+
+@pytest.mark.parametrize(
+  ("inputs", "name"), [("states", "augment"), ("pixels", "boxes")]
+)
+def test_what_does_not_go_with_the_inputs_is_refused(inputs, name):
+  config = common.get_config()
+  config.model.inputs = inputs
+  config.data[name] = True
+  with pytest.raises(ValueError, match=rf"data\.{name} goes with.*{inputs}"):
+    resolve(config)
