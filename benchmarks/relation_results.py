@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 from rn_jax.clevr import QUESTION_TYPES
 from rn_jax.host.atomic import replacing
 from rn_jax.plots.run_plots import read_metrics
-from rn_jax.retrieval.scores.ranking import mean_and_interval
+from rn_jax.report.comparison import percent
+from rn_jax.run_series import (
+  questions_between,
+  questions_read,
+  seconds_between,
+)
 
 RESULT = "result.json"
 
@@ -31,10 +36,11 @@ def read_run(workdir: Path) -> dict[str, Any]:
   series = read_metrics(workdir / "metrics.jsonl")
   rates, accuracy = series["train/samples_per_second"], series["val/accuracy"]
   size = config["train"]["batch_size"]
-  seconds = np.diff(size * rates["step"], prepend=0) / rates["value"]
+  seconds = seconds_between(series, questions_between(series, size))
   seconds = np.concatenate([[0.0], seconds.cumsum()])
   passed = seconds[np.searchsorted(rates["step"], accuracy["step"], "right")]
-  curve = np.stack([size * accuracy["step"], passed, accuracy["value"]], 1)
+  read = questions_read(series, size, accuracy["step"])
+  curve = np.stack([read, passed, accuracy["value"]], 1)
   return {
     "accuracy": scores["accuracy"],
     "zero_hop": scores["by_template"]["zero_hop"]["accuracy"],
@@ -58,12 +64,6 @@ def read_results(
   return {row: runs for row, runs in found.items() if runs}
 
 
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-  """Returns the mean, and half of its 95 % interval by Student's t."""
-  mean, half, count = mean_and_interval(np.asarray(values))
-  return mean, half if count > 1 else None
-
-
 def table(results: Mapping[str, Sequence[dict]]) -> list[list[str]]:
   """Returns the rows of the table, the names of the columns first."""
   types = list(QUESTION_TYPES)
@@ -72,13 +72,6 @@ def table(results: Mapping[str, Sequence[dict]]) -> list[list[str]]:
   columns += ["parameters", "multiply-adds", "questions/s", "peak MiB"]
   rows = [columns]
   for name, runs in results.items():
-
-    def percent(values):
-      if None in values:  # no questions are of this type
-        return "–"
-      mean, half = interval([100 * x for x in values])
-      return f"{mean:.1f}" + ("" if half is None else f" ± {half:.1f}")
-
     by_type = [percent([r["by_type"][t] for r in runs]) for t in types]
     rows.append(
       [

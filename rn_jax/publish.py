@@ -27,6 +27,11 @@ from rn_jax.host.paths import local_path
 from rn_jax.plots import curves
 from rn_jax.plots.run_plots import read_metrics
 from rn_jax.run_log import quiet_backends
+from rn_jax.run_series import (
+  questions_between,
+  questions_read,
+  seconds_between,
+)
 from rn_jax.settings import read_config
 
 # What belongs to the machine of the run, not to the network.
@@ -102,9 +107,9 @@ def _card(
   notes: str,
 ) -> str:
   number = sum(x.size for x in jax.tree.leaves(variables["params"]))
-  read = _questions(series, config.train.batch_size)
-  steps = series["train/samples_per_second"]["step"]
-  questions = int(read[steps <= meta["step"]].sum())
+  size, best = config.train.batch_size, np.array(meta["step"])
+  questions = int(questions_read(series, size, best))
+  seconds = seconds_between(series, questions_between(series, size)).sum()
   hashes = meta["hashes"]["model"]
   inputs = {"pixels": "pictures", "states": "descriptions of scenes"}
   lines = [
@@ -128,7 +133,7 @@ def _card(
     "",
     f"Best after {meta['step']:,} updates, when {questions:,} questions had",
     f"been read. All updates of the run took "
-    f"{_seconds(series, read):,.0f} s. What differs from",
+    f"{seconds:,.0f} s. What differs from",
     "the defaults:",
     "",
     "| setting | value |",
@@ -155,21 +160,6 @@ def _settings(config: ml_collections.ConfigDict) -> list[tuple[str, object]]:
     and key not in _NOT_SETTINGS
     and json.dumps(value) != json.dumps(defaults[key])
   ]
-
-
-def _questions(series: dict, batch_size: int) -> np.ndarray:
-  """Returns how many questions were read before each log line.
-
-  Those since the line before it, which are in batches of one size.
-  """
-  steps = series["train/samples_per_second"]["step"]
-  grown = series.get("train/batch_size")
-  return np.diff(steps, prepend=0) * (grown["value"] if grown else batch_size)
-
-
-def _seconds(series: dict, questions: np.ndarray) -> float:
-  """Returns the time that the updates took, evaluations left out."""
-  return float((questions / series["train/samples_per_second"]["value"]).sum())
 
 
 def _table(scores: dict[str, dict]) -> list[str]:

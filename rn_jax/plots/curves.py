@@ -22,13 +22,15 @@ Series = dict[str, np.ndarray]
 def draw_accuracy(
   series: dict[str, Series],
   question_only: float | None,
-  batch_size: int | None = None,
+  by_questions: bool = False,
 ) -> Figure:
-  """Accuracy over epochs; given questions per update, over questions read."""
+  """Accuracy over epochs, or over the `questions` of the series."""
   figure, axes = _axes("Validation accuracy by class of the answer")
-  if batch_size is not None:
+  if by_questions:
     axes.set_xlabel("training questions read (millions)")
-    series = {key: _by_questions(s, batch_size) for key, s in series.items()}
+    series = {
+      key: s | {"epoch": s["questions"] / 1e6} for key, s in series.items()
+    }
   labels = []
   for name, color in _CLASS_COLORS.items():
     if (key := f"val/by_answer_class/{name}") in series:
@@ -36,11 +38,6 @@ def draw_accuracy(
   labels += _overall(axes, series, question_only)
   _label_ends(axes, labels, "{:.1f} %")
   return figure
-
-
-def _by_questions(series: Series, batch_size: int) -> Series:
-  """Puts millions of questions in the place of the epochs."""
-  return series | {"epoch": series["step"] * batch_size / 1e6}
 
 
 def has_templates(series: dict[str, Series]) -> bool:

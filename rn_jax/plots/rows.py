@@ -23,13 +23,11 @@ class RowCurves:
 
   Attributes:
     name: Its name.
-    batch_size: Questions in an update.
-    means: What its runs measured, averaged.
+    means: What its runs measured, averaged, and the `questions` read.
     ranges: Lowest and highest value of a run, by quantity, [2, n].
   """
 
   name: str
-  batch_size: int
   means: dict[str, Series]
   ranges: dict[str, np.ndarray]
 
@@ -64,7 +62,7 @@ def draw_rows(rows: Sequence[RowCurves]) -> Figure:
     for number, row in enumerate(rows):
       if key not in row.means:
         continue
-      x = row.means[key]["step"] * row.batch_size / 1e6
+      x = row.means[key]["questions"] / 1e6
       style = _style(number)
       panel.plot(x, 100 * row.means[key]["value"], linewidth=1.6, **style)
       low, high = 100 * row.ranges[key]

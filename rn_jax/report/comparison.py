@@ -9,6 +9,7 @@ import numpy as np
 from rn_jax.plots.curves import Series
 from rn_jax.report.runs import Run
 from rn_jax.retrieval.scores.ranking import mean_and_interval
+from rn_jax.run_series import questions_read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,16 @@ def interval(values: Sequence[float | None]) -> tuple[float, float] | None:
   return mean_and_interval(known)[:2] if len(known) else None
 
 
+def percent(values: Sequence[float | None]) -> str:
+  """Writes rates in per cent: "63.7 ± 0.9" by interval, "63.7", or "–"."""
+  found = interval(values)
+  if found is None:
+    return "–"
+  mean, half = found
+  text = f"{100 * mean:.1f}"
+  return text if np.isnan(half) else f"{text} ± {100 * half:.1f}"
+
+
 def differing_keys(
   configs: Sequence[Mapping[str, Any]],
 ) -> dict[str, list[Any]]:
@@ -86,8 +97,8 @@ def mean_series(
   """Averages what runs measured, where all of them did.
 
   Returns:
-    The means, as read_metrics has them; and of each quantity the lowest and
-    the highest value of a run, [2, n].
+    The means, as read_metrics has them, with the `questions` read; and of each
+    quantity the lowest and the highest value of a run, [2, n].
   """
   names = set.intersection(*(set(run.series) for run in runs))
   means, ranges = {}, {}
@@ -102,8 +113,10 @@ def mean_series(
     values = np.stack(
       [one["value"][rows] for one, rows in zip(every, at, strict=True)]
     )
+    read = questions_read(runs[0].series, runs[0].batch_size, steps)
     epoch = every[0]["epoch"][at[0]]
-    means[name] = {"step": steps, "epoch": epoch, "value": values.mean(0)}
+    means[name] = {"step": steps, "epoch": epoch, "questions": read}
+    means[name]["value"] = values.mean(0)
     ranges[name] = np.stack([values.min(0), values.max(0)])
   return means, ranges
 

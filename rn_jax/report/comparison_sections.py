@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from rn_jax.plots.confusion import draw_confusion
 from rn_jax.plots.curves import draw_accuracy
 from rn_jax.plots.rows import RowCurves, draw_rows
@@ -15,6 +13,7 @@ from rn_jax.report.comparison import (
   differing_keys,
   interval,
   mean_series,
+  percent,
   pooled,
 )
 from rn_jax.report.published import published, source
@@ -98,12 +97,7 @@ def _by_group(rows: Sequence[Row], part: str, title: str) -> list[Table]:
 
 
 def _mean(row: Row, of: Callable[[Run], float | None]) -> str:
-  found = interval([of(run) for run in row.runs])
-  if found is None:
-    return "–"
-  mean, half = found
-  text = f"{100 * mean:.1f}"
-  return text if np.isnan(half) else f"{text} ± {100 * half:.1f}"
+  return percent([of(run) for run in row.runs])
 
 
 def settings_section(rows: Sequence[Row]) -> Section:
@@ -133,7 +127,7 @@ def curves_section(rows: Sequence[Row]) -> Section | None:
   curves = []
   for row in rows:
     means, ranges = mean_series(row.runs)
-    curves.append(RowCurves(row.name, row.runs[0].batch_size, means, ranges))
+    curves.append(RowCurves(row.name, means, ranges))
   if not any("val/accuracy" in row.means for row in curves):
     return None
   band = " A band reaches from the lowest to the highest seed."
@@ -182,7 +176,7 @@ def run_blocks(
   )
   if "val/accuracy" in means:
     figure = draw_accuracy(
-      means, blind[0] if blind else None, row.runs[0].batch_size
+      means, blind[0] if blind else None, by_questions=True
     )
     title = "Accuracy by class of the answer (the paper's figures 2 and 4)"
     blocks.append(Picture(f"{stem}-curves", title, figure, wide=True))

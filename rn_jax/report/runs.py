@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from rn_jax.plots.curves import Series
 from rn_jax.plots.run_plots import read_evaluation, read_metrics
+from rn_jax.run_series import questions_read
 from rn_jax.settings import read_config
 
 # Of an evaluation, besides its confusion matrix.
@@ -51,7 +52,8 @@ class Run:
     """Training questions read until the last evaluation."""
     if "val/accuracy" not in self.series:
       return None
-    return round(self.series["val/accuracy"]["step"][-1]) * self.batch_size
+    last = self.series["val/accuracy"]["step"][-1:]
+    return round(questions_read(self.series, self.batch_size, last)[0])
 
 
 class NotEvaluatedError(ValueError):

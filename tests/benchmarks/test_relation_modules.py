@@ -30,14 +30,6 @@ def test_rows_from_pixels_have_about_the_parameters_of_the_plain_one(row):
   assert parameters(config) == pytest.approx(plain, rel=0.1)
 
 
-def test_the_interval_is_students():
-  mean, half = relation_results.interval([1.0, 2.0, 3.0])
-  # s / sqrt(3) times the 97.5 % point for two degrees of freedom.
-  assert mean == 2.0
-  assert half == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
-  assert relation_results.interval([0.5]) == (0.5, None)
-
-
 def make_result(row, seed, accuracy):
   types = dict.fromkeys(QUESTION_TYPES, accuracy)
   types["compare_number"] = None  # as where no question is of the type

@@ -11,7 +11,11 @@ from rn_jax.data.curriculum import Stage
 from rn_jax.data.input_pipeline import plan_calls
 from rn_jax.data.train_order import TrainOrder
 from rn_jax.optimizer import make_schedule
-from rn_jax.publish import _questions, _seconds
+from rn_jax.run_series import (
+  questions_between,
+  questions_read,
+  seconds_between,
+)
 
 
 def test_sizes_by_hand():
@@ -95,8 +99,12 @@ def test_a_card_counts_the_questions_of_batches_that_grew():
     "train/samples_per_second": {"step": step, "value": np.array([8, 4, 2])},
     "train/batch_size": {"step": step, "value": np.array([4, 8, 16])},
   }
-  read = _questions(series, 4)
+  read = questions_between(series, 4)
   assert read.tolist() == [40, 40, 16]
-  assert _seconds(series, read) == 5 + 10 + 8
+  assert seconds_between(series, read).sum() == 5 + 10 + 8
+  steps = np.array([0, 5, 10, 12, 16, 18])
+  expected = [0, 20, 40, 56, 96, 128]
+  assert questions_read(series, 4, steps).tolist() == expected
   del series["train/batch_size"]
-  assert _questions(series, 4).tolist() == [40, 20, 4]
+  assert questions_between(series, 4).tolist() == [40, 20, 4]
+  assert questions_read(series, 4, steps).tolist() == [0, 20, 40, 48, 64, 72]

@@ -11,6 +11,7 @@ from rn_jax.report.comparison import (
   group_runs,
   interval,
   mean_series,
+  percent,
   pooled,
 )
 from rn_jax.report.published import published
@@ -53,6 +54,14 @@ def test_interval_is_students():
   assert half == pytest.approx(0.63531, abs=1e-4)
   assert np.isnan(interval([0.6])[1])
   assert interval([None]) is None
+  mean, half = interval([1.0, 2.0, 3.0])
+  # s / sqrt(3) times the 97.5 % point for two degrees of freedom.
+  assert mean == 2.0
+  assert half == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+  assert interval([0.5])[0] == 0.5
+  assert percent([0.5, 0.7]) == "60.0 ± 127.1"
+  assert percent([0.5]) == "50.0"
+  assert percent([None]) == "–"
 
 
 def test_differing_keys():
