@@ -14,7 +14,7 @@ from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.data.array_file import ArrayStream
 from rn_jax.data.images import ImageError, read_image
-from rn_jax.data.states import boxes_of_records, state_description
+from rn_jax.data.states import read_states
 from rn_jax.data.tfrecord import decode_example
 from rn_jax.data.vocabulary import MAX_WORDS
 from rn_jax.host.progress import progress_bar
@@ -67,24 +67,12 @@ def read_streams(
     columns_of = 3 + len(ATTRIBUTES) + 4 * config.boxes
     shape = (num_scenes, config.max_objects, columns_of)
     objects = (
-      np.stack([_object_rows(config, scene, where) for scene in part])
+      np.stack([read_states(scene, config, where) for scene in part])
       for part in parts
     )
     yield ArrayStream("objects", np.float32, shape, objects)
   for name, values in _question_arrays(columns, config, where).items():
     yield ArrayStream(name, values.dtype, values.shape, [values])
-
-
-def _object_rows(
-  config: ml_collections.ConfigDict, scene: dict, where: str
-) -> np.ndarray:
-  """Returns the rows of a state description, with boxes if they are read."""
-  where = f"{where} scene {scene['image_filename']}"
-  rows = state_description(scene["objects"], config.max_objects, where)
-  if not config.boxes:
-    return rows
-  boxes = boxes_of_records(scene["objects"], config.max_objects, where)
-  return np.concatenate([rows, boxes], -1)
 
 
 def _decode_scene(inputs: str, boxes: bool, payload: bytes) -> dict:

@@ -6,6 +6,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import ml_collections
 import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
@@ -113,6 +114,30 @@ def state_description(
   for column, name in enumerate(ATTRIBUTES, start=3):
     rows[:count, column] = arrays[name] + 1
   return rows
+
+
+def read_states(
+  scene: Mapping, config: ml_collections.ConfigDict, where: str
+) -> np.ndarray:
+  """Returns the rows of a scene of records, with boxes if they are read.
+
+  Args:
+    scene: Of the records; its "objects" and "image_filename".
+    config: The `data` part of a config.
+    where: Where the scene is from, to be named in an error.
+
+  Returns:
+    [max_objects, 7] float32, or [max_objects, 11]; see state_arrays.
+
+  Raises:
+    RecordError: The records do not hold that.
+  """
+  objects, where = scene["objects"], f"{where} scene {scene['image_filename']}"
+  rows = state_description(objects, config.max_objects, where)
+  if not config.boxes:
+    return rows
+  boxes = boxes_of_records(objects, config.max_objects, where)
+  return np.concatenate([rows, boxes], -1)
 
 
 def boxes_of_records(

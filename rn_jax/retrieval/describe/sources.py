@@ -15,7 +15,7 @@ from rn_jax.data import records
 from rn_jax.data.decode import decode_image
 from rn_jax.data.image_files import find_image_files
 from rn_jax.data.images import read_image
-from rn_jax.data.states import state_arrays, state_description
+from rn_jax.data.states import read_states, state_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Scenes:
 
   Attributes:
     arrays: `image` [S, H, W, 3] uint8, or `objects` [S, N, 7] float32 and
-      `object_mask` [S, N] bool.
+      `object_mask` [S, N] bool, with `boxes` [S, N, 4] if they are read.
     image_index: [S] int64.
     image_filename: [S] str.
     skipped: What could not be read and why, a text each.
@@ -85,19 +85,17 @@ def split_source(
     count = stop - start if stop < entry["num_scenes"] else None
     found = list(itertools.islice(stream, count))
     position = stop
-    wheres = [f"{data.dir}: {split} {x['image_filename']}" for x in found]
+    place = f"{data.dir}: {split}"
     if inputs == "pixels":
       side = data.image_size
       images = np.empty((len(found), side, side, 3), np.uint8)
       with futures.ThreadPoolExecutor() as pool:
         encoded = (scene["image"] for scene in found)
+        wheres = (f"{place} scene {x['image_filename']}" for x in found)
         list(pool.map(decode_image, encoded, images, wheres))
       arrays = {"image": images}
     else:
-      rows = [
-        state_description(scene["objects"], data.max_objects, where)
-        for scene, where in zip(found, wheres, strict=True)
-      ]
+      rows = [read_states(scene, data, place) for scene in found]
       arrays = state_arrays(np.stack(rows))
     return Scenes(
       arrays,

@@ -18,6 +18,7 @@ from data_prep.show_annotations import show_annotations
 from rn_jax.data import records
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.states import boxes_of_records
+from rn_jax.retrieval.describe.sources import split_source
 
 SIZE = (48, 32)
 
@@ -167,6 +168,9 @@ def test_networks_read_the_boxes_of_records(tmp_path):
     boxes = scene["objects"]["bbox"]
     np.testing.assert_array_equal(found["boxes"][row, : len(boxes)], boxes)
     assert not found["boxes"][row, len(boxes) :].any()
+  described = split_source(config, "states", "train").read(0, 4).arrays
+  for name, values in found.items():
+    np.testing.assert_array_equal(described[name], values)
   config.boxes = False  # has a cached file of its own
   without = load_dataset(config, "states", "train").scenes
   assert set(without) == {"objects", "object_mask"}
