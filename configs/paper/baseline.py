@@ -21,10 +21,15 @@ from configs import original_fp
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
-  config = original_fp.get_config()
+  config = begin(original_fp.get_config())
   config.model.aggregation = "sum"
   config.model.reverse_question = False
   config.model.padding = "behind"
+  return config
+
+
+def begin(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Puts marks, rate and regularisation back to how the paper began."""
   config.data.punctuation = "keep"
   config.optimizer.schedule = "constant"
   config.optimizer.learning_rate = 1e-4

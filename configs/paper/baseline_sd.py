@@ -11,15 +11,11 @@ the paper found to be a key detail. It gives no accuracy for just this.
 import ml_collections
 
 from configs import original_sd
+from configs.paper.baseline import begin
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
-  config = original_sd.get_config()
+  config = begin(original_sd.get_config())
   config.model.padding = "front"
-  config.data.punctuation = "keep"
-  config.optimizer.schedule = "constant"
-  config.optimizer.learning_rate = 1e-4
-  config.optimizer.weight_decay = 0.0
-  config.optimizer.clip_norm = None
   return config

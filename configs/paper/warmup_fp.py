@@ -11,16 +11,9 @@ was kept of the attempts before see configs/paper/warmup_sd.py.
 import ml_collections
 
 from configs.paper import inverted
+from configs.paper.warmup_sd import warm_up
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
-  config = inverted.get_config()
-  config.data.punctuation = "split"
-  config.optimizer.schedule = "doubling"
-  config.optimizer.initial_learning_rate = 1e-6
-  config.optimizer.double_every = 20
-  config.optimizer.clamp = True
-  config.optimizer.clip_norm = 50.0
-  config.optimizer.weight_decay = 1e-4
-  return config
+  return warm_up(inverted.get_config())

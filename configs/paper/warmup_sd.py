@@ -15,7 +15,11 @@ from configs.paper import baseline_sd
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
-  config = baseline_sd.get_config()
+  return warm_up(baseline_sd.get_config())
+
+
+def warm_up(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Lets the rate of an experiment double, with what came along with it."""
   config.data.punctuation = "split"
   config.optimizer.schedule = "doubling"
   config.optimizer.initial_learning_rate = 1e-6
