@@ -9,7 +9,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
@@ -17,6 +16,7 @@ from PIL import Image
 from rn_jax.demo.answering import Answered
 from rn_jax.demo.similar import Alike
 from rn_jax.demo.subjects import Subject, shown
+from rn_jax.host.templates import read_template
 from rn_jax.plots.pairs import color_of, draw_on_picture
 from rn_jax.why import Why
 
@@ -70,10 +70,9 @@ def _address(image: Image.Image | None) -> str | None:
 @functools.cache
 def _parts() -> Any:
   """Returns the template's macros."""
-  template = jinja2.Template(
-    Path(__file__).with_name("parts.html").read_text(encoding="utf-8"),
+  template = read_template(
+    Path(__file__).with_name("parts.html"),
     autoescape=True,
-    undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
   )

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.templates import read_template
 from rn_jax.report import vector
 from rn_jax.report.blocks import Picture, Report
 
@@ -71,9 +72,8 @@ def markdown(report: Report) -> str:
 
 
 def _template(name: str, **options: Any) -> jinja2.Template:
-  return jinja2.Template(
-    Path(__file__).with_name(name).read_text(encoding="utf-8"),
-    undefined=jinja2.StrictUndefined,
+  return read_template(
+    Path(__file__).with_name(name),
     keep_trailing_newline=True,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -5,9 +5,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 from PIL import Image
 
+from rn_jax.host.templates import read_template
 from rn_jax.retrieval.pages.gallery_sheets import Sheet, Tile
 
 # As the pictures of CLEVR are; an enlarged picture shows all of it.
@@ -32,10 +32,9 @@ def html_page(
     for row in sheet.rows
     for tile in row.tiles
   }
-  template = jinja2.Template(
-    Path(__file__).with_name("gallery.html").read_text(encoding="utf-8"),
+  template = read_template(
+    Path(__file__).with_name("gallery.html"),
     autoescape=True,
-    undefined=jinja2.StrictUndefined,
     keep_trailing_newline=True,
   )
   return template.render(
