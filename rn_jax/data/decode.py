@@ -14,6 +14,7 @@ from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.data.array_file import ArrayStream
 from rn_jax.data.images import ImageError, read_image
+from rn_jax.data.scene_example import program_lengths
 from rn_jax.data.states import read_states
 from rn_jax.data.tfrecord import decode_example
 from rn_jax.data.vocabulary import MAX_WORDS
@@ -110,6 +111,18 @@ def decode_index(payload: bytes) -> dict:
   return {
     "image_index": get("image_index")[0],
     "questions": {"answer": get("questions/answer")},
+  }
+
+
+def decode_program_lengths(payload: bytes) -> dict:
+  """Decodes of a record's questions their answers and program lengths."""
+  names = ["questions/answer", "questions/program_length"]
+  features = decode_example(payload, names)
+  return {
+    "questions": {
+      "answer": records.get_feature(features, "questions/answer"),
+      "program_length": program_lengths(features),
+    }
   }
 
 

@@ -171,7 +171,7 @@ def test_explains_a_run(name, tmp_path, records_dir):
   assert "pictures/by-objects-in-the-scene.svg" in files
   assert "The expected calibration error is" in markdown
   assert re.search(r"^\| (zero|one) hop \d+ \|", markdown, re.M)
-  assert "hold no programs" in markdown
+  assert "pictures/by-functions-in-the-program.svg" in files
   assert f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64" in html
 
 
