@@ -121,6 +121,25 @@ def mean_series(
   return means, ranges
 
 
+def questions_until(run: Run, accuracy: float) -> float | None:
+  """Returns after how many questions validation first had an accuracy.
+
+  Between two evaluations the accuracy is taken to grow evenly. None: it never
+  had it, or nothing was measured.
+  """
+  if "val/accuracy" not in run.series:
+    return None
+  series = run.series["val/accuracy"]
+  values = series["value"]
+  reached = np.flatnonzero(values >= accuracy)
+  if not len(reached):
+    return None
+  read = questions_read(run.series, run.batch_size, series["step"])
+  first = int(reached[0])
+  around = slice(max(first - 1, 0), first + 1)
+  return float(np.interp(accuracy, values[around], read[around]))
+
+
 def pooled(runs: Sequence[Run]) -> dict:
   """Returns mean accuracy and summed confusion, as one evaluation."""
   first = runs[0].scores

@@ -15,9 +15,13 @@ from rn_jax.report.comparison import (
   mean_series,
   percent,
   pooled,
+  questions_until,
 )
 from rn_jax.report.published import published, source
 from rn_jax.report.runs import Run
+
+# Validation accuracies of which a table says when they were reached.
+_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def figures_section(rows: Sequence[Row]) -> Section:
@@ -130,22 +134,54 @@ def curves_section(rows: Sequence[Row]) -> Section | None:
     curves.append(RowCurves(row.name, means, ranges))
   if not any("val/accuracy" in row.means for row in curves):
     return None
-  band = " A band reaches from the lowest to the highest seed."
-  several = any(len(row.runs) > 1 for row in rows)
+  plot = Picture(
+    "curves", "Accuracy of the runs by class of the answer", draw_rows(curves)
+  )
   return Section(
     "Accuracy over the questions read",
-    [
-      Text(
-        "On the validation split, as it was evaluated during training."
-        + band * several
-      ),
-      Picture(
-        "curves",
-        "Accuracy of the runs by class of the answer",
-        draw_rows(curves),
-      ),
-    ],
+    [Text(_of_curves(rows)), plot, *_until(rows)],
   )
+
+
+def _of_curves(rows: Sequence[Row]) -> str:
+  band = " A band reaches from the lowest to the highest seed."
+  several = any(len(row.runs) > 1 for row in rows)
+  return (
+    "On the validation split, as it was evaluated during training."
+    + band * several
+  )
+
+
+def _until(rows: Sequence[Row]) -> list[Table | Text]:
+  """How many questions it took to come so far; nothing where none came."""
+  columns = {}
+  for level in _LEVELS:
+    column = [[questions_until(run, level) for run in row.runs] for row in rows]
+    if any(n is not None for numbers in column for n in numbers):
+      columns[f"{100 * level:.0f} %"] = column
+  if not columns:
+    return []
+  lines = [
+    [row.name, *(_thousands(column[i]) for column in columns.values())]
+    for i, row in enumerate(rows)
+  ]
+  title = "Thousands of questions read until validation was at"
+  text = (
+    "Between evaluations the accuracy is taken to grow evenly. Where only some "
+    "seeds came so far, it is the mean of these, and how many they are."
+  )
+  return [Table(title, ["run", *columns], lines), Text(text)]
+
+
+def _thousands(numbers: Sequence[float | None]) -> str:
+  """Writes a mean in thousands: "120 ± 30", "120 (2 of 3)", or "–"."""
+  known = [n / 1000 for n in numbers if n is not None]
+  if not known:
+    return "–"
+  mean, half = interval(known) or (0.0, 0.0)
+  if len(known) < len(numbers):
+    return f"{mean:,.0f} ({len(known)} of {len(numbers)})"
+  return f"{mean:,.0f}" if len(known) < 2 else f"{mean:,.0f} ± {half:,.0f}"
 
 
 def row_sections(rows: Sequence[Row], split: str) -> list[Section]:
