@@ -91,6 +91,22 @@ def differing_keys(
   }
 
 
+def own_settings(
+  configs: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+  """Returns of each config what differs from the value that most have.
+
+  Of values as frequent, the first config's counts as that of most.
+  """
+  own: list[dict[str, Any]] = [{} for _ in configs]
+  for key, column in differing_keys(configs).items():
+    most = max(column, key=column.count)
+    for settings, value in zip(own, column, strict=True):
+      if value != most:
+        settings[key] = value
+  return own
+
+
 def mean_series(
   runs: Sequence[Run],
 ) -> tuple[dict[str, Series], dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from rn_jax.report.comparison import (
   differing_keys,
   interval,
   mean_series,
+  own_settings,
   percent,
   pooled,
   questions_until,
@@ -22,6 +23,9 @@ from rn_jax.report.runs import Run
 
 # Validation accuracies of which a table says when they were reached.
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+# Of more rows, a table with a column each would be too wide.
+_COLUMNS = 6
 
 
 def figures_section(rows: Sequence[Row]) -> Section:
@@ -106,11 +110,20 @@ def _mean(row: Row, of: Callable[[Run], float | None]) -> str:
 
 def settings_section(rows: Sequence[Row]) -> Section:
   """The settings that differ between rows."""
-  keys = differing_keys([row.runs[0].config for row in rows])
+  text = "The other settings, and what they are, stand in each config.json."
+  configs = [row.runs[0].config for row in rows]
+  if len(rows) > _COLUMNS:
+    lines = [
+      [row.name, ", ".join(f"{k}={_value(v)}" for k, v in own.items()) or "–"]
+      for row, own in zip(rows, own_settings(configs), strict=True)
+    ]
+    head = ["run", "what differs from most runs"]
+    table = Table("Settings that differ", head, lines, words=head[1:])
+    return Section("What differs", [table, Text(text)])
+  keys = differing_keys(configs)
   lines = [
     [key, *(_value(value) for value in column)] for key, column in keys.items()
   ]
-  text = "The other settings, and what they are, stand in each config.json."
   table = Table(
     "Settings that differ",
     ["key", *(r.name for r in rows)],

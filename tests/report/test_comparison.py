@@ -11,6 +11,7 @@ from rn_jax.report.comparison import (
   group_runs,
   interval,
   mean_series,
+  own_settings,
   percent,
   pooled,
   questions_until,
@@ -68,6 +69,13 @@ def test_interval_is_students():
 def test_differing_keys():
   configs = [{"a": 1, "b": [1, 2], "c": 0}, {"a": 2, "b": [1, 2]}]
   assert differing_keys(configs) == {"a": [1, 2], "c": [0, None]}
+
+
+def test_settings_that_are_not_those_of_most():
+  configs = [{"a": 1, "b": 0}, {"a": 2, "b": 0}, {"a": 2, "b": 3}]
+  assert own_settings(configs) == [{"a": 1}, {}, {"b": 3}]
+  # Two of two: the first counts as most.
+  assert own_settings([{"a": [1]}, {"a": [2]}]) == [{}, {"a": [2]}]
 
 
 def test_questions_until_an_accuracy():
