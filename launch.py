@@ -166,7 +166,6 @@ def _start_jax() -> None:
     # What one only looks at is computed as exactly as the accelerator can.
     jax.config.update("jax_default_matmul_precision", "highest")
   hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-  hosts.check_own_address(_COORDINATOR.value)
   logging.info(
     "JAX %s, process %d of %d, devices: %s",
     jax.__version__,

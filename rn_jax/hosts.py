@@ -28,11 +28,13 @@ def join(
   anything else touches a device.
 
   Raises:
-    ValueError: Only some of the arguments are given.
+    ValueError: Only some of the arguments are given, or `check_own_address`
+      finds that the others could not reach this process.
   """
   given = [coordinator_address, num_processes, process_id]
-  if all(value is not None for value in given):
+  if coordinator_address is not None and None not in given:
     jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    check_own_address(coordinator_address)
   elif any(value is not None for value in given):
     raise ValueError(
       "--coordinator_address, --num_processes and --process_id go together; "
@@ -47,14 +49,14 @@ def join(
       jax.distributed.initialize()
 
 
-def check_own_address(coordinator_address: str | None) -> None:
+def check_own_address(coordinator_address: str) -> None:
   """Raises ValueError where the CPUs of other hosts could not be reached.
 
   Gloo, which sums over CPUs, tells the other processes the address that this
   host's own name leads to; the loopback's, as some systems have it, makes all
   of them wait for minutes and fail.
   """
-  if coordinator_address is None or jax.default_backend() != "cpu":
+  if jax.default_backend() != "cpu":
     return  # accelerators have ways of their own
   name = socket.gethostname()
   ours = _addresses(name)

@@ -182,8 +182,8 @@ def test_slurm_and_tpu_pods_start_by_themselves(monkeypatch):
   present.append("libtpu")
   hosts.join(None, None, None)
   assert calls == [(), ()]
-  hosts.join("host:1234", 8, 3)
-  assert calls[-1] == ("host:1234", 8, 3)
+  hosts.join("localhost:1234", 8, 3)
+  assert calls[-1] == ("localhost:1234", 8, 3)
 
 
 def test_a_tpu_without_a_pod_is_a_single_host(monkeypatch):
