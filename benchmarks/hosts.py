@@ -2,13 +2,13 @@ r"""Training on several hosts, and what becomes of it when one of them fails.
 
     python -m benchmarks.hosts
 
-Takes root's rights and iproute2: the hosts are network namespaces of this
-machine, see namespaces.py. A tiny network is trained from states by one process
-with a device for each host, by one process a host, and with trouble half-way.
-"ended s" is the time from the trouble until the last process had ended; then
-the same command is started again on all hosts. "bits" says whether the weights
-in the end are those of the hosts without trouble, "difference" how far from
-those of the single process any of them is.
+Takes root's rights, iproute2 and util-linux: the hosts are network namespaces
+of this machine, see namespaces.py. A tiny network is trained from states by one
+process with a device for each host, by one process a host, and with trouble
+half-way. "ended s" is the time from the trouble until the last process had
+ended; then the same command is started again on all hosts. "bits" says whether
+the weights in the end are those of the hosts without trouble, "difference" how
+far from those of the single process any of them is.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def _train_with(
     _wait_for_update(processes, root / trouble)
     at = time.monotonic()
     if trouble == "slow":
-      with there[-1].delayed(milliseconds=5):
+      with there[-1].throttled(megabits=20):
         processes[-1].send_signal(signal.SIGSTOP)
         time.sleep(5)
         processes[-1].send_signal(signal.SIGCONT)
