@@ -3,8 +3,9 @@
     python -m benchmarks.plan_check --scenes=1000 --workers=1,2
 
 What a unit and a start take comes from runs of one and of three units by one
-process, before and after the runs that are foretold. The clock's seconds are
-foretold by the model; the processor's, of all processes together, by adding up.
+process, in each round before the runs that are foretold; the table has medians
+of the rounds. The clock's seconds are foretold by the model; the processor's,
+of all processes together, by adding up.
 """
 
 import resource
@@ -68,27 +69,31 @@ def foretell(one: Spent, three: Spent, units: int, workers: int) -> Spent:
   )
 
 
-def run(scenes: int, workers: Sequence[str]) -> list[tuple]:
+def run(scenes: int, workers: Sequence[str], repeats: int) -> list[tuple]:
   """Prints and returns the table; for the arguments see the flags below."""
   units = -(-scenes // SCENES_PER_PART)
   numbers = [int(number) for number in workers]
-
-  def small() -> list[Spent]:
-    return [generate(n * SCENES_PER_PART, 1) for n in (1, _UNITS)]
-
-  before = small()
-  found = [generate(units * SCENES_PER_PART, number) for number in numbers]
-  after = small()
-  one, three = (Spent(*x) for x in np.mean([before, after], 0))
+  rounds = []
+  for _ in range(repeats):
+    one, three = (generate(n * SCENES_PER_PART, 1) for n in (1, _UNITS))
+    rounds.append(
+      [
+        (
+          foretell(one, three, units, number),
+          generate(units * SCENES_PER_PART, number),
+        )
+        for number in numbers
+      ]
+    )
+  # [workers, foretold or found, clock or processor]
+  medians = np.median(rounds, 0)
   rows = []
-  for number, real in zip(numbers, found, strict=True):
-    told = foretell(one, three, units, number)
+  for number, (told, found) in zip(numbers, medians.tolist(), strict=True):
     row = [number]
-    for a, b in zip(told, real, strict=True):
-      row += [float(a), b, float(100 * (a / b - 1))]
+    for a, b in zip(told, found, strict=True):
+      row += [a, b, 100 * (a / b - 1)]
     rows.append(tuple(row))
-  print(f"{units} units; one: {before[0]}, {after[0]}")
-  print(f"{_UNITS}: {before[1]}, {after[1]}\n")
+  print(f"{units} units\n")
   header = "workers", "clock: foretold s", "s", "off by %"
   more = "processor: foretold s", "s", "off by %"
   timing.print_table((*header, *more), rows)
@@ -103,5 +108,6 @@ if __name__ == "__main__":
         "scenes", 1000, "Rounded up to units.", lower_bound=1
       ),
       flags.DEFINE_list("workers", ["1", "2"], "Processes."),
+      flags.DEFINE_integer("repeats", 3, "Rounds.", lower_bound=1),
     ],
   )

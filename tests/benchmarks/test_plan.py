@@ -129,6 +129,6 @@ def test_a_run_is_foretold_from_smaller_ones(monkeypatch):
     return plan_check.Spent(clock, 1.0 + processes + 1.5 * units)
 
   monkeypatch.setattr(plan_check, "generate", generate)
-  one, two = plan_check.run(1001, ["1", "2"])
+  one, two = plan_check.run(1001, ["1", "2"], 2)
   assert one == pytest.approx((1, 15.0, 15.0, 0.0, 8.5, 8.5, 0.0))
   assert two == pytest.approx((2, 16.0, 16.0, 0.0, 10.5, 10.5, 0.0))
