@@ -56,6 +56,12 @@ def agree(decision: _Decided) -> _Decided:
   )
 
 
+def sum_over_processes(*numbers: int) -> tuple[int, ...]:
+  """Returns the sums of what all processes call it with."""
+  of_all = multihost_utils.process_allgather(np.array(numbers))
+  return tuple(of_all.reshape(-1, len(numbers)).sum(0).tolist())
+
+
 @contextlib.contextmanager
 def first_process_first(name: str) -> Iterator[None]:
   """Lets process 0 through before the others."""

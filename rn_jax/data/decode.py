@@ -4,7 +4,7 @@ import collections
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 
 import ml_collections
@@ -32,9 +32,12 @@ _LENGTHS = "questions/tokens/ragged_row_lengths_0"
 
 
 def read_streams(
-  config: ml_collections.ConfigDict, inputs: str, split: str
+  config: ml_collections.ConfigDict,
+  inputs: str,
+  split: str,
+  shards: Sequence[Mapping],
 ) -> Iterator[ArrayStream]:
-  """Yields the arrays of a split; for them see dataset.Dataset.
+  """Yields the arrays of some shards of a split; see dataset.Dataset.
 
   The scenes come first and are never in memory together. Images are decoded
   on all cores, for Pillow lets other threads run meanwhile.
@@ -43,16 +46,20 @@ def read_streams(
     config: The `data` part of a config.
     inputs: "pixels" or "states".
     split: Name of the split.
+    shards: Which to read, as the manifest has them.
 
   Raises:
     RecordError: The folder or a shard is unusable, or does not hold what the
       network reads.
   """
-  num_scenes = records.read_split(config.dir, split)["num_scenes"]
+  num_scenes = sum(shard["num_records"] for shard in shards)
   where = f"{config.dir}: {split}"
   progress = progress_bar(
     records.read_scenes(
-      config.dir, split, functools.partial(_decode_scene, inputs, config.boxes)
+      config.dir,
+      split,
+      functools.partial(_decode_scene, inputs, config.boxes),
+      shards=shards,
     ),
     total=num_scenes,
     desc=f"decoding {split}",
