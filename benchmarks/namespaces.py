@@ -126,7 +126,8 @@ def _namespace(name: str, table: str) -> Iterator[int]:
 
 def _inside(pid: int, *command: str) -> list[str]:
   kinds = ("--net", "--uts", "--mount")
-  return ["nsenter", f"--target={pid}", *kinds, *command]
+  # --mount alone would lead to the root folder.
+  return ["nsenter", f"--target={pid}", *kinds, "--wd=.", *command]
 
 
 def _run(*command: str) -> None:

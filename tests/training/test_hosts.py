@@ -1,16 +1,63 @@
 """Processes that share nothing but files and a network, as hosts do."""
 
+import contextlib
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
 import jax
 import pytest
+from places import ROOT
 
 from benchmarks import hosts as runs
 from benchmarks import namespaces
 from rn_jax import hosts
 
 _WHY_NOT = namespaces.why_not()
+_needs_namespaces = pytest.mark.skipif(
+  _WHY_NOT is not None, reason=f"no namespaces: {_WHY_NOT}"
+)
+
+# Says which network namespace a process of its first host is in.
+_PROGRAM = """
+import time
+from benchmarks import namespaces
+
+with namespaces.hosts(2) as there:
+  there[0].start(["sh", "-c", "stat -Lc %i /proc/self/ns/net; exec sleep 600"])
+  time.sleep(600)
+"""
 
 
-@pytest.mark.skipif(_WHY_NOT is not None, reason=f"no namespaces: {_WHY_NOT}")
+def network_namespaces():
+  """Returns the numbers of all in which there is a process."""
+  found = set()
+  for file in pathlib.Path("/proc").glob("[0-9]*/ns/net"):
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+      found.add(file.stat().st_ino)
+  return found
+
+
+@_needs_namespaces
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_hosts_however_the_program_ends(end):
+  with subprocess.Popen(
+    [sys.executable, "-c", _PROGRAM], cwd=ROOT, stdout=subprocess.PIPE
+  ) as program:
+    assert program.stdout is not None
+    there = int(program.stdout.readline())
+    assert there in network_namespaces()
+    program.send_signal(end)
+    program.wait()
+  deadline = time.monotonic() + 20
+  while there in network_namespaces():
+    assert time.monotonic() < deadline
+    time.sleep(0.1)
+
+
+@_needs_namespaces
 def test_a_killed_host_is_noticed_and_the_run_resumes(capsys):
   rows = runs.run(number=2, scenes=32, troubles=["killed"])
   alone, none, killed = rows
