@@ -187,9 +187,8 @@ def read_scenes(
   Raises:
     RecordError: A shard is damaged, or does not hold what the manifest says.
   """
-  if shards is None:
-    shards = read_split(records_dir, split)["shards"]
-  for shard in shards:
+  of_split = read_split(records_dir, split)["shards"]
+  for shard in of_split if shards is None else shards:
     if start >= shard["num_records"]:
       start -= shard["num_records"]
       continue

@@ -71,7 +71,7 @@ class TrainOrder:
     double_every: float = 0.0,
     largest: int = 0,
     share: Share = WHOLE,
-    of_all: tuple[int, int] | None = None,
+    of_all: Sequence[int] | None = None,
   ):
     """Plans the order.
 
