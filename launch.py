@@ -272,13 +272,13 @@ def _parse_flags(argv: list[str]) -> list[str]:
     )
     raise SystemExit(f"error: {reason}") from None
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
-  for part, name in (
-    ("data", "dir"),
-    ("generate", "language_dir"),
-    ("train", "init_from"),
+  for part, name, read in (
+    ("data", "dir", cli.read_path),
+    ("generate", "language_dir", local_path),
+    ("train", "init_from", local_path),
   ):
     try:
-      path = config[part][name] = local_path(config[part][name])
+      path = config[part][name] = read(config[part][name])
     except ValueError as error:
       raise SystemExit(f"error: --config.{part}.{name}: {error}") from None
     if f"{part}.{name}" in overrides:
