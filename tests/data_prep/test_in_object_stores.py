@@ -76,6 +76,19 @@ def test_generated_data_are_the_same(made, store):
   assert store == before
 
 
+def test_workers_of_beam_need_no_folder_in_common(made, store):
+  pytest.importorskip("apache_beam")
+  options = {
+    **OPTIONS,
+    "workers": None,
+    "beam_options": "--runner=DirectRunner",
+  }
+  generate.generate(
+    "gs://bucket/clevr", JOB, records_dir="gs://bucket/records", **options
+  )
+  assert store == files(made)
+
+
 def test_conversion_goes_on_after_an_interruption(made, store, monkeypatch):
   store |= files(made)
   for key in [key for key in store if "/records/" in key]:
