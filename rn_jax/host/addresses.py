@@ -6,6 +6,7 @@ renaming, and nothing is appended: an object is there when all of it is sent.
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -107,6 +108,33 @@ class Address(PosixGPath):
     """Puts the content of a file here, whole or not at all."""
     store, key = self._store()
     store.put_file(str(file), key)
+
+  def find(self) -> list[str]:
+    """Returns the names of all objects below, as paths from here."""
+    store, key = self._store()
+    names = [name.removeprefix(key).lstrip("/") for name in store.find(key)]
+    # Consoles mark folders by objects whose names end so.
+    return [name for name in names if name and not name.endswith("/")]
+
+  def download(self, names: Sequence[str], folder: Path) -> None:
+    """Copies objects below into a folder of this machine.
+
+    Raises:
+      ValueError: A name is no path of a file within a folder.
+    """
+    paths = [folder / name for name in names]
+    for name, path in zip(names, paths, strict=True):
+      if ".." in path.parts or Path(name).is_absolute() or not name:
+        raise ValueError(f"{self}: holds {name!r}, which is no name of a file")
+      path.parent.mkdir(parents=True, exist_ok=True)
+    store, key = self._store()
+    store.get([f"{key}/{name}" for name in names], [str(p) for p in paths])
+
+  def upload_from(self, folder: Path, names: Sequence[str]) -> None:
+    """Copies files of a folder to objects below, each whole or not at all."""
+    store, key = self._store()
+    for name in names:
+      store.put_file(str(folder / name), f"{key}/{name}")
 
   def entries(self) -> dict[str, str]:
     """Returns names of the objects in this folder, and a text for each.
