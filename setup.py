@@ -94,8 +94,8 @@ setup(
     "pytorch": ["torch>=2.4"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
     "beam": ["apache-beam>=2.77"],
-    "gs": ["gcsfs>=2024.6"],
-    "s3": ["s3fs>=2024.6"],
+    "gs": ["gcsfs>=2026.4"],
+    "s3": ["s3fs>=2026.4"],
     "retrieval": ["h5py>=3.10"],
     "test": [
       "basedpyright==1.40.2",
