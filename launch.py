@@ -123,6 +123,9 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {argv[1:]}")
   from flax.errors import FlaxError
+  from jax.errors import JaxRuntimeError
+
+  from rn_jax import hosts
 
   own = _own_questions()
   if _BEAM_OPTIONS.value is not None and _MODE.value != "extract":
@@ -138,17 +141,21 @@ def main(argv: list[str]) -> None:
         ),
         own,
       )
-  except (FlaxError, FloatingPointError, OSError, ValueError) as error:
-    if _DEBUG.value:
+  except (
+    *(FlaxError, FloatingPointError, JaxRuntimeError),
+    *(OSError, ValueError),
+  ) as error:
+    broken = hosts.explain_broken(error)
+    if _DEBUG.value or (isinstance(error, JaxRuntimeError) and not broken):
       raise
-    logging.error("%s (--debug shows where)", explain(error))
-    sys.exit(1)
+    logging.error("%s (--debug shows where)", broken or explain(error))
+    hosts.leave(broken=broken is not None)
 
 
 def _start_jax() -> None:
   import jax
 
-  from rn_jax import parallel, run_log
+  from rn_jax import hosts, run_log
   from rn_jax.host import compile_cache, cpu_devices
 
   run_log.quiet_backends()
@@ -164,9 +171,7 @@ def _start_jax() -> None:
   else:
     # What one only looks at is computed as exactly as the accelerator can.
     jax.config.update("jax_default_matmul_precision", "highest")
-  parallel.initialize_distributed(
-    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-  )
+  hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   logging.info(
     "JAX %s, process %d of %d, devices: %s",
     jax.__version__,
@@ -266,16 +271,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except SystemExit:  # help was asked for, and nothing is wrong
     raise SystemExit(0) from None
   except Exception as error:  # A config file may raise nearly anything.
-    lines = str(error).strip().split("\n")
-    reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
-    if not isinstance(error, flags.Error | ValueError):
-      reason = f"--config: {type(error).__name__}: {reason}"
     configs = Path(__file__).parent / "configs"
-    reason = (
-      config_mistakes.unknown_key(argv)
-      or config_mistakes.no_such_config(argv, configs)
-      or reason
-    )
+    reason = config_mistakes.explain(error, argv, configs)
     raise SystemExit(f"error: {reason}") from None
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   for part, name, read in (

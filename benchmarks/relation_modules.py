@@ -130,6 +130,7 @@ def run(
   """
   entry = records.read_split(data_dir, "train")
   epochs = questions / entry["num_questions"]
+  evaluations = max(4, questions // 50_000)  # slow from pixels
   folder.mkdir(parents=True, exist_ok=True)
   config = make_config(row, questions, inputs)
   settings = {
@@ -141,7 +142,7 @@ def run(
     "optimizer.warmup_epochs": 0.02 * epochs,
     "optimizer.hold_epochs": 0.5 * epochs,
     "train.num_epochs": epochs,
-    "train.eval_every": epochs / (4 if inputs == "pixels" else 10),
+    "train.eval_every": epochs / (10 if inputs == "states" else evaluations),
   }
   names = ["g_units", "f_units", "question_layer", "aggregation", "objects"]
   for name in names:

@@ -4,7 +4,9 @@ import importlib.metadata
 import math
 import os
 import platform
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -109,11 +111,15 @@ def machine() -> str:
 
 
 def main(run: Callable, holders: Sequence[flags.FlagHolder]) -> None:
-  """Runs a benchmark as a program, with a flag for each of its arguments."""
+  """Runs a benchmark as a program, with a flag for each of its arguments.
+
+  SIGTERM ends it as an exception does, so that nothing is left behind.
+  """
 
   def start(argv: list[str]) -> None:
     if len(argv) > 1:
       raise app.UsageError(f"unknown arguments {argv[1:]}")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     print(machine())
     run(**{holder.name: holder.value for holder in holders})
 

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from flax.core import unfreeze
 
 from rn_jax import checkpoint_format as fmt
@@ -59,8 +58,11 @@ class Checkpointer:
   def __enter__(self) -> "Checkpointer":
     return self
 
-  def __exit__(self, *_) -> None:
-    self.close()
+  def __exit__(self, error: type[BaseException] | None, *_) -> None:
+    # After an error the others of several processes may be gone, and a save
+    # that waits for them would wait for minutes.
+    if error is None or jax.process_count() == 1:
+      self.close()
 
   def should_preserve(self, checkpoints, *, context) -> list[bool]:
     """Tells orbax which checkpoints to keep (its PreservationPolicy).
@@ -162,7 +164,7 @@ class Checkpointer:
     steps = fmt.list_steps(self._directory)
     if not steps:
       return None
-    step, items, meta, damaged = _read_first_whole(
+    step, items, meta, damaged = fmt.read_first_whole(
       self._directory, steps, ("model", "train")
     )
     step_dir = self._directory / str(step)
@@ -237,7 +239,7 @@ def _load_model(
     steps = fmt.best_first(
       {step: fmt.accuracy_of(directory / str(step)) for step in steps}
     )
-  _, items, meta, _ = _read_first_whole(directory, steps, ("model",))
+  _, items, meta, _ = fmt.read_first_whole(directory, steps, ("model",))
   return items["model"], meta
 
 
@@ -284,30 +286,6 @@ def _save(manager: ocp.CheckpointManager, items: dict, meta: dict) -> None:
   trees = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
   args = ocp.args.Composite(**trees, meta=ocp.args.JsonSave(meta))
   manager.save(meta["step"], args=args, force=True)
-
-
-def _read_first_whole(
-  directory: pathlib.Path, steps: list[int], names: tuple[str, ...]
-) -> tuple[int, dict, dict, list[int]]:
-  """Reads the first of `steps` that is whole: (step, items, meta, damaged)."""
-  problems = {}
-  for step in steps:
-    try:
-      items, meta = fmt.read_step(directory / str(step), names)
-    except CheckpointError as e:
-      problems[step] = str(e)
-      continue
-    for skipped, problem in problems.items():
-      logging.warning(
-        "Skipped the checkpoint of step %d in %s: %s. Using step %d instead.",
-        skipped,
-        directory,
-        problem,
-        step,
-      )
-    return step, items, meta, list(problems)
-  listing = "".join(f"\n  step {s}: {p}" for s, p in problems.items())
-  raise CheckpointError(f"{directory}: no checkpoint can be restored:{listing}")
 
 
 def _to_host(tree: Any) -> Any:

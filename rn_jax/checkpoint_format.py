@@ -122,6 +122,30 @@ def read_step(
   return items, meta
 
 
+def read_first_whole(
+  directory: pathlib.Path, steps: list[int], names: tuple[str, ...]
+) -> tuple[int, dict, dict, list[int]]:
+  """Reads the first of `steps` that is whole: (step, items, meta, damaged)."""
+  problems = {}
+  for step in steps:
+    try:
+      items, meta = read_step(directory / str(step), names)
+    except CheckpointError as e:
+      problems[step] = str(e)
+      continue
+    for skipped, problem in problems.items():
+      logging.warning(
+        "Skipped the checkpoint of step %d in %s: %s. Using step %d instead.",
+        skipped,
+        directory,
+        problem,
+        step,
+      )
+    return step, items, meta, list(problems)
+  listing = "".join(f"\n  step {s}: {p}" for s, p in problems.items())
+  raise CheckpointError(f"{directory}: no checkpoint can be restored:{listing}")
+
+
 def fit(like: Any, found: dict[str, Any], step_dir: pathlib.Path) -> Any:
   """Puts restored arrays into the structure of `like`.
 

@@ -4,10 +4,27 @@ import difflib
 import re
 from pathlib import Path
 
+from absl import flags
+
 from rn_jax.default_config import get_config
 
 
-def unknown_key(argv: list[str]) -> str | None:
+def explain(error: Exception, argv: list[str], configs: Path) -> str:
+  """Says what is wrong with flags, or with the config that they name.
+
+  Args:
+    error: What reading them has raised; a config file may raise anything.
+    argv: The command line.
+    configs: Folder of the configs that there are.
+  """
+  lines = str(error).strip().split("\n")
+  reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
+  if not isinstance(error, flags.Error | ValueError):
+    reason = f"--config: {type(error).__name__}: {reason}"
+  return _unknown_key(argv) or _no_such_config(argv, configs) or reason
+
+
+def _unknown_key(argv: list[str]) -> str | None:
   """Says which --config.KEY no config has, and which keys are like it."""
   known = get_config().to_dict()
   for argument in argv:
@@ -33,13 +50,8 @@ def unknown_key(argv: list[str]) -> str | None:
   return None
 
 
-def no_such_config(argv: list[str], configs: Path) -> str | None:
-  """Says that the file of --config is not there, and which are like it.
-
-  Args:
-    argv: The command line.
-    configs: Folder of those that there are.
-  """
+def _no_such_config(argv: list[str], configs: Path) -> str | None:
+  """Says that the file of --config is not there, and which are like it."""
   given = re.findall(r"^--?config[=\n]([^:\n]+)", "\n".join(argv), re.M)
   path = Path(given[-1])
   if path.exists():

@@ -128,6 +128,10 @@ def get_config() -> ml_collections.ConfigDict:
   # Keep the data in device memory and send indices. False: the host gathers
   # each batch, for data that do not fit there.
   data.on_device = True
+  # Let each of several processes read, decode and train on its part of the
+  # shards only, in an order of its own; with on_device = False and a
+  # max_question_length. See docs/scale.md.
+  data.own_shards = False
   # Keep decoded arrays in a file beside the records, or else in the user's
   # cache folder, and map it into memory; False: decode at every start, into
   # memory. 70,000 images of 128x128 take 3.5 GB.

@@ -250,7 +250,7 @@ class Run:
       vocabulary=self.dataset.vocabulary,
       data_sha256=self.dataset.sha256,
       metrics=scores,
-      order=self.order.state() if self.order.stages else None,
+      order=self.order.state(),
     )
     if self.saved:
       self.checkpointer.wait()

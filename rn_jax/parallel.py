@@ -6,8 +6,6 @@ that one device equals several on the same global batch guards that.
 """
 
 import contextlib
-import importlib.util
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -22,37 +20,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 AXIS = "batch"
 
 _Decided = TypeVar("_Decided", bool, float)
-
-
-def initialize_distributed(
-  coordinator_address: str | None,
-  num_processes: int | None,
-  process_id: int | None,
-) -> None:
-  """Joins the processes of a multi-host run; does nothing for a single one.
-
-  With all arguments None, SLURM steps of several tasks and TPU VMs are
-  recognised, and JAX finds the rest in their environment. Must run before
-  anything else touches a device.
-
-  Raises:
-    ValueError: Only some of the arguments are given.
-  """
-  given = [coordinator_address, num_processes, process_id]
-  if all(value is not None for value in given):
-    jax.distributed.initialize(coordinator_address, num_processes, process_id)
-  elif any(value is not None for value in given):
-    raise ValueError(
-      "--coordinator_address, --num_processes and --process_id go together; "
-      "on TPU pods and under SLURM leave out all three"
-    )
-  elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-    jax.distributed.initialize()
-  elif importlib.util.find_spec("libtpu"):
-    # JAX knows a pod by its metadata server; where there is none it finds no
-    # coordinator, and this is a single host.
-    with contextlib.suppress(ValueError):
-      jax.distributed.initialize()
 
 
 def replicate(tree: Any) -> Any:
@@ -87,6 +54,12 @@ def agree(decision: _Decided) -> _Decided:
   return type(decision)(
     multihost_utils.broadcast_one_to_all(np.array(decision))
   )
+
+
+def sum_over_processes(*numbers: int) -> tuple[int, ...]:
+  """Returns the sums of what all processes call it with."""
+  of_all = multihost_utils.process_allgather(np.array(numbers))
+  return tuple(of_all.reshape(-1, len(numbers)).sum(0).tolist())
 
 
 @contextlib.contextmanager

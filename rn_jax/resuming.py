@@ -28,6 +28,7 @@ _ORDER_KEYS = (
   "data.questions_per_scene",
   "data.curriculum",
   "data.balance_answers",
+  "data.own_shards",
 )
 
 
@@ -83,8 +84,12 @@ def restore(
       state.opt_state, config.optimizer, scores.get("loss")
     )
     state = dataclasses.replace(state, opt_state=opt_state)
-  if meta.get("order"):
-    order.restore(meta["order"])
+  try:
+    order.restore(meta.get("order"))
+  except ValueError as error:
+    raise CheckpointError(
+      f"{workdir}: {error}, or start anew in another folder"
+    ) from None
   logging.info("Resuming after update %d", int(state.step))
   if changed:
     logging.warning("Changed since then: %s", "; ".join(changed.values()))

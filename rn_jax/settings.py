@@ -93,6 +93,15 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         f"config.data.{name} goes with config.model.inputs={inputs!r}, which "
         f"is {model.inputs!r}; set it to False"
       )
+  if data.get("own_shards") and (
+    data.on_device or data.max_question_length is None
+  ):
+    raise ValueError(
+      "config.data.own_shards goes with config.data.on_device=False, for the "
+      "host gathers its part of a batch, and with a number for "
+      "config.data.max_question_length, such as 50: processes do not see each "
+      "other's longest question"
+    )
   if model.scenes_per_block == "auto":
     # A block that stays in a CPU's cache; see benchmarks/relation_core.py.
     activations = make_head(model).activations(num_objects(config))

@@ -11,7 +11,7 @@ from absl import logging
 from rn_jax import answer, evaluate, metrics, parallel, run_log
 from rn_jax.checkpoint import Checkpointer
 from rn_jax.data import input_pipeline
-from rn_jax.data.dataset import Dataset, load_dataset
+from rn_jax.data.dataset import WHOLE, Dataset, Share, load_dataset
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.data.train_order import make_train_order
 from rn_jax.host.mirror import mirrored
@@ -75,10 +75,12 @@ def _train(
     f"config.train.batch_size={config.train.batch_size} with "
     f"config.data.questions_per_scene={data.questions_per_scene}",
   )
-  dataset, validation = (
-    load_dataset(data, config.model.inputs, split)
-    for split in (data.train_split, data.eval_split)
-  )
+  share = WHOLE
+  if data.own_shards:
+    share = Share(jax.process_index(), jax.process_count())
+  inputs = config.model.inputs
+  dataset = load_dataset(data, inputs, data.train_split, share)
+  validation = load_dataset(data, inputs, data.eval_split)
   for part in (dataset, validation):
     evaluate.check_answers(part)
   order = make_train_order(config, dataset)

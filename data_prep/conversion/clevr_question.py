@@ -6,7 +6,12 @@ from typing import NamedTuple
 from data_prep.conversion.growing_vocabulary import Vocabulary
 from rn_jax.clevr import answer_class
 from rn_jax.data.clevr_json import SourceError
-from rn_jax.data.question_form import answer_text, question_kind, question_text
+from rn_jax.data.question_form import (
+  answer_text,
+  program_length,
+  question_kind,
+  question_text,
+)
 
 
 class Question(NamedTuple):
@@ -19,6 +24,7 @@ class Question(NamedTuple):
   family: str
   function: int
   question_type: int
+  program_length: int
 
 
 def read_question(
@@ -65,4 +71,5 @@ def read_question(
     )
   except ValueError as error:
     raise SourceError(f"{where}: {error}") from None
-  return Question(text, tokens, answer_id, number, *kind)
+  length = program_length(element.get("program"))
+  return Question(text, tokens, answer_id, number, *kind, length)

@@ -115,6 +115,7 @@ def _features(features, splits: dict[str, dict], vocabulary: dict[str, dict]):
         ),
         "function": features.ClassLabel(names=list(ANSWER_FUNCTIONS)),
         "question_type": features.ClassLabel(names=list(QUESTION_TYPES)),
+        "program_length": integer,
       }
     ),
   }

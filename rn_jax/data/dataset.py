@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,16 @@ from rn_jax.data.vocabulary import answers_by_id
 
 # To be raised when the arrays made from the same records change.
 _CACHE_VERSION = 1
+
+
+class Share(NamedTuple):
+  """Shards that one of several processes has to itself: every count-th."""
+
+  index: int
+  count: int
+
+
+WHOLE = Share(0, 1)
 
 
 class FromFile(NamedTuple):
@@ -62,6 +72,7 @@ class Dataset:
       from 1; see rn_jax/data/vocabulary.py. The words are those that the
       network reads, see punctuation.py.
     sha256: Hash of the split's shards.
+    share: The shards whose scenes and questions these are.
     from_file: Of questions from a file, what else is to be told of them; they
       are in its order, others in that of the scenes.
   """
@@ -73,6 +84,7 @@ class Dataset:
   image_filename: np.ndarray
   vocabulary: dict[str, dict]
   sha256: str
+  share: Share = WHOLE
   from_file: FromFile | None = None
 
   @property
@@ -86,7 +98,10 @@ class Dataset:
 
 
 def load_dataset(
-  config: ml_collections.ConfigDict, inputs: str, split: str
+  config: ml_collections.ConfigDict,
+  inputs: str,
+  split: str,
+  share: Share = WHOLE,
 ) -> Dataset:
   """Loads a split of a records folder.
 
@@ -98,6 +113,7 @@ def load_dataset(
     config: The `data` part of a config.
     inputs: "pixels" or "states".
     split: Name of the split.
+    share: Shards to read; the others are not opened.
 
   Returns:
     The split; its arrays are read-only.
@@ -105,7 +121,7 @@ def load_dataset(
   Raises:
     RecordError: The folder or a shard is unusable, or does not hold what the
       network reads (images of the right size, objects such as CLEVR's, short
-      questions).
+      questions); or there are too few shards to share.
     ValueError: config.punctuation is none that it may be.
   """
   entry = records.read_split(config.dir, split)
@@ -125,19 +141,28 @@ def load_dataset(
     records.check_clevr(
       vocabulary, f"{config.dir}: networks on state descriptions"
     )
-  shards = [shard["sha256"] for shard in entry["shards"]]
-  streams = functools.partial(read_streams, config, inputs, split)
+  shards = entry["shards"][share.index :: share.count]
+  if len(entry["shards"]) < share.count:
+    raise records.RecordError(
+      f"{config.dir}: split {split!r} has {len(entry['shards'])} shards, too "
+      f"few for {share.count} processes with shards of their own: set "
+      "--config.data.own_shards=False, or convert with "
+      f"--num_shards={share.count} or more"
+    )
+  streams = functools.partial(read_streams, config, inputs, split, shards)
   if config.cache:
     size = config.image_size if inputs == "pixels" else config.max_objects
     read = "boxes" if inputs == "states" and config.boxes else inputs
     settings = [split, read, size, config.max_question_length or 0]
-    key = json.dumps([_CACHE_VERSION, *settings, *shards])
+    if share.count > 1:
+      settings.append(f"{share.index}of{share.count}")
+    key = json.dumps([_CACHE_VERSION, *settings, *_hashes(shards)])
     arrays = load_arrays(
       config.dir,
       "-".join(map(str, settings)) + ".arrays",
       hashlib.sha256(key.encode()).hexdigest(),
       streams,
-      _num_bytes(config, inputs, entry),
+      _num_bytes(config, inputs, shards),
     )
   else:
     arrays = join(streams())
@@ -163,17 +188,27 @@ def load_dataset(
     image_filename=arrays.pop("image_filename"),
     questions=arrays,
     vocabulary=vocabulary,
-    sha256=hashlib.sha256("".join(shards).encode()).hexdigest(),
+    sha256=hashlib.sha256(
+      "".join(_hashes(entry["shards"])).encode()
+    ).hexdigest(),
+    share=share,
   )
 
 
+def _hashes(shards: Sequence[Mapping]) -> list[str]:
+  return [shard["sha256"] for shard in shards]
+
+
 def _num_bytes(
-  config: ml_collections.ConfigDict, inputs: str, entry: dict
+  config: ml_collections.ConfigDict, inputs: str, shards: Sequence[Mapping]
 ) -> int:
-  """Returns about how large the arrays of a split are."""
+  """Returns about how large the arrays of some shards are."""
   if inputs == "pixels":
     per_scene = 3 * config.image_size**2
   else:
     per_scene = 4 * config.max_objects * (3 + len(ATTRIBUTES) + 4)
   per_question = 200  # words, numbers and the family's name
-  return entry["num_scenes"] * per_scene + entry["num_questions"] * per_question
+  return sum(
+    shard["num_records"] * per_scene + shard["num_questions"] * per_question
+    for shard in shards
+  )

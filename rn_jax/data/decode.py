@@ -4,7 +4,7 @@ import collections
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 
 import ml_collections
@@ -14,6 +14,7 @@ from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.data.array_file import ArrayStream
 from rn_jax.data.images import ImageError, read_image
+from rn_jax.data.scene_example import program_lengths
 from rn_jax.data.states import read_states
 from rn_jax.data.tfrecord import decode_example
 from rn_jax.data.vocabulary import MAX_WORDS
@@ -31,9 +32,12 @@ _LENGTHS = "questions/tokens/ragged_row_lengths_0"
 
 
 def read_streams(
-  config: ml_collections.ConfigDict, inputs: str, split: str
+  config: ml_collections.ConfigDict,
+  inputs: str,
+  split: str,
+  shards: Sequence[Mapping],
 ) -> Iterator[ArrayStream]:
-  """Yields the arrays of a split; for them see dataset.Dataset.
+  """Yields the arrays of some shards of a split; see dataset.Dataset.
 
   The scenes come first and are never in memory together. Images are decoded
   on all cores, for Pillow lets other threads run meanwhile.
@@ -42,16 +46,20 @@ def read_streams(
     config: The `data` part of a config.
     inputs: "pixels" or "states".
     split: Name of the split.
+    shards: Which to read, as the manifest has them.
 
   Raises:
     RecordError: The folder or a shard is unusable, or does not hold what the
       network reads.
   """
-  num_scenes = records.read_split(config.dir, split)["num_scenes"]
+  num_scenes = sum(shard["num_records"] for shard in shards)
   where = f"{config.dir}: {split}"
   progress = progress_bar(
     records.read_scenes(
-      config.dir, split, functools.partial(_decode_scene, inputs, config.boxes)
+      config.dir,
+      split,
+      functools.partial(_decode_scene, inputs, config.boxes),
+      shards=shards,
     ),
     total=num_scenes,
     desc=f"decoding {split}",
@@ -110,6 +118,18 @@ def decode_index(payload: bytes) -> dict:
   return {
     "image_index": get("image_index")[0],
     "questions": {"answer": get("questions/answer")},
+  }
+
+
+def decode_program_lengths(payload: bytes) -> dict:
+  """Decodes of a record's questions their answers and program lengths."""
+  names = ["questions/answer", "questions/program_length"]
+  features = decode_example(payload, names)
+  return {
+    "questions": {
+      "answer": records.get_feature(features, "questions/answer"),
+      "program_length": program_lengths(features),
+    }
   }
 
 

@@ -36,6 +36,11 @@ def group_questions(
   return groups if rng is None else rng.permutation(groups)
 
 
+def count_groups(scene: np.ndarray, per_group: int) -> int:
+  """Returns how many groups `group_questions` makes."""
+  return int((-(-np.bincount(scene) // per_group)).sum())
+
+
 def draw_balanced(answer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   """Draws as many questions as there are, all answers alike often.
 
@@ -72,8 +77,7 @@ class Epochs:
     self._scene = scene if rows is None else scene[rows]
     self._answer = answer if answer is None or rows is None else answer[rows]
     self._rows, self._per_scene, self._seed = rows, per_scene, seed
-    counts = np.bincount(self._scene)
-    self.groups_per_epoch = int((-(-counts // per_scene)).sum())
+    self.groups_per_epoch = count_groups(self._scene, per_scene)
     self._made: dict[int, futures.Future] = {}
     self._pool = futures.ThreadPoolExecutor(1)
 

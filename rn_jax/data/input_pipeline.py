@@ -72,21 +72,24 @@ class Feed:
   def __init__(self, dataset: Dataset, on_device: bool):
     """Puts the tables on the devices, if they are to be there."""
     self._host_tables = make_tables(dataset)
-    self._on_device = on_device
+    self._on_device, self._share = on_device, dataset.share
     self.tables = parallel.replicate(self._host_tables) if on_device else {}
 
   def batch(self, groups: np.ndarray) -> dict[str, jax.Array]:
     """Returns this process's share of a global batch, on its devices.
 
     Args:
-      groups: [S, K] question numbers; [n, S, K] for n updates.
+      groups: [S, K] question numbers; [n, S, K] for n updates. Of the whole
+        batch, unless the process has shards of its own.
 
     Returns:
       What `complete` takes, with leading axes [devices, S / devices] or
       [devices, n, S / devices].
     """
     axis = groups.ndim - 2
-    groups = parallel.local_rows(groups.astype(np.int32), axis)
+    groups = groups.astype(np.int32)
+    if self._share.count == 1:
+      groups = parallel.local_rows(groups, axis)
     if self._on_device:
       batch = {"groups": groups}
     elif axis:

@@ -137,6 +137,11 @@ def check_inputs(program: list) -> None:
       )
 
 
+def program_length(program) -> int:
+  """Returns the number of functions of a program in a list, else -1."""
+  return len(program) if isinstance(program, list) and program else -1
+
+
 def _answer_function(program) -> tuple[str | None, bool]:
   """Returns the function that gives a program's answer, None if not clear.
 

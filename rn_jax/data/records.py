@@ -11,7 +11,7 @@ too. Everything here runs without TensorFlow.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rn_jax.data import vocabulary
@@ -173,6 +173,7 @@ def read_scenes(
   split: str,
   decode: Callable[[bytes], dict] = decode_scene,
   start: int = 0,
+  shards: Sequence[Mapping] | None = None,
 ) -> Iterator[dict]:
   """Yields the scenes of a split, and checks that none is missing.
 
@@ -181,11 +182,13 @@ def read_scenes(
     split: Name of the split.
     decode: Decodes a record; `decode_scene` or a part of it.
     start: Scene to begin with; shards before it are not read.
+    shards: Which to read, as the manifest has them; None: all.
 
   Raises:
     RecordError: A shard is damaged, or does not hold what the manifest says.
   """
-  for shard in read_split(records_dir, split)["shards"]:
+  of_split = read_split(records_dir, split)["shards"]
+  for shard in of_split if shards is None else shards:
     if start >= shard["num_records"]:
       start -= shard["num_records"]
       continue

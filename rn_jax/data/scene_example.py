@@ -8,7 +8,10 @@ from rn_jax.clevr import ATTRIBUTES, RELATIONS
 from rn_jax.data.tfrecord import RecordError, decode_example, encode_example
 
 _QUESTION_TEXTS = ("text", "family")
-_QUESTION_NUMBERS = ("answer", "question_index", "function", "question_type")
+_QUESTION_NUMBERS = (
+  *("answer", "question_index", "function", "question_type"),
+  "program_length",
+)
 
 
 def _flatten(rows) -> tuple[list[int], list[int]]:
@@ -85,6 +88,13 @@ def get_feature(features: dict[str, tuple[str, list]], name: str) -> list:
     ) from None
 
 
+def program_lengths(features: dict[str, tuple[str, list]]) -> np.ndarray:
+  """Returns "program_length" of decode_scene; -1 in records that lack it."""
+  unknown = [-1] * len(get_feature(features, "questions/answer"))
+  values = features.get("questions/program_length", ("", unknown))[1]
+  return np.array(values, np.int64)
+
+
 def decode_scene(payload: bytes) -> dict:
   """Decodes one record.
 
@@ -110,7 +120,9 @@ def decode_scene(payload: bytes) -> dict:
       [Q]: "answer" (vocabulary index - 1, or -1 unknown), "question_index" (as
       in the questions file of the split if it rises there, else the position),
       "function" (index into `rn_jax.clevr.ANSWER_FUNCTIONS`, or -1),
-      "question_type" (index into `tuple(rn_jax.clevr.QUESTION_TYPES)`, or -1).
+      "question_type" (index into `tuple(rn_jax.clevr.QUESTION_TYPES)`, or -1),
+      "program_length" (functions of the program, or -1; earlier records lack
+      it).
 
   Raises:
     RecordError: The payload is no record of this version.
@@ -145,8 +157,9 @@ def decode_scene(payload: bytes) -> dict:
   questions["tokens"] = [
     np.array(tokens, np.int64) for tokens in rows("questions/tokens")
   ]
-  for name in _QUESTION_NUMBERS:
+  for name in _QUESTION_NUMBERS[:-1]:
     questions[name] = array(f"questions/{name}", np.int64)
+  questions["program_length"] = program_lengths(features)
   return {
     "image": get("image")[0] if "image" in features else None,
     "image_filename": get("image_filename")[0].decode(),

@@ -11,26 +11,36 @@ import ml_collections
 import numpy as np
 import optax
 
+from rn_jax import parallel
 from rn_jax.data.batch_growth import BatchGrowth
 from rn_jax.data.curriculum import Stage, choose_questions, parse_stage
-from rn_jax.data.dataset import Dataset
-from rn_jax.data.epochs import Epochs
+from rn_jax.data.dataset import WHOLE, Dataset, Share
+from rn_jax.data.epochs import Epochs, count_groups
 
 
 def make_train_order(
   config: ml_collections.ConfigDict, dataset: Dataset
 ) -> "TrainOrder":
-  """Plans the order of a config, curriculum included, over a split."""
+  """Plans the order of a config, curriculum included, over a split.
+
+  Where processes have shards of their own, all of them call it together.
+  """
+  scene, per_scene = dataset.questions["scene"], config.data.questions_per_scene
+  of_all = len(scene), count_groups(scene, per_scene)
+  if dataset.share.count > 1:
+    of_all = parallel.sum_over_processes(*of_all)
   stages = [parse_stage(text) for text in config.data.curriculum]
   return TrainOrder(
-    dataset.questions["scene"],
+    scene,
     config.train.batch_size,
-    config.data.questions_per_scene,
+    per_scene,
     config.seed,
     [(stage, choose_questions(dataset, stage)) for stage in stages],
     dataset.questions["answer"] if config.data.balance_answers else None,
     config.train.double_batch_every,
     config.train.max_batch_size,
+    dataset.share,
+    of_all,
   )
 
 
@@ -40,8 +50,11 @@ class TrainOrder:
   Each epoch holds every question once, in an order of its own, unless answers
   are balanced; epochs follow each other without a gap, so a batch may span two.
   A curriculum's stages come before them, each with epochs of its own questions.
+  Processes that have shards of their own read as much each of every batch, from
+  epochs of their own questions; what is counted is then of all of them.
 
   Attributes:
+    share: The shards that the questions are of.
     stages: The curriculum.
     ends: The update, counted from 0, that is the first after each stage. They
       follow from the stages' questions, and from what `observe` was told.
@@ -57,6 +70,8 @@ class TrainOrder:
     balanced: np.ndarray | None = None,
     double_every: float = 0.0,
     largest: int = 0,
+    share: Share = WHOLE,
+    of_all: Sequence[int] | None = None,
   ):
     """Plans the order.
 
@@ -71,6 +86,9 @@ class TrainOrder:
         question once.
       double_every: Epochs between doublings of the batch; see BatchGrowth.
       largest: Questions of the largest batch.
+      share: The shards that `scene` is of.
+      of_all: How many questions, and groups of them, all processes have; None:
+        those of `scene`.
 
     Raises:
       ValueError: The batch does not hold a whole number of groups, or balanced
@@ -93,17 +111,21 @@ class TrainOrder:
         f"config.train.batch_size={batch_size} is not a multiple of "
         f"config.data.questions_per_scene={per_scene}"
       )
-    self._num_questions, self._batch_size = len(scene), batch_size
+    if of_all is None:
+      of_all = len(scene), count_groups(scene, per_scene)
+    self._num_questions, self._groups_per_epoch = of_all
+    self.share, self._batch_size = share, batch_size
     self._groups_per_step = batch_size // per_scene
     self.stages = [stage for stage, _ in stages]
     lengths = [-(-stage.questions // batch_size) for stage in self.stages]
     self.ends = np.cumsum(lengths, dtype=int).tolist()
     self._seen, self._right = 0, 0.0  # updates since the last decision
+    own = tuple(share) if share.count > 1 else ()
     self._epochs = [
-      Epochs(scene, rows, per_scene, (seed, index, 0), balanced)
+      Epochs(scene, rows, per_scene, (seed, index, 0, *own), balanced)
       for index, (_, rows) in enumerate(stages)
     ]
-    self._epochs.append(Epochs(scene, None, per_scene, (seed,), balanced))
+    self._epochs.append(Epochs(scene, None, per_scene, (seed, *own), balanced))
     self._growth = BatchGrowth(
       batch_size, self.steps_per_epoch, double_every, largest
     )
@@ -114,7 +136,7 @@ class TrainOrder:
 
     Of the first batch size, if it grows.
     """
-    return self._epochs[-1].groups_per_epoch / self._groups_per_step
+    return self._groups_per_epoch / self._groups_per_step
 
   @property
   def grows(self) -> bool:
@@ -213,20 +235,42 @@ class TrainOrder:
     self.ends[index:] = [end - spared for end in self.ends[index:]]
     return True
 
-  def state(self) -> dict:
-    """Returns, as JSON values, what a resumed run has to know."""
-    return {"ends": self.ends, "seen": self._seen, "right": self._right}
+  def state(self) -> dict | None:
+    """Returns, as JSON values, what a resumed run has to know, if anything."""
+    state = {}
+    if self.stages:
+      state = {"ends": self.ends, "seen": self._seen, "right": self._right}
+    if self.share.count > 1:
+      state["processes"] = self.share.count
+    return state or None
 
-  def restore(self, state: dict) -> None:
-    """Takes over the `state` of the run that is resumed."""
+  def restore(self, state: dict | None) -> None:
+    """Takes over the `state` of the run that is resumed.
+
+    Raises:
+      ValueError: Its shards were shared by another number of processes.
+    """
+    state = state or {}
+    before = state.get("processes", 1)
+    if before != self.share.count:
+      raise ValueError(
+        f"its shards were shared by {before} processes and are now by "
+        f"{self.share.count}, so updates would read other questions: start "
+        f"{before}"
+      )
+    if not self.stages:
+      return
     self.ends = list(state["ends"])
     self._seen, self._right = state["seen"], state["right"]
 
   def __call__(self, step: int) -> np.ndarray:
-    """Returns the groups [S, K] that update number `step` (from 0) reads."""
+    """Returns the groups [S, K] that update number `step` (from 0) reads.
+
+    With shards of its own, those that this process reads, [S / processes, K].
+    """
     index = self.stage(step)
     start = self.units(step) - (self.ends[index - 1] if index else 0)
-    size = self._groups_per_step
+    size = self._groups_per_step // self.share.count
     return self._epochs[index].read(
       start * size, self._growth.ratio(step) * size
     )

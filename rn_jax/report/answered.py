@@ -8,7 +8,7 @@ import numpy as np
 
 from rn_jax.data import records
 from rn_jax.data.dataset import Dataset
-from rn_jax.data.decode import decode_objects
+from rn_jax.data.decode import decode_objects, decode_program_lengths
 from rn_jax.data.spelling import spell
 
 
@@ -50,6 +50,13 @@ class Answered:
       counts = np.array([len(s["objects"]["3d_coords"]) for s in scenes])
       counts[counts == 0] = -1  # not published, or none of CLEVR's
     return counts[self.dataset.questions["scene"]]
+
+  def program_lengths(self) -> np.ndarray:
+    """Returns the functions of each question's program, -1 unknown."""
+    scenes = records.read_scenes(
+      self.records_dir, self.dataset.split, decode_program_lengths
+    )
+    return np.concatenate([s["questions"]["program_length"] for s in scenes])
 
   def right_number(self) -> np.ndarray:
     """Returns the right answer to each question of counting, else -1."""

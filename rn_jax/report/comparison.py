@@ -91,6 +91,22 @@ def differing_keys(
   }
 
 
+def own_settings(
+  configs: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+  """Returns of each config what differs from the value that most have.
+
+  Of values as frequent, the first config's counts as that of most.
+  """
+  own: list[dict[str, Any]] = [{} for _ in configs]
+  for key, column in differing_keys(configs).items():
+    most = max(column, key=column.count)
+    for settings, value in zip(own, column, strict=True):
+      if value != most:
+        settings[key] = value
+  return own
+
+
 def mean_series(
   runs: Sequence[Run],
 ) -> tuple[dict[str, Series], dict[str, np.ndarray]]:
@@ -119,6 +135,25 @@ def mean_series(
     means[name]["value"] = values.mean(0)
     ranges[name] = np.stack([values.min(0), values.max(0)])
   return means, ranges
+
+
+def questions_until(run: Run, accuracy: float) -> float | None:
+  """Returns after how many questions validation first had an accuracy.
+
+  Between two evaluations the accuracy is taken to grow evenly. None: it never
+  had it, or nothing was measured.
+  """
+  if "val/accuracy" not in run.series:
+    return None
+  series = run.series["val/accuracy"]
+  values = series["value"]
+  reached = np.flatnonzero(values >= accuracy)
+  if not len(reached):
+    return None
+  read = questions_read(run.series, run.batch_size, series["step"])
+  first = int(reached[0])
+  around = slice(max(first - 1, 0), first + 1)
+  return float(np.interp(accuracy, values[around], read[around]))
 
 
 def pooled(runs: Sequence[Run]) -> dict:

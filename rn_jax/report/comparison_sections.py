@@ -13,11 +13,19 @@ from rn_jax.report.comparison import (
   differing_keys,
   interval,
   mean_series,
+  own_settings,
   percent,
   pooled,
+  questions_until,
 )
 from rn_jax.report.published import published, source
 from rn_jax.report.runs import Run
+
+# Validation accuracies of which a table says when they were reached.
+_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+# Of more rows, a table with a column each would be too wide.
+_COLUMNS = 6
 
 
 def figures_section(rows: Sequence[Row]) -> Section:
@@ -102,11 +110,20 @@ def _mean(row: Row, of: Callable[[Run], float | None]) -> str:
 
 def settings_section(rows: Sequence[Row]) -> Section:
   """The settings that differ between rows."""
-  keys = differing_keys([row.runs[0].config for row in rows])
+  text = "The other settings, and what they are, stand in each config.json."
+  configs = [row.runs[0].config for row in rows]
+  if len(rows) > _COLUMNS:
+    lines = [
+      [row.name, ", ".join(f"{k}={_value(v)}" for k, v in own.items()) or "–"]
+      for row, own in zip(rows, own_settings(configs), strict=True)
+    ]
+    head = ["run", "what differs from most runs"]
+    table = Table("Settings that differ", head, lines, words=head[1:])
+    return Section("What differs", [table, Text(text)])
+  keys = differing_keys(configs)
   lines = [
     [key, *(_value(value) for value in column)] for key, column in keys.items()
   ]
-  text = "The other settings, and what they are, stand in each config.json."
   table = Table(
     "Settings that differ",
     ["key", *(r.name for r in rows)],
@@ -130,22 +147,54 @@ def curves_section(rows: Sequence[Row]) -> Section | None:
     curves.append(RowCurves(row.name, means, ranges))
   if not any("val/accuracy" in row.means for row in curves):
     return None
-  band = " A band reaches from the lowest to the highest seed."
-  several = any(len(row.runs) > 1 for row in rows)
+  plot = Picture(
+    "curves", "Accuracy of the runs by class of the answer", draw_rows(curves)
+  )
   return Section(
     "Accuracy over the questions read",
-    [
-      Text(
-        "On the validation split, as it was evaluated during training."
-        + band * several
-      ),
-      Picture(
-        "curves",
-        "Accuracy of the runs by class of the answer",
-        draw_rows(curves),
-      ),
-    ],
+    [Text(_of_curves(rows)), plot, *_until(rows)],
   )
+
+
+def _of_curves(rows: Sequence[Row]) -> str:
+  band = " A band reaches from the lowest to the highest seed."
+  several = any(len(row.runs) > 1 for row in rows)
+  return (
+    "On the validation split, as it was evaluated during training."
+    + band * several
+  )
+
+
+def _until(rows: Sequence[Row]) -> list[Table | Text]:
+  """How many questions it took to come so far; nothing where none came."""
+  columns = {}
+  for level in _LEVELS:
+    column = [[questions_until(run, level) for run in row.runs] for row in rows]
+    if any(n is not None for numbers in column for n in numbers):
+      columns[f"{100 * level:.0f} %"] = column
+  if not columns:
+    return []
+  lines = [
+    [row.name, *(_thousands(column[i]) for column in columns.values())]
+    for i, row in enumerate(rows)
+  ]
+  title = "Thousands of questions read until validation was at"
+  text = (
+    "Between evaluations the accuracy is taken to grow evenly. Where only some "
+    "seeds came so far, it is the mean of these, and how many they are."
+  )
+  return [Table(title, ["run", *columns], lines), Text(text)]
+
+
+def _thousands(numbers: Sequence[float | None]) -> str:
+  """Writes a mean in thousands: "120 ± 30", "120 (2 of 3)", or "–"."""
+  known = [n / 1000 for n in numbers if n is not None]
+  if not known:
+    return "–"
+  mean, half = interval(known) or (0.0, 0.0)
+  if len(known) < len(numbers):
+    return f"{mean:,.0f} ({len(known)} of {len(numbers)})"
+  return f"{mean:,.0f}" if len(known) < 2 else f"{mean:,.0f} ± {half:,.0f}"
 
 
 def row_sections(rows: Sequence[Row], split: str) -> list[Section]:

@@ -19,7 +19,7 @@ from rn_jax.report.blocks import (
 
 _FAMILIES = 12
 _MISTAKES = 12
-_WORDS = 5  # counted together
+_WORDS, _FUNCTIONS = 5, 2  # counted together
 
 
 def error_sections(answered: Answered) -> list[Section]:
@@ -45,6 +45,9 @@ def _rates_section(answered: Answered) -> Section:
     "words in the question": analysis.rates_by_value(
       answered.words, correct, _WORDS
     ),
+    "functions in the program": analysis.rates_by_value(
+      answered.program_lengths(), correct, _FUNCTIONS
+    ),
     "number to count": analysis.rates_by_value(
       answered.right_number(), correct
     ),
@@ -55,10 +58,7 @@ def _rates_section(answered: Answered) -> Section:
     if rates
   ]
   missing = [name for name, rates in by.items() if not rates]
-  notes = [
-    "Lines are 95 % intervals by Wilson's score. Records hold no programs, so "
-    "there is nothing by their length; files of templates come nearest to it."
-  ]
+  notes = ["Lines are 95 % intervals by Wilson's score."]
   if missing:
     notes.append(f"The records do not tell: {', '.join(missing)}.")
   return Section("Where it errs", [Text(" ".join(notes)), Gallery(pictures)])

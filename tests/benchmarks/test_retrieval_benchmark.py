@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import retrieval_ground_truth as benchmark
-from benchmarks import retrieval_search
+from benchmarks import retrieval_search, search_scale
 
 
 def test_variants_agree_and_are_compared(capsys):
@@ -44,3 +44,18 @@ def test_kinds_of_index_are_compared():
   ]
   assert recall["Flat", 100] == 1
   assert 0.3 < recall["IVF4,Flat", 100] < 1
+
+
+def test_sizes_are_compared_and_drawn(tmp_path):
+  rows = search_scale.run(["300"], 64, str(tmp_path / "plot.svg"))
+  assert [(row[0], row[1].split(" ")[0]) for row in rows] == [
+    (300, "Flat"),
+    (300, "HNSW32"),
+    (300, "IVF64,Flat"),
+    (300, "IVF64,PQ64"),
+  ]
+  flat, *_, codes = rows
+  assert flat[-1] == 1
+  assert flat[3] == pytest.approx(4 * 64, rel=0.1)  # bytes
+  assert 0.3 < codes[-1] <= 1
+  assert (tmp_path / "plot.svg").stat().st_size > 1000

@@ -46,6 +46,7 @@ def make_scene(num_objects=2, num_questions=3, image=b"\x89PNG"):
       "family": ["one_hop/3", "17", ""][:q],
       "function": take(q) % 12,
       "question_type": take(q) % 5 - 1,
+      "program_length": take(q) - 1,
     },
   }
 
@@ -81,6 +82,16 @@ def test_scene_round_trip(scene):
   payload = records.encode_scene(scene)
   assert_same(records.decode_scene(payload), scene)
   assert records.encode_scene(records.decode_scene(payload)) == payload
+
+
+def test_program_lengths_may_be_missing():
+  scene = make_scene()
+  payload = records.encode_scene(scene)
+  features = tfrecord.decode_example(payload)
+  del features["questions/program_length"]
+  earlier = tfrecord.encode_example(features)
+  scene["questions"]["program_length"] = np.full(3, -1)
+  assert_same(records.decode_scene(earlier), scene)
 
 
 def test_scene_parts_of_different_length_are_refused():

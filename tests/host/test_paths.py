@@ -95,7 +95,7 @@ def test_a_command_lists_its_path_flags_and_names_the_wrong_one(tmp_path):
   [
     ("data_prep.convert_clevr:convert", {"output_dir": "ftp://b/x"}),
     ("data_prep.render:render_split", {"clevr_dir": "file:///b/x"}),
-    ("rn_jax.checkpoint:load_model", {"path": "gs://b/x"}),
+    ("rn_jax.checkpoint:load_model", {"path": "https://b/x"}),
     ("rn_jax.checkpoint:Checkpointer", {"directory": "gs://b/x"}),
     ("rn_jax.data.images:read_image", {"file": "https://b/x.png"}),
     ("rn_jax.data.records:read_manifest", {"records_dir": "memory://b/x"}),

@@ -11,8 +11,10 @@ from rn_jax.report.comparison import (
   group_runs,
   interval,
   mean_series,
+  own_settings,
   percent,
   pooled,
+  questions_until,
 )
 from rn_jax.report.published import published
 from rn_jax.report.runs import Run, flat_config, run_names, unfinished
@@ -67,6 +69,25 @@ def test_interval_is_students():
 def test_differing_keys():
   configs = [{"a": 1, "b": [1, 2], "c": 0}, {"a": 2, "b": [1, 2]}]
   assert differing_keys(configs) == {"a": [1, 2], "c": [0, None]}
+
+
+def test_settings_that_are_not_those_of_most():
+  configs = [{"a": 1, "b": 0}, {"a": 2, "b": 0}, {"a": 2, "b": 3}]
+  assert own_settings(configs) == [{"a": 1}, {}, {"b": 3}]
+  # Two of two: the first counts as most.
+  assert own_settings([{"a": [1]}, {"a": [2]}]) == [{}, {"a": [2]}]
+
+
+def test_questions_until_an_accuracy():
+  series = {"val/accuracy": curve([0, 10, 20, 30], [0.1, 0.3, 0.2, 0.6])}
+  run = make_run(series=series)  # batches of 10
+  assert questions_until(run, 0.3) == 100
+  assert questions_until(run, 0.2) == pytest.approx(50)
+  # 0.2 after 200 questions, 0.6 after 300.
+  assert questions_until(run, 0.5) == pytest.approx(275)
+  assert questions_until(run, 0.05) == 0
+  assert questions_until(run, 0.7) is None
+  assert questions_until(make_run(), 0.1) is None
 
 
 def test_mean_curves_where_all_runs_measured():

@@ -46,7 +46,7 @@ def write_run(folder, records_dir, seed=0, steps=4, **changes):
   lines = []
   for step in range(steps + 1):
     line = {"step": step, "epoch": float(step), "time": 0.0}
-    line["val/accuracy"] = (0.1 + seed / 100) * step
+    line["val/accuracy"] = (0.15 + seed / 100) * step
     for name in ANSWER_CLASSES:
       line[f"val/by_answer_class/{name}"] = 0.1 * step
     lines.append(json.dumps(line) + "\n")
@@ -79,6 +79,7 @@ def test_compares_runs(sweep, tmp_path):
   assert f"| rn | 0, 1 | {figure} |" in markdown
   assert figure in html
   assert "97.9" in markdown  # of the paper
+  assert "Thousands of questions read until" in markdown
   # Only what differs, without the seed.
   settings = markdown.partition("## What differs")[2]
   assert re.findall(r"^\| ([a-z]+\.\S+) \|", settings, re.M) == [
@@ -171,7 +172,7 @@ def test_explains_a_run(name, tmp_path, records_dir):
   assert "pictures/by-objects-in-the-scene.svg" in files
   assert "The expected calibration error is" in markdown
   assert re.search(r"^\| (zero|one) hop \d+ \|", markdown, re.M)
-  assert "hold no programs" in markdown
+  assert "pictures/by-functions-in-the-program.svg" in files
   assert f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64" in html
 
 

@@ -258,7 +258,7 @@ def test_the_same_call_again_makes_only_what_is_missing(
   assert "whole" not in caplog.text
   # Killed after it.
   with monkeypatch.context() as patch:
-    patch.setattr("rn_jax.retrieval.index.make_index", None)
+    patch.setattr("rn_jax.retrieval.index.make_index_of_parts", None)
     index = build_index(make_features(), "x", path, **how)
   assert len(index) == 50
   assert "i is whole and made of the same" in caplog.text

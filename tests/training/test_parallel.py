@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from rn_jax import parallel
+from rn_jax import hosts, parallel
 from rn_jax.checkpoint import load_model
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.input_pipeline import Feed, make_batch
@@ -161,7 +161,7 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
 
 def test_flags_of_a_distributed_run_go_together():
   with pytest.raises(ValueError, match="go together"):
-    parallel.initialize_distributed("localhost:1", None, 0)
+    hosts.join("localhost:1", None, 0)
 
 
 def test_slurm_and_tpu_pods_start_by_themselves(monkeypatch):
@@ -174,16 +174,16 @@ def test_slurm_and_tpu_pods_start_by_themselves(monkeypatch):
   monkeypatch.setattr(
     importlib.util, "find_spec", lambda name: name in present or None
   )
-  parallel.initialize_distributed(None, None, None)
+  hosts.join(None, None, None)
   assert calls == []
   with monkeypatch.context() as context:
     context.setenv("SLURM_STEP_NUM_TASKS", "4")
-    parallel.initialize_distributed(None, None, None)
+    hosts.join(None, None, None)
   present.append("libtpu")
-  parallel.initialize_distributed(None, None, None)
+  hosts.join(None, None, None)
   assert calls == [(), ()]
-  parallel.initialize_distributed("host:1234", 8, 3)
-  assert calls[-1] == ("host:1234", 8, 3)
+  hosts.join("localhost:1234", 8, 3)
+  assert calls[-1] == ("localhost:1234", 8, 3)
 
 
 def test_a_tpu_without_a_pod_is_a_single_host(monkeypatch):
@@ -193,7 +193,7 @@ def test_a_tpu_without_a_pod_is_a_single_host(monkeypatch):
   monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
   monkeypatch.setattr(jax.distributed, "initialize", initialize)
-  parallel.initialize_distributed(None, None, None)
+  hosts.join(None, None, None)
 
 
 def test_processes_save_and_stop_at_one_update(records_dir, tmp_path):

@@ -1,5 +1,7 @@
 """Config values that stand for something, on command lines and in old files."""
 
+import contextlib
+
 import jax
 import pytest
 from absl import flags
@@ -104,4 +106,23 @@ def test_what_does_not_go_with_the_inputs_is_refused(inputs, name):
   config.model.inputs = inputs
   config.data[name] = True
   with pytest.raises(ValueError, match=rf"data\.{name} goes with.*{inputs}"):
+    resolve(config)
+
+
+@pytest.mark.parametrize(
+  ("on_device", "length", "fits"),
+  [(True, 50, False), (False, None, False), (False, 50, True)],
+)
+def test_shards_of_ones_own_are_gathered_by_the_host(on_device, length, fits):
+  config = common.get_config()
+  config.data.update(on_device=on_device, max_question_length=length)
+  resolve(config)
+  config.data.own_shards = True
+  with (
+    contextlib.nullcontext()
+    if fits
+    else pytest.raises(
+      ValueError, match=r"own_shards goes with.*on_device=False.*_length"
+    )
+  ):
     resolve(config)

@@ -8,7 +8,8 @@ computed in float64 from the vectors as the index keeps them.
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import faiss
 import numpy as np
@@ -20,6 +21,9 @@ _MARGIN = 32
 # Few enough that FAISS takes differences, not products, whose rounding would
 # hide what differs between nearly equal vectors.
 _QUERIES_AT_A_TIME = 256
+_NO_MAP = 0  # faiss.DirectMap.NoMap
+# Read from one index and added to another.
+_VECTORS_AT_A_TIME = 65_536
 # More than FAISS's relative error then.
 _ROUNDING = 1e-4
 
@@ -79,7 +83,7 @@ def faiss_errors(what: str) -> Iterator[None]:
 def make_index(
   vectors: np.ndarray, factory: str = "Flat", parameters: str = ""
 ) -> faiss.Index:
-  """Makes an index in memory.
+  """Makes an index in memory, of all of its vectors.
 
   Args:
     vectors: [N, D], prepared. Kinds that need training are trained on them.
@@ -89,20 +93,76 @@ def make_index(
   Raises:
     ValueError: FAISS knows no such kind, or it needs more vectors.
   """
-  count, dimension = vectors.shape
+  return make_index_of_parts([vectors], vectors, factory, parameters)
+
+
+def make_index_of_parts(
+  parts: Iterable[np.ndarray],
+  sample: np.ndarray,
+  factory: str,
+  parameters: str,
+) -> faiss.Index:
+  """As `make_index`, of vectors that need not fit into memory together.
+
+  Args:
+    parts: The vectors [n, D], prepared, in order.
+    sample: [N, D], prepared, to train with.
+    factory: See make_index.
+    parameters: See make_index.
+  """
+  count, dimension = sample.shape
   with faiss_errors(
     f"no index {factory!r} of {count} vectors of {dimension} numbers"
   ):
     index = faiss.index_factory(dimension, factory)
-    index.train(vectors)
+    index.train(sample)
     if lists := faiss.try_extract_index_ivf(index):
       # Else no vector can be read again.
       lists.make_direct_map()
-    index.add(vectors)
+    for part in parts:
+      index.add(part)
     faiss.ParameterSpace().set_index_parameters(index, parameters)
-    index.search(vectors[:1], 1)  # What it cannot do it says at once.
+    index.search(sample[:1], 1)  # What it cannot do it says at once.
     index.reconstruct_batch([0])
   return index
+
+
+def append(index: Any, other: Any) -> None:
+  """Adds the vectors of an index of FAISS, `other`, behind those of `index`.
+
+  Both are in memory, not mapped; the other may be empty afterwards.
+
+  Raises:
+    RuntimeError: FAISS cannot add to it, or cannot read the other.
+  """
+  if _trained_alike(index, other):
+    # FAISS moves lists only where no map leads into them.
+    for lists in (index, other):
+      lists.set_direct_map_type(_NO_MAP)
+    index.merge_from(other, index.ntotal)
+    index.make_direct_map()
+    return
+  for start in range(0, other.ntotal, _VECTORS_AT_A_TIME):
+    count = min(_VECTORS_AT_A_TIME, other.ntotal - start)
+    index.add(other.reconstruct_n(start, count))
+
+
+def _trained_alike(index: Any, other: Any) -> bool:
+  """Returns whether two are IVF by the same centers, with codes alike."""
+  if type(index) is not type(other) or not isinstance(index, faiss.IndexIVF):
+    return False
+  same = [
+    faiss.serialize_index(one.quantizer).tobytes() for one in (index, other)
+  ]
+  if isinstance(index, faiss.IndexIVFFlat):
+    return same[0] == same[1]
+  if isinstance(index, faiss.IndexIVFPQ):
+    codes = [
+      faiss.vector_to_array(one.pq.centroids).tobytes()
+      for one in (index, other)
+    ]
+    return same[0] == same[1] and codes[0] == codes[1]
+  return False
 
 
 def nearest(

@@ -78,6 +78,7 @@ def test_conversion(clevr, tmp_path):
     ANSWER_FUNCTIONS.index(f) for f in ("count", "exist")
   ]
   assert questions["question_type"].tolist() == [0, 1]
+  assert questions["program_length"].tolist() == [2, 2]
 
 
 def test_variants_of_the_format(tmp_path):

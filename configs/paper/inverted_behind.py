@@ -1,6 +1,6 @@
 r"""The inverted question with its padding read last.
 
-    python launch.py --config=configs/paper/padding_behind.py --workdir=W \
+    python launch.py --config=configs/paper/inverted_behind.py --workdir=W \
         --config.data.dir=RECORDS
 
 Not in the paper: its code reads the padding first.
