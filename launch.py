@@ -10,7 +10,7 @@ from ml_collections import config_flags
 from rn_jax import config_mistakes
 from rn_jax.data.own_questions import OwnQuestions
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import local_path, place
 from rn_jax.host.write_errors import explain
 from rn_jax.retrieval.describe import descriptors
 
@@ -46,10 +46,16 @@ _MODE = flags.DEFINE_enum(
   "What to do.",
 )
 _WORKDIR = cli.path_flag(
-  "workdir", None, "Folder of the run: checkpoints, metrics, results."
+  "workdir",
+  None,
+  "Folder of the run: checkpoints, metrics, results.",
+  addresses=True,
 )
 _CHECKPOINT = cli.path_flag(
-  "checkpoint", None, "Checkpoint to use instead of the workdir's best."
+  "checkpoint",
+  None,
+  "Checkpoint to use instead of the workdir's best.",
+  addresses=True,
 )
 _SPLIT = flags.DEFINE_string(
   "split", "val", "Split to evaluate, predict or describe."
@@ -179,7 +185,7 @@ def _train() -> None:
   from data_prep.generation import builtin
   from rn_jax import parallel, train
 
-  config, workdir = _CONFIG.value, Path(_require("workdir", _WORKDIR.value))
+  config, workdir = _CONFIG.value, place(_require("workdir", _WORKDIR.value))
   if _CHECKPOINT.value:
     raise app.UsageError(
       "--mode=train resumes from its --workdir; it reads no --checkpoint"
@@ -217,7 +223,7 @@ def _use(network: str, own: OwnQuestions | None) -> None:
   from rn_jax import answer, evaluate, predict
   from rn_jax.retrieval import extract
 
-  workdir = Path(_WORKDIR.value or evaluate.run_folder(network))
+  workdir = place(_WORKDIR.value or evaluate.run_folder(network))
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   match _MODE.value:
     case "ask":
@@ -269,13 +275,13 @@ def _parse_flags(argv: list[str]) -> list[str]:
     reason = config_mistakes.explain(error, argv, configs)
     raise SystemExit(f"error: {reason}") from None
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
-  for part, name in (
-    ("data", "dir"),
-    ("generate", "language_dir"),
-    ("train", "init_from"),
+  for part, name, read in (
+    ("data", "dir", cli.read_path),
+    ("generate", "language_dir", local_path),
+    ("train", "init_from", local_path),
   ):
     try:
-      path = config[part][name] = local_path(config[part][name])
+      path = config[part][name] = read(config[part][name])
     except ValueError as error:
       raise SystemExit(f"error: --config.{part}.{name}: {error}") from None
     if f"{part}.{name}" in overrides:

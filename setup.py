@@ -65,6 +65,7 @@ setup(
   entry_points={"console_scripts": ["rn-jax = launch:run"]},
   install_requires=[
     "absl-py>=2.0",
+    "etils[epath]>=1.9.1",
     "faiss-cpu>=1.14.2",
     "filelock>=3.30",
     "flax>=0.12",
@@ -93,6 +94,8 @@ setup(
     "pytorch": ["torch>=2.4"],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
     "beam": ["apache-beam>=2.77"],
+    "gs": ["gcsfs>=2026.4"],
+    "s3": ["s3fs>=2026.4"],
     "retrieval": ["h5py>=3.10"],
     "test": [
       "basedpyright==1.40.2",

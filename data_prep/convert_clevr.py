@@ -32,7 +32,7 @@ from data_prep.conversion.scene_record import Drawing, build_drawn, build_scene
 from rn_jax.data.clevr_json import SourceError
 from rn_jax.host import cli
 from rn_jax.host.exclusive import exclusive
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import local_path, place
 from rn_jax.host.pool import pool_of
 
 
@@ -107,13 +107,13 @@ def convert(
     raise ValueError(
       "the data set of tfds is read in one process: leave beam_options out"
     )
-  clevr_dir, output_dir = local_path(clevr_dir), Path(local_path(output_dir))
+  output_dir = place(output_dir)
   if source == "tfds":
-    name, examples = tfds_source.open_tfds(clevr_dir)
+    name, examples = tfds_source.open_tfds(local_path(clevr_dir))
     splits = splits or tfds_source.SPLITS
     load = functools.partial(tfds_source.load_split, examples, image_size)
   else:
-    clevr_dir = Path(clevr_dir).absolute()  # wherever a worker is
+    clevr_dir = place(clevr_dir).absolute()  # wherever a worker is
     name = clevr_dir.resolve().name
     present = _find_splits(clevr_dir, [*splits, *vocabulary_splits])
     splits = splits or present
@@ -246,8 +246,11 @@ if __name__ == "__main__":
       "CLEVR folder, or the data_dir of tensorflow_datasets with "
       "--source=tfds.",
       required=True,
+      addresses=True,
     ),
-    cli.path_flag("output_dir", None, "Records folder.", required=True),
+    cli.path_flag(
+      "output_dir", None, "Records folder.", required=True, addresses=True
+    ),
     flags.DEFINE_list("splits", [], "Such as train,val; not given: all."),
     flags.DEFINE_integer(
       "image_size",

@@ -25,7 +25,7 @@ from data_prep.generation.staging import CLEVR, Staging, background_of
 from data_prep.world import read_world
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.host.pool import pool_of
 
 
@@ -89,8 +89,9 @@ def generate(
       len(job.language.templates),
       job.questions_per_scene,
     )
-  output_dir = Path(local_path(output_dir))
-  records_dir = records_dir and local_path(records_dir)
+  output_dir = place(output_dir)
+  if records_dir is not None:
+    records_dir = place(records_dir)
   with alone(output_dir, job.split):
     split_files.make(job, output_dir, pool, overwrite)
     # What follows imports JAX, which the rest does without.
@@ -190,7 +191,9 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    cli.path_flag("output_dir", None, "Folder to write to.", required=True),
+    cli.path_flag(
+      "output_dir", None, "Folder to write to.", required=True, addresses=True
+    ),
     flags.DEFINE_enum("split", "train", list(SPLITS), "Split to make."),
     flags.DEFINE_integer("num_scenes", None, "How many scenes.", required=True),
     flags.DEFINE_integer("seed", 0, "Every seed gives other data."),
@@ -265,6 +268,7 @@ if __name__ == "__main__":
       None,
       "Records folder to make or to extend, with images of --image_size, or "
       "else drawn as 480x320 and scaled to 128x128.",
+      addresses=True,
     ),
     cli.path_flag(
       "vocabulary",

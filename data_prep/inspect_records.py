@@ -20,7 +20,7 @@ from rn_jax.data.records import RecordError
 from rn_jax.data.states import state_description
 from rn_jax.data.vocabulary import answers_by_id
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
 
 # Of a scene, on the contact sheet.
@@ -48,7 +48,7 @@ def inspect_split(
   Raises:
     RecordError: A checksum, a count or an index is wrong.
   """
-  records_dir = Path(local_path(records_dir))
+  records_dir = place(records_dir)
   manifest = records.read_manifest(records_dir)
   _verify_files(records_dir, manifest, split)
   vocabulary = records.read_vocabulary(records_dir)
@@ -211,6 +211,8 @@ def _main(records_dir: str, split: list[str]) -> None:
 if __name__ == "__main__":
   cli.run(
     _main,
-    cli.path_flag("records_dir", None, "Records folder.", required=True),
+    cli.path_flag(
+      "records_dir", None, "Records folder.", required=True, addresses=True
+    ),
     flags.DEFINE_list("split", [], "Splits to look at; empty: all."),
   )

@@ -23,7 +23,7 @@ from data_prep.rendering.drawing import draw_files
 from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.host.pool import Pool, pool_of
 from rn_jax.host.progress import progress_bar
 
@@ -66,8 +66,8 @@ def render_split(
     (frame[0] if width is None else width),
     (frame[1] if height is None else height),
   )
-  path = Path(local_path(clevr_dir)) / "scenes" / f"CLEVR_{split}_scenes.json"
-  output_dir = Path(local_path(output_dir or clevr_dir))
+  path = place(clevr_dir) / "scenes" / f"CLEVR_{split}_scenes.json"
+  output_dir = place(output_dir or clevr_dir)
   folder = output_dir / "images" / split
   scenes = list(read_elements(path, "scenes", hashlib.sha256()))
   for i, scene in enumerate(scenes):
@@ -187,13 +187,20 @@ if __name__ == "__main__":
   cli.run(
     _main,
     cli.path_flag(
-      "clevr_dir", None, "CLEVR folder, with scenes/.", required=True
+      "clevr_dir",
+      None,
+      "CLEVR folder, with scenes/.",
+      required=True,
+      addresses=True,
     ),
     flags.DEFINE_string(
       "split", None, "Split to draw, such as val.", required=True
     ),
     cli.path_flag(
-      "output_dir", None, "Where images/ goes; not given: the CLEVR folder."
+      "output_dir",
+      None,
+      "Where images/ goes; not given: the CLEVR folder.",
+      addresses=True,
     ),
     flags.DEFINE_integer(
       "width", None, "In pixels; not given: the frame's.", lower_bound=1

@@ -14,7 +14,8 @@ from flax.core import unfreeze
 from rn_jax import checkpoint_format as fmt
 from rn_jax.checkpoint_errors import CheckpointError, quiet_orbax, saving
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path
+from rn_jax.host.mirror import fetched
+from rn_jax.host.paths import local_path, place
 from rn_jax.train_state import TrainState
 
 __all__ = ["CheckpointError", "Checkpointer", "load_model", "write_model"]
@@ -199,9 +200,9 @@ def load_model(
   Nothing on disk is changed, so a run may still be writing to the folder.
 
   Args:
-    path: A workdir, its checkpoints folder, or the folder of one step. From the
-      first two a damaged checkpoint is replaced by the next one in order, with
-      a warning.
+    path: A workdir, its checkpoints folder, or the folder of one step; or its
+      address. From the first two a damaged checkpoint is replaced by the next
+      one in order, with a warning.
     which: "best" (by metrics["accuracy"]; checkpoints without it come last) or
       "latest".
 
@@ -215,7 +216,15 @@ def load_model(
   if which not in ("best", "latest"):
     raise ValueError(f"which must be 'best' or 'latest', not {which!r}")
   quiet_orbax()
-  directory = pathlib.Path(local_path(path)).absolute()
+  path = place(path)
+  with fetched(path.absolute(), "checkpoints") as directory:
+    return _load_model(directory, path, which)
+
+
+def _load_model(
+  directory: pathlib.Path, path: pathlib.Path, which: str
+) -> tuple[dict, dict]:
+  """Loads from `directory`, which people know as `path`."""
   if (directory / "checkpoints").is_dir():
     directory = directory / "checkpoints"
   steps = fmt.list_steps(directory)

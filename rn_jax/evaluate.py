@@ -17,7 +17,7 @@ from rn_jax.data.epochs import group_questions
 from rn_jax.data.own_questions import OwnQuestions, ask_records
 from rn_jax.data.scene_files import ask_files
 from rn_jax.data.vocabulary import answer_classes
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.host.progress import progress_bar
 from rn_jax.plots import run_plots
 from rn_jax.run_log import write_json
@@ -252,7 +252,7 @@ def what_was_skipped(dataset: Dataset) -> list[str]:
 
 def run_folder(checkpoint: str | os.PathLike) -> Path:
   """Returns the folder of the run that a checkpoint's path belongs to."""
-  path = Path(local_path(checkpoint))
+  path = place(checkpoint)
   if path.name.isdigit():  # one step
     path = path.parent
   return path.parent if path.name == "checkpoints" else path

@@ -34,6 +34,7 @@ class Run:
       after each batch, and may raise.
     unit: What a batch consists of.
     scored: The step and the scores of the last evaluation.
+    saved: Called when a checkpoint is on the disk, which is then waited for.
   """
 
   config: ml_collections.ConfigDict
@@ -46,6 +47,7 @@ class Run:
   log: run_log.MetricsLog
   unit: str = "questions"
   scored: tuple[int, dict] | None = None
+  saved: Callable[[], object] | None = None
 
   def fit(self, state: TrainState) -> None:
     """Runs all updates that are left."""
@@ -250,6 +252,9 @@ class Run:
       metrics=scores,
       order=self.order.state(),
     )
+    if self.saved:
+      self.checkpointer.wait()
+      self.saved()
 
 
 class _InterruptedError(Exception):

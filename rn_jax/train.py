@@ -1,5 +1,6 @@
 """Training: from a config and records to checkpoints and metrics."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,7 +14,8 @@ from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import WHOLE, Dataset, Share, load_dataset
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.data.train_order import make_train_order
-from rn_jax.host.paths import local_path
+from rn_jax.host.mirror import mirrored
+from rn_jax.host.paths import is_address, place
 from rn_jax.loop import Run
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.plots import first_batch, run_plots
@@ -29,7 +31,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   Args:
     config: The experiment; see configs/common.py.
     workdir: Folder of the run: config.json, checkpoints, metrics.jsonl,
-      TensorBoard events, and in the end eval_<split>.json and plots.
+      TensorBoard events, and in the end eval_<split>.json and plots. Of an
+      object store, one works on a copy, which is sent with each checkpoint.
 
   Returns:
     The evaluation of the best checkpoint; see metrics.py.
@@ -40,15 +43,30 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       checkpoint from before is kept.
     BusyError: Another run trains in `workdir`.
     ValueError, RecordError, CheckpointError: The config, the data or the
-      checkpoints do not fit together.
+      checkpoints do not fit together; or several processes shall write to an
+      object store.
   """
   resolve(config)  # a mistake in it is found before anything is written
-  workdir = Path(local_path(workdir))
-  with alone(workdir):
-    return _train(config, workdir)
+  workdir = place(workdir)
+  if not is_address(workdir):
+    with alone(workdir):
+      return _train(config, workdir, workdir)
+  if jax.process_count() > 1:
+    raise ValueError(
+      f"{workdir}: several processes need a folder that all of them see, such "
+      "as a network file system; name one as workdir"
+    )
+  with alone(workdir), mirrored(workdir) as (folder, push):
+    return _train(config, folder, workdir, push)
 
 
-def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
+def _train(
+  config: ml_collections.ConfigDict,
+  workdir: Path,
+  named: Path,
+  saved: Callable[[], None] | None = None,
+) -> dict:
+  """Trains in `workdir`, which people know as `named`."""
   workdir.mkdir(parents=True, exist_ok=True)
   data = config.data
   per_step = config.train.batch_size // data.questions_per_scene
@@ -86,7 +104,7 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   like = jax.eval_shape(fresh_state)
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
   with Checkpointer(workdir / "checkpoints") as checkpointer:
-    state = restore(checkpointer, like, config, dataset, order, workdir)
+    state = restore(checkpointer, like, config, dataset, order, named)
     if state is None:
       state = jax.jit(fresh_state)()
       if config.train.init_from:
@@ -105,6 +123,7 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
         score=lambda *args: evaluate.score(validation, predict(*args)),
         checkpointer=checkpointer,
         log=log,
+        saved=saved,
       )
       run.fit(state)
     result = run.best_scores(workdir)
@@ -112,14 +131,15 @@ def _train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   result["question_only_accuracy"] = _question_only(dataset, validation)
   path = evaluate.write_evaluation(workdir, result, validation.split)
   if jax.process_index() == 0:
-    logging.info("%s\n%s", path, metrics.format_report(result))
+    logging.info("%s\n%s", named / path.name, metrics.format_report(result))
     logging.info(
       "accuracy %.1f %%; without looking at the scenes %.1f %%",
       100 * result["accuracy"],
       100 * result["question_only_accuracy"],
     )
     run_plots.plot_workdir(workdir)
-  if jax.process_count() == 1:  # several would have to load it together
+  # Several would have to load it together, and a picture must be a file.
+  if jax.process_count() == 1 and workdir == named:
     _ask_example(workdir, validation)
   return result
 

@@ -203,7 +203,11 @@ if __name__ == "__main__":
   cli.run(
     _main,
     cli.path_flag(
-      "records_dir", None, "Records folder, with images.", required=True
+      "records_dir",
+      None,
+      "Records folder, with images.",
+      required=True,
+      addresses=True,
     ),
     cli.path_flag(
       "output", None, "Checkpoints folder to write.", required=True

@@ -23,7 +23,7 @@ from rn_jax.data.dataset import Dataset
 from rn_jax.data.input_pipeline import complete, make_batch
 from rn_jax.data.train_order import TrainOrder
 from rn_jax.default_config import get_config
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import absolute, local_path
 from rn_jax.loop import Run
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.resuming import alone, restore
@@ -52,9 +52,7 @@ def pictures_config(
       "scenes_per_block": None,
     }
   )
-  config.data.update(
-    dir=os.path.abspath(local_path(records_dir)), image_size=image_size
-  )
+  config.data.update(dir=absolute(records_dir), image_size=image_size)
   return config
 
 

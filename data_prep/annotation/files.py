@@ -18,7 +18,7 @@ from rn_jax.data.clevr_json import (
 )
 from rn_jax.host.atomic import replacing
 from rn_jax.host.parts import Parts
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.host.pool import Pool, make_parts, pool_of
 from rn_jax.host.progress import progress_bar
 
@@ -57,9 +57,7 @@ def annotate_split(
     SourceError: The scenes file is missing or damaged, or a scene of it.
     FileExistsError: There are annotations of other scenes or of another size.
   """
-  scenes_path = (
-    Path(local_path(clevr_dir)) / "scenes" / f"CLEVR_{split}_scenes.json"
-  )
+  scenes_path = place(clevr_dir) / "scenes" / f"CLEVR_{split}_scenes.json"
   path = path_of(output_dir or clevr_dir, split)
   digest = hashlib.sha256()
   scenes, world = _read_scenes(scenes_path, digest)

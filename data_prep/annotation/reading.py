@@ -8,13 +8,13 @@ from rn_jax.data.clevr_json import (
   read_elements,
   read_value,
 )
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 
 
 def path_of(clevr_dir: str | os.PathLike, split: str) -> Path:
   """Returns where the annotations of a split are."""
   name = f"CLEVR_{split}_annotations.json"
-  return Path(local_path(clevr_dir)) / "annotations" / name
+  return place(clevr_dir) / "annotations" / name
 
 
 def read_annotations(

@@ -17,11 +17,12 @@ from absl import logging
 from data_prep.annotation.reading import path_of, read_annotations
 from data_prep.conversion.clevr_question import Question, read_question
 from data_prep.conversion.growing_vocabulary import Vocabulary
+from data_prep.conversion.image_folder import find_images
 from data_prep.conversion.oddities import Oddities, note
 from data_prep.conversion.properties import learn_world
 from rn_jax.clevr import DIRECTIONS
 from rn_jax.data.clevr_json import SourceError, read_elements
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 
 
 class Source(NamedTuple):
@@ -69,7 +70,7 @@ def load_split(
     SourceError: Files are missing, broken, or contradict each other; or the
       vocabulary is frozen and a word or an answer is not in it.
   """
-  clevr_dir = Path(local_path(clevr_dir))
+  clevr_dir = place(clevr_dir)
   scenes_path = clevr_dir / "scenes" / f"CLEVR_{split}_scenes.json"
   questions_path = clevr_dir / "questions" / f"CLEVR_{split}_questions.json"
   image_dir = clevr_dir / "images" / split
@@ -140,9 +141,15 @@ def load_split(
   fingerprints = {name: d.hexdigest() for name, d in digests.items()}
   result = list(sources.values())
   if has_images and images != "drawn":
-    result, fingerprints["images"] = _find_images(
-      result, image_dir, oddities if skip_missing else None
+    names = [source.image_filename for source in result]
+    paths, fingerprints["images"] = find_images(
+      names, image_dir, oddities if skip_missing else None
     )
+    result = [
+      source._replace(image_path=paths[source.image_filename])
+      for source in result
+      if source.image_filename in paths
+    ]
   return Split(result, has_images, fingerprints, oddities)
 
 
@@ -231,48 +238,3 @@ def _take_indices(
       question._replace(question_index=indices[question.question_index])
       for question in source.questions
     ]
-
-
-def _find_images(
-  sources: list[Source], image_dir: Path, skipped: Oddities | None
-) -> tuple[list[Source], str]:
-  """Adds the paths of the images; hashes names, sizes and times of change.
-
-  Args:
-    sources: The scenes.
-    image_dir: Holds their images.
-    skipped: Counts those without an image, which are left out; None: they are
-      an error.
-  """
-  if not image_dir.is_dir():
-    raise SourceError(
-      f"{image_dir}: no such folder; add the images, or convert without"
-      " (--images=no)"
-    )
-  with os.scandir(image_dir) as entries:
-    present = {entry.name: entry for entry in entries}
-  digest, found, missing = hashlib.sha256(), [], []
-  for source in sources:
-    path = image_dir / source.image_filename
-    try:
-      entry = present[source.image_filename]
-      stat = entry.stat()
-    except KeyError:
-      missing.append(f"{path}: no such image")
-    except OSError as error:
-      missing.append(f"{path}: a link to nothing ({error.strerror})")
-    else:
-      digest.update(
-        f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode()
-      )
-      found.append(source._replace(image_path=entry.path))
-      continue
-    if skipped is not None:
-      note(skipped, "missing_images", source.image_filename)
-  if missing and (skipped is None or not found):
-    remedy = "leave their scenes out (--skip_missing), " if found else ""
-    raise SourceError(
-      f"{missing[0]}; {len(missing)} of {len(sources)} are missing: add them,"
-      f" {remedy}or convert without images (--images=no)"
-    )
-  return found, digest.hexdigest()

@@ -7,7 +7,6 @@ else is in it.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rn_jax.data import records
 from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.records import FORMAT_VERSION, RecordError
 from rn_jax.host import atomic
+from rn_jax.host.paths import remove_folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -152,7 +152,7 @@ def finish_folder(
   write_text(records_dir / records.MANIFEST, text)
   for path in _leftovers(records_dir, manifest):
     if path.is_dir():
-      shutil.rmtree(path)
+      remove_folder(path)
     else:
       path.unlink()
 

@@ -136,7 +136,7 @@ def write_shards(
 
 def sha256_of(path: Path) -> str:
   """Returns the SHA-256 of a file."""
-  with open(path, "rb") as file:
+  with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -4,6 +4,8 @@ With these files `tfds.builder_from_directory(folder)` reads the records where
 TensorFlow is installed. Writing them does not need TensorFlow.
 """
 
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from rn_jax.clevr import (
 )
 from rn_jax.data.records import DATASET_NAME
 from rn_jax.data.vocabulary import answers_by_id, attribute_values
+from rn_jax.host.atomic import replacing
 
 
 def write_tfds_metadata(
@@ -28,12 +31,30 @@ def write_tfds_metadata(
     splits: The splits' entries of the manifest.
     vocabulary: That of the records.
   """
+  # The library writes no files whole, and looks at the names of shards alone.
+  with tempfile.TemporaryDirectory() as beside:
+    folder = Path(beside)
+    shards = [
+      s["filename"] for split in splits.values() for s in split["shards"]
+    ]
+    for name in shards:
+      (folder / name).touch()
+    _write(folder, splits, vocabulary)
+    for path in sorted(folder.iterdir()):
+      if path.name not in shards:
+        with replacing(records_dir / path.name) as temporary:
+          shutil.copyfile(path, temporary)
+
+
+def _write(
+  folder: Path, splits: dict[str, dict], vocabulary: dict[str, dict]
+) -> None:
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the library's own, about its imports
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
-      data_dir=records_dir,
+      data_dir=folder,
       dataset_name=DATASET_NAME,
       filetype_suffix="tfrecord",
     )
@@ -47,7 +68,7 @@ def write_tfds_metadata(
       for name, split in splits.items()
     ]
     tfds.folder_dataset.write_metadata(
-      data_dir=records_dir,
+      data_dir=folder,
       features=_features(tfds.features, splits, vocabulary),
       split_infos=split_infos,
       description="CLEVR: one scene per example, with all its questions.",

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +17,7 @@ from rn_jax.data.clevr_json import (
   read_value,
 )
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import remove_folder
 from rn_jax.host.pool import Pool
 from rn_jax.host.progress import progress_bar
 
@@ -45,7 +45,7 @@ def make(
   folder = output_dir / f".generate-{job.split}"
   folder.mkdir(parents=True, exist_ok=True)
   num_questions = _join(job, make_parts(job, folder, pool), paths)
-  shutil.rmtree(folder)
+  remove_folder(folder)
   logging.info(
     "Made %d scenes with %d questions in %s",
     job.num_scenes,

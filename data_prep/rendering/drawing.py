@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import PurePath
 from typing import TypeVar
 
 import numpy as np
@@ -22,11 +22,11 @@ Result = TypeVar("Result")
 
 def draw_files(
   scenes: Iterable[dict],
-  folder: Path,
+  folder: PurePath,
   size: tuple[int, int],
   *,
   pool: Pool,
-  hidden: Path,
+  hidden: PurePath,
   bar: Bar,
   frame: tuple[int, int] = FRAME,
 ) -> None:
@@ -34,7 +34,7 @@ def draw_files(
 
   Args:
     scenes: In CLEVR's JSON layout.
-    folder: Where the files go.
+    folder: Where the files go; see rn_jax.host.paths.place.
     size: Width and height in pixels.
     pool: Who draws; one process keeps all cores busy.
     hidden: A folder for Beam's use meanwhile.
@@ -55,7 +55,7 @@ def draw_files(
 
 
 def _draw_unit(
-  folder: Path,
+  folder: PurePath,
   size: tuple[int, int],
   frame: tuple[int, int],
   update: Callable[[], object] | None,

@@ -1,9 +1,9 @@
 """Decoded arrays kept on disk, so that they are decoded once.
 
 A cache stands beside the records (`cache/`) or, where that folder cannot be
-written, in the user's cache folder. It is only ever a copy: a file that is
-damaged or was made from other records is made anew, and where none can be
-written the arrays are kept in memory.
+written or is in an object store, in the user's cache folder. It is only ever a
+copy: a file that is damaged or was made from other records is made anew, and
+where none can be written the arrays are kept in memory.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from rn_jax.data.array_file import (
 )
 from rn_jax.host.atomic import clear, replacing
 from rn_jax.host.exclusive import exclusive
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import is_address, place
 from rn_jax.host.user_cache import user_cache_dir
 
 
@@ -52,9 +52,11 @@ def load_arrays(
   Returns:
     The arrays by name, memory-mapped and read-only; or in memory.
   """
-  records_dir = Path(local_path(records_dir))
-  place = hashlib.sha256(str(records_dir.resolve()).encode()).hexdigest()[:12]
-  folders = [records_dir / "cache", user_cache_dir() / "arrays" / place]
+  records_dir = place(records_dir)
+  name_of = hashlib.sha256(str(records_dir.resolve()).encode()).hexdigest()[:12]
+  folders = [user_cache_dir() / "arrays" / name_of]
+  if not is_address(records_dir):  # whose files cannot be mapped
+    folders.insert(0, records_dir / "cache")
   for folder in folders:
     arrays = _read(folder / name, key)
     if arrays is not None:

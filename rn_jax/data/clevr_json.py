@@ -9,11 +9,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ijson
 import numpy as np
 
+from rn_jax.host.paths import place
 from rn_jax.host.progress import progress_bar
 
 # CLEVR's go 5 deep. Deeper ones take ijson memory with the square of it.
@@ -62,13 +63,16 @@ class Nesting:
 class _Watched:
   """A file to parse that has no bottomless nesting, and one list of a name.
 
-  Others are given all that is read as well.
+  `once` is its path, and that name. Others are given all that is read as well.
   """
 
   def __init__(
-    self, file, key: str | None = None, *others: Callable[[bytes], object]
+    self,
+    file,
+    *others: Callable[[bytes], object],
+    once: tuple[Path, str] | None = None,
   ):
-    self._file, self._key, self._others = file, key, others
+    self._file, self._once, self._others = file, once, others
     self._nesting = Nesting()
     # Some editors begin a file with a mark of UTF-8, which JSON does not have.
     if file.peek(3)[:3] == codecs.BOM_UTF8:
@@ -77,15 +81,15 @@ class _Watched:
   def read(self, size: int) -> bytes:
     data = self._file.read(size)
     self._nesting.follow(data)
-    if self._key and self._nesting.lists > 1:
-      _check_once(self._file.name, self._key)
-      self._key = None
+    if self._once and self._nesting.lists > 1:
+      _check_once(*self._once)
+      self._once = None
     for take in self._others:
       take(data)
     return data
 
 
-def _check_once(path: str, key: str) -> None:
+def _check_once(path: Path, key: str) -> None:
   """Checks that an object has a key once; else its lists would be joined.
 
   This takes several times as long as reading its elements, so only files with
@@ -94,7 +98,7 @@ def _check_once(path: str, key: str) -> None:
   Raises:
     SourceError: It has the key more often.
   """
-  with open(path, "rb") as file:
+  with path.open("rb") as file:
     count = sum(
       event == ("", "map_key", key) for event in ijson.parse(_Watched(file))
     )
@@ -112,7 +116,7 @@ def read_value(path: str | os.PathLike, key: str) -> Any:
     SourceError: The file is broken before that.
     OSError: It cannot be opened.
   """
-  with open(path, "rb") as file:
+  with place(path).open("rb") as file:
     try:
       return next(ijson.items(_Watched(file), key, use_float=True), None)
     except (ijson.JSONError, ValueError, ArithmeticError) as error:
@@ -134,14 +138,14 @@ def read_elements(
     SourceError: The file is missing or cut off, or the list is missing, empty
       or no list of objects, or there are several.
   """
-  path = Path(path)
+  path = place(path)
   number = -1
   takers = [digest.update] if digest else []
   try:
     with (
-      open(path, "rb") as file,
+      path.open("rb") as file,
       progress_bar(
-        total=path.stat().st_size,
+        total=_size_of(file),
         desc=path.name,
         unit="B",
         unit_scale=True,
@@ -149,7 +153,7 @@ def read_elements(
       ) as bar,
     ):
       elements = ijson.items(
-        _Watched(file, key, *takers, lambda x: bar.update(len(x))),
+        _Watched(file, *takers, lambda x: bar.update(len(x)), once=(path, key)),
         f"{key}.item",
         use_float=True,
         buf_size=1 << 20,
@@ -172,6 +176,12 @@ def read_elements(
     ) from None
   if number < 0:
     raise SourceError(f"{path}: holds no {key}")
+
+
+def _size_of(file: BinaryIO) -> int:
+  size = file.seek(0, os.SEEK_END)
+  file.seek(0)
+  return size
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import is_address, place
 
 # Modes of at most 8 bits per color, which Pillow turns into RGB.
 _EIGHT_BITS = (
@@ -43,9 +43,7 @@ def opened(
   """
   where = "image in memory" if isinstance(file, bytes) else file
   with (
-    io.BytesIO(file)
-    if isinstance(file, bytes)
-    else _open_regular(local_path(file))
+    io.BytesIO(file) if isinstance(file, bytes) else _open_regular(file)
   ) as stream:
     try:
       with Image.open(stream, formats=formats) as image:
@@ -68,10 +66,13 @@ def read_content(path: str | os.PathLike) -> bytes:
 
 
 def _open_regular(path: str | os.PathLike) -> BinaryIO:
+  path = place(path)
+  if is_address(path):
+    return io.BytesIO(path.read_bytes())
   # Pipes and devices would be waited for, maybe for ever.
-  if not stat.S_ISREG(os.stat(path).st_mode):
+  if not stat.S_ISREG(path.stat().st_mode):
     raise ImageError(f"{path}: not a readable image (it is no regular file)")
-  return open(path, "rb")
+  return path.open("rb")
 
 
 def read_image(

@@ -23,7 +23,7 @@ from rn_jax.data.tfrecord import (
   write_shard,
 )
 from rn_jax.data.vocabulary import VocabularyError
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 
 __all__ = [
   "FORMAT_VERSION",
@@ -64,7 +64,7 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
   Raises:
     RecordError: The folder is missing, unfinished, or of another version.
   """
-  records_dir = Path(local_path(records_dir))
+  records_dir = place(records_dir)
   path = records_dir / MANIFEST
   if not records_dir.is_dir():
     raise RecordError(
@@ -102,7 +102,7 @@ def read_vocabulary(records_dir: str | os.PathLike) -> dict[str, dict]:
     RecordError: The folder is unusable, or the file is missing, no vocabulary,
       or not the one that the records were made with.
   """
-  path = Path(local_path(records_dir)) / VOCABULARY
+  path = place(records_dir) / VOCABULARY
   try:
     content = vocabulary.read_vocabulary(path)
   except VocabularyError as error:
@@ -165,7 +165,7 @@ def shard_paths(records_dir: str | os.PathLike, split: str) -> list[Path]:
     RecordError: The folder is unusable, or the split is unknown or empty.
   """
   shards = read_split(records_dir, split)["shards"]
-  return [Path(local_path(records_dir)) / shard["filename"] for shard in shards]
+  return [place(records_dir) / shard["filename"] for shard in shards]
 
 
 def read_scenes(
@@ -192,7 +192,7 @@ def read_scenes(
     if start >= shard["num_records"]:
       start -= shard["num_records"]
       continue
-    path = Path(local_path(records_dir)) / shard["filename"]
+    path = place(records_dir) / shard["filename"]
     num_records = num_questions = 0
     for payload in read_shard(path):
       try:

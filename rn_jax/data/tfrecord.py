@@ -18,6 +18,7 @@ from absl import logging
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import place
 
 with warnings.catch_warnings():
   # Without its C extension the package warns that it is slow; so do we, below.
@@ -98,13 +99,14 @@ def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
 
   number = offset = 0
   try:
-    file = open(path, "rb")  # noqa: SIM115 (closed by the with below)
+    file = place(path).open("rb")
   except FileNotFoundError:
     raise RecordError(
       f"{path}: no such shard; convert the data again"
     ) from None
   with file:
-    remaining = os.fstat(file.fileno()).st_size
+    remaining = file.seek(0, os.SEEK_END)
+    file.seek(0)
     while header := file.read(_HEADER.size):
       if len(header) < _HEADER.size:
         raise damaged("the file ends within the length of the record")

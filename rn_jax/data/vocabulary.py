@@ -13,7 +13,6 @@ import difflib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from rn_jax.clevr import (
   ANSWER_CLASSES,
@@ -21,7 +20,7 @@ from rn_jax.clevr import (
   ATTRIBUTES,
   WORDS_AS_THEY_APPEAR,
 )
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 
 CLEVR = "clevr"
 MAX_WORDS = 2**15 - 1  # networks read words as int16
@@ -51,7 +50,7 @@ def read_vocabulary(path: str | os.PathLike) -> dict[str, dict]:
       "answers": {a: i for i, a in enumerate(ANSWERS_AS_THEY_APPEAR, 1)},
     }
   try:
-    content = json.loads(Path(local_path(path)).read_text(encoding="utf-8-sig"))
+    content = json.loads(place(path).read_text(encoding="utf-8-sig"))
   except FileNotFoundError:
     raise VocabularyError(f"{path}: no such file") from None
   except (OSError, ValueError, RecursionError) as error:

@@ -6,14 +6,19 @@ import hashlib
 import os
 import re
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from absl import logging
 
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import is_address, place
 from rn_jax.host.write_errors import naming
+
+if TYPE_CHECKING:
+  from rn_jax.host.addresses import Address
 
 # The host is in the name, for process numbers are those of one host only.
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
@@ -32,14 +37,24 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
   it wrote is removed and `path` stays as it was; errors of a full disk name it.
   What killed processes left in the folder is removed, once in each process.
 
+  What goes to an object store, where nothing can be renamed, is written to a
+  file of this machine and then sent: it appears there when all of it is sent.
+
   Args:
-    path: File to write; an existing one is replaced.
+    path: File to write, or its address; an existing one is replaced.
 
   Raises:
     FileNotFoundError: There is no folder to write it to.
     OSError: It cannot be written; it is named, not the temporary file.
   """
-  path = Path(local_path(path))
+  path = place(path)
+  if is_address(path):
+    with tempfile.TemporaryDirectory() as folder:
+      temporary = Path(folder) / path.name
+      with naming(temporary):
+        yield temporary
+      cast("Address", path).upload(temporary)
+    return
   if not path.parent.exists():
     raise FileNotFoundError(
       f"{path}: there is no folder {path.parent}; make it, or choose another "

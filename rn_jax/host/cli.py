@@ -16,17 +16,20 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import is_address, local_path, place
 from rn_jax.host.write_errors import explain
 
 flags.disclaim_key_flags()  # what is defined here belongs to the caller
 
 
 class _PathParser(flags.ArgumentParser):
-  """Reads a path; see local_path."""
+  """Reads a path; see local_path, or with `addresses` place."""
+
+  def __init__(self, addresses: bool = False):
+    self._addresses = addresses
 
   def parse(self, argument: str) -> str:
-    return local_path(argument)
+    return read_path(argument) if self._addresses else local_path(argument)
 
 
 class _PathsParser(flags.ListParser):
@@ -36,11 +39,38 @@ class _PathsParser(flags.ListParser):
     return [local_path(path) for path in super().parse(argument)]
 
 
+def read_path(argument: str) -> str:
+  """Returns a local path with `~` expanded, or the address of a store.
+
+  Raises:
+    ValueError: It is another address, or the store cannot be reached.
+  """
+  if not is_address(argument):
+    return local_path(argument)
+  path = place(argument)
+  path.check()  # pyright: ignore[reportAttributeAccessIssue] (an Address)
+  return str(path)
+
+
 def path_flag(
-  name: str, default: str | None, help: str, **options
+  name: str,
+  default: str | None,
+  help: str,
+  *,
+  addresses: bool = False,
+  **options,
 ) -> flags.FlagHolder:
-  """Defines a flag for a path: `~` is expanded, gs://… refused by name."""
-  return flags.DEFINE(_PathParser(), name, default, help, **options)
+  """Defines a flag for a path, with `~` expanded.
+
+  Args:
+    name: Of the flag.
+    default: Its default.
+    help: Its help.
+    addresses: Whether gs://… and s3://… are taken; else they are refused by
+      name.
+    **options: Of flags.DEFINE.
+  """
+  return flags.DEFINE(_PathParser(addresses), name, default, help, **options)
 
 
 def paths_flag(

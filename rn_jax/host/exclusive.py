@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import logging
 from filelock import FileLock, Timeout
 
+from rn_jax.host.paths import is_address
 from rn_jax.host.write_errors import naming
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -29,7 +30,8 @@ def exclusive(
   meanwhile name what is written.
 
   The system frees the lock of a process that is killed. On a file system that
-  has no locks there is a warning, and nobody is kept out.
+  has no locks there is a warning, and nobody is kept out; nor is it in object
+  stores.
 
   Args:
     path: The lock file.
@@ -39,6 +41,13 @@ def exclusive(
   Raises:
     BusyError: Another process holds it, and `wait` is off.
   """
+  if is_address(path):
+    logging.info(
+      "%s: object stores have no locks; start no second run that writes here",
+      what or path.parent,
+    )
+    yield
+    return
   path.parent.mkdir(parents=True, exist_ok=True)
   # A soft lock, which is a file, would outlive a process that is killed.
   lock = FileLock(path, fallback_to_soft=False)

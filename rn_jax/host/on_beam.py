@@ -11,7 +11,6 @@ import hashlib
 import json
 import pickle
 import shlex
-import shutil
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,6 +30,7 @@ from apache_beam.runners.runner import (  # pyright: ignore[reportMissingImports
 )
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import place, remove_folder
 from rn_jax.host.write_errors import explain
 
 _NAMESPACE = "rn_jax"  # of the counters
@@ -80,7 +80,7 @@ def do(
     ValueError: A call raised one; or an OSError, which comes as such.
     ChildProcessError: Pipelines failed for another reason.
   """
-  shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+  remove_folder(folder)  # of a run that was killed
   folder.mkdir(parents=True)
   call = _write(folder / _SHARED, (function, shared))
   hashes = {
@@ -105,7 +105,7 @@ def do(
       )
     if left:
       logging.warning("Beam left %d units undone, again: %s", len(left), reason)
-  shutil.rmtree(folder)
+  remove_folder(folder)
   return len(hashes)
 
 
@@ -134,16 +134,16 @@ def _run(
 def _do_unit(unit: tuple[int, str], folder: str, call: str) -> None:
   """Does a unit, in a worker."""
   number, sha256 = unit
-  place = Path(folder)
-  if not place.is_dir():
+  units = place(folder)
+  if not units.is_dir():
     raise RuntimeError(
       f"{folder} is not seen by the worker {socket.gethostname()}; all workers "
       "must see it under the same path"
     )
-  path = _unit_path(place, number)
+  path = _unit_path(units, number)
   if not path.exists():
     return  # Done already, by a worker that Beam took for lost.
-  function, shared = _call_of(place / _SHARED, call)
+  function, shared = _call_of(units / _SHARED, call)
   try:
     counts = function(*shared, _read(path, sha256))
   except (ValueError, OSError) as error:
@@ -161,7 +161,7 @@ def _raise_reported(folder: Path) -> None:
   """Raises the error of the first unit that reported one."""
   for path in sorted(folder.glob("*.error")):
     error = json.loads(path.read_text())
-    shutil.rmtree(folder)
+    remove_folder(folder)
     kind = {"OSError": OSError, "ValueError": ValueError}[error["kind"]]
     raise kind(error["text"]) from None
 

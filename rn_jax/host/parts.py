@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import remove_folder
 
 
 def encode_arrays(**arrays: np.ndarray) -> bytes:
@@ -93,7 +93,7 @@ class Parts:
 
   def remove(self) -> None:
     """Removes the folder, with parts of other jobs that are in it."""
-    shutil.rmtree(self.folder, ignore_errors=True)
+    remove_folder(self.folder)
 
   def _head(self, content: bytes) -> bytes:
     digest = hashlib.sha256(content).hexdigest()

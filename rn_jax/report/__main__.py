@@ -50,8 +50,8 @@ def report(
   """
   folders = find_runs(local_paths(workdirs))
   if len(folders) == 1:
-    data_dir = local_path(data_dir) if data_dir else None
-    content = explain_run(folders[0], split, data_dir)
+    records = os.fspath(data_dir) if data_dir else None
+    content = explain_run(folders[0], split, records)
   elif data_dir:
     raise ValueError(
       "--data_dir is for the report of one run; several are compared by the "
@@ -80,5 +80,6 @@ if __name__ == "__main__":
       "data_dir",
       None,
       "Records for the report of one run; not given: those of its training.",
+      addresses=True,
     ),
   )

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from rn_jax.evaluate import load_network, predict_split, score
+from rn_jax.host.paths import place
 from rn_jax.report.answered import Answered
 from rn_jax.report.blocks import Report, Section, Text
 from rn_jax.report.comparison import Row, group_runs
@@ -83,7 +84,7 @@ def explain_run(folder: Path, split: str, data_dir: str | None) -> Report:
   _, saved, _ = load_network(folder)
   # Networks that were given away do not say where their records were.
   where = data_dir or saved.data.dir
-  records_dir = Path(where)
+  records_dir = place(where)
   if not where or (data_dir is None and not records_dir.is_dir()):
     raise ValueError(
       f"{folder}: the records that it was trained with, "

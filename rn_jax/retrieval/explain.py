@@ -93,11 +93,17 @@ if __name__ == "__main__":
   cli.run(
     _main,
     flags.DEFINE_list("images", None, "Two image indices.", required=True),
-    cli.path_flag("scenes", None, "Scenes file, CLEVR_<split>_scenes.json."),
+    cli.path_flag(
+      "scenes",
+      None,
+      "Scenes file, CLEVR_<split>_scenes.json.",
+      addresses=True,
+    ),
     cli.path_flag(
       "records_dir",
       None,
       "Records folder with the scenes, in place of --scenes.",
+      addresses=True,
     ),
     flags.DEFINE_string("split", "val", "Split of the records to read."),
     cli.path_flag(

@@ -22,7 +22,7 @@ from absl import logging
 from rn_jax.data.input_pipeline import prefetch
 from rn_jax.host.exclusive import writing
 from rn_jax.host.parts import Parts
-from rn_jax.host.paths import local_path, local_paths
+from rn_jax.host.paths import absolute, local_paths
 from rn_jax.host.pool import HERE, Pool, make_parts, pool_of
 from rn_jax.host.progress import progress_bar
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
@@ -77,7 +77,7 @@ def extract_command(
   pool = pool_of(None, beam_options)
   if beam_options is not None:
     images = list(map(os.path.abspath, local_paths(images)))
-    checkpoint = os.path.abspath(local_path(checkpoint))
+    checkpoint = absolute(checkpoint)
   extractor = load_extractor(checkpoint, descriptors, overrides)
   if not images:
     split = split or "val"

@@ -21,7 +21,7 @@ from absl import flags, logging
 from rn_jax.host import cli
 from rn_jax.host.exclusive import writing
 from rn_jax.host.parts import Parts
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.host.pool import Pool, make_parts, pool_of
 from rn_jax.host.progress import progress_bar
 from rn_jax.retrieval.image_indices import image_indices
@@ -88,7 +88,7 @@ def compute(
     raise GroundTruthError("there are no queries")
   scenes.positions(query_index)  # refuses what is not there
   description = describe(scenes, **rule)
-  output = Path(local_path(output))
+  output = place(output)
   with writing(output):
     if output.exists():
       return _reuse(output, description, query_index)
@@ -228,12 +228,19 @@ def _main(
 if __name__ == "__main__":
   cli.run(
     _main,
-    cli.path_flag("scenes", None, "CLEVR_<split>_scenes.json to read."),
     cli.path_flag(
-      "records_dir", None, "Records folder to read, in place of --scenes."
+      "scenes", None, "CLEVR_<split>_scenes.json to read.", addresses=True
+    ),
+    cli.path_flag(
+      "records_dir",
+      None,
+      "Records folder to read, in place of --scenes.",
+      addresses=True,
     ),
     flags.DEFINE_string("split", "val", "Split of the records."),
-    cli.path_flag("output", None, "File to write, .npz.", required=True),
+    cli.path_flag(
+      "output", None, "File to write, .npz.", required=True, addresses=True
+    ),
     flags.DEFINE_enum("method", "v2", METHODS, "Rule of the distance."),
     flags.DEFINE_enum(
       "match",

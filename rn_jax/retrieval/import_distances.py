@@ -95,11 +95,17 @@ if __name__ == "__main__":
   cli.run(
     _main,
     cli.path_flag("cache_dir", None, "Folder of d_*.npy.", required=True),
-    cli.path_flag("scenes", None, "Scenes file, CLEVR_<split>_scenes.json."),
+    cli.path_flag(
+      "scenes",
+      None,
+      "Scenes file, CLEVR_<split>_scenes.json.",
+      addresses=True,
+    ),
     cli.path_flag(
       "records_dir",
       None,
       "Records folder with the scenes, in place of --scenes.",
+      addresses=True,
     ),
     flags.DEFINE_string("split", "val", "Split of the records to read."),
     flags.DEFINE_enum("method", "v1", ["v1", "v2"], "Rule of the distances."),

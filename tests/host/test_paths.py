@@ -93,17 +93,17 @@ def test_a_command_lists_its_path_flags_and_names_the_wrong_one(tmp_path):
 @pytest.mark.parametrize(
   ("function", "arguments"),
   [
-    ("data_prep.convert_clevr:convert", {"output_dir": "gs://b/x"}),
-    ("data_prep.render:render_split", {"clevr_dir": "gs://b/x"}),
-    ("rn_jax.checkpoint:load_model", {"path": "gs://b/x"}),
+    ("data_prep.convert_clevr:convert", {"output_dir": "ftp://b/x"}),
+    ("data_prep.render:render_split", {"clevr_dir": "file:///b/x"}),
+    ("rn_jax.checkpoint:load_model", {"path": "https://b/x"}),
     ("rn_jax.checkpoint:Checkpointer", {"directory": "gs://b/x"}),
     ("rn_jax.data.images:read_image", {"file": "https://b/x.png"}),
-    ("rn_jax.data.records:read_manifest", {"records_dir": "gs://b/x"}),
+    ("rn_jax.data.records:read_manifest", {"records_dir": "memory://b/x"}),
     ("rn_jax.plots.run_plots:plot_workdir", {"workdir": "gs://b/x"}),
     ("rn_jax.retrieval.query:load_index", {"path": "gs://b/x"}),
     (
       "rn_jax.retrieval.describe.features:load_features",
-      {"path": "gs://b/x"},
+      {"path": "https://b/x"},
     ),
     (
       "rn_jax.retrieval.describe.sources:image_source",
@@ -111,7 +111,7 @@ def test_a_command_lists_its_path_flags_and_names_the_wrong_one(tmp_path):
     ),
     (
       "rn_jax.retrieval.scene_graphs.scene_graph:read_scene_graphs",
-      {"path": "gs://b/x"},
+      {"path": "https://b/x"},
     ),
   ],
 )

@@ -18,7 +18,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 
 # Key of the hashes in the description.
 _HASHES = "arrays_sha256"
@@ -54,7 +54,7 @@ def read_archive(
     ArchiveError: It is none, or damaged.
     OSError: It cannot be opened.
   """
-  with open(local_path(path), "rb") as file:
+  with place(path).open("rb") as file:
     try:
       if not zipfile.is_zipfile(file):
         raise ArchiveError("it is no .npz")

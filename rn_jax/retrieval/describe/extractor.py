@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 import rn_jax
 from rn_jax import checkpoint, parallel
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import absolute
 from rn_jax.models import RelationNetwork
 from rn_jax.models.blocks import map_blocks
 from rn_jax.models.scene import Scene
@@ -166,7 +166,7 @@ def load_extractor(
   metadata = {
     "network": {
       "name": network_name(config.model),
-      "checkpoint": os.path.abspath(local_path(path)),
+      "checkpoint": absolute(path),
       "checkpoint_sha256": meta["hashes"]["model"],
       "step": meta["step"],
       "config": config.model.to_dict(),

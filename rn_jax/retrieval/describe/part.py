@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 
 from rn_jax.host.parts import encode_arrays
+from rn_jax.host.paths import absolute
 from rn_jax.retrieval.describe.extractor import Extractor, load_extractor
 from rn_jax.retrieval.describe.features import Features, check
 from rn_jax.retrieval.describe.sources import (
@@ -109,7 +110,7 @@ def recipe_of(
   """Returns how to open these; for the arguments see extract_command."""
   overrides = dict(overrides or {})
   if not images:
-    overrides["data.dir"] = os.path.abspath(extractor.config.data.dir)
+    overrides["data.dir"] = absolute(extractor.config.data.dir)
   return Recipe(
     os.fspath(checkpoint),
     split,

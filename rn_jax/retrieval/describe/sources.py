@@ -16,6 +16,7 @@ from rn_jax.data.decode import decode_image
 from rn_jax.data.image_files import find_image_files
 from rn_jax.data.images import read_image
 from rn_jax.data.states import read_states, state_arrays
+from rn_jax.host.paths import absolute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def split_source(
   hashes = "".join(shard["sha256"] for shard in entry["shards"])
   return Source(
     entry["num_scenes"],
-    {"records": os.path.abspath(data.dir), "split": split},
+    {"records": absolute(data.dir), "split": split},
     hashlib.sha256(hashes.encode()).hexdigest(),
     read,
   )

@@ -11,13 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import place
 from rn_jax.retrieval.image_indices import image_indices
 
 ORDERS = ("right", "front")
@@ -136,7 +135,7 @@ def read_scene_graphs(path: str | os.PathLike) -> SceneGraphs:
     SceneError: The file is missing or broken, or a scene is unusable.
   """
   try:
-    scenes = json.loads(Path(local_path(path)).read_bytes())["scenes"]
+    scenes = json.loads(place(path).read_bytes())["scenes"]
   except FileNotFoundError:
     raise SceneError(
       f"{path}: no such file; give scenes/CLEVR_<split>_scenes.json of a CLEVR "
