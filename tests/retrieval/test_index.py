@@ -117,6 +117,8 @@ def test_many_queries_of_nearly_equal_vectors():
     ("PQ4x4", "", "should be a multiple"),
     ("IVF0,Flat", "", "nprobe > 0"),
     ("Flat", "nprobe=2", "could not set parameter nprobe"),
+    ("PCA4,IVF2,PQ2x4fs", "", "cannot be read again; leave out 'fs' or add"),
+    ("IDMap,Flat", "", "no index of this kind .* use add_with_ids"),
   ],
 )
 def test_factories_that_make_no_sense(tmp_path, factory, search, message):
@@ -258,7 +260,7 @@ def test_the_same_call_again_makes_only_what_is_missing(
   assert "whole" not in caplog.text
   # Killed after it.
   with monkeypatch.context() as patch:
-    patch.setattr("rn_jax.retrieval.index.make_index_of_parts", None)
+    patch.setattr("rn_jax.retrieval.nearest.making.train", None)
     index = build_index(make_features(), "x", path, **how)
   assert len(index) == 50
   assert "i is whole and made of the same" in caplog.text
@@ -293,6 +295,27 @@ def test_vectors_stay_on_disk(tmp_path):
   build_index(make_features(), "x", tmp_path / "i")
   assert not open_index(tmp_path / "i").vectors.codes.is_owned
   assert open_index(tmp_path / "i", mapped=False).vectors.codes.is_owned
+
+
+@pytest.mark.parametrize(
+  "factory", ["IVF2,Flat", "PCA4,IVF2_HNSW8,PQ2x4", "IVF2,PQ2x4,RFlat"]
+)
+def test_lists_stay_on_disk(tmp_path, factory):
+  features = make_features()
+  build_index(features, "x", tmp_path / "i", factory=factory)
+  indices = [
+    open_index(tmp_path / "i", mapped=mapped).vectors
+    for mapped in (True, False)
+  ]
+  lists = [
+    type(faiss.downcast_InvertedLists(faiss.extract_index_ivf(i).invlists))
+    for i in indices
+  ]
+  assert lists == [faiss.OnDiskInvertedLists, faiss.ArrayInvertedLists]
+  on_disk, in_memory = (
+    i.search(features.descriptors["x"], 9)[1] for i in indices
+  )
+  np.testing.assert_array_equal(on_disk, in_memory)
 
 
 def test_refuses_what_does_not_belong(tmp_path):

@@ -6,10 +6,14 @@ import faiss
 import numpy as np
 import pytest
 
-from rn_jax.retrieval import index as commands
 from rn_jax.retrieval.describe.features import Features, save_features
 from rn_jax.retrieval.index import add_images, build_index, merge_index
-from rn_jax.retrieval.nearest.index_files import ImageIndexError, open_index
+from rn_jax.retrieval.nearest import making
+from rn_jax.retrieval.nearest.index_files import (
+  ImageIndexError,
+  open_index,
+  write_index,
+)
 from rn_jax.retrieval.query import load_index
 
 KINDS = ["Flat", "HNSW8", "IVF4,Flat", "IVF4,PQ2x4", "PCA4,IVF4,Flat"]
@@ -60,7 +64,7 @@ def test_the_same_files_again_are_left_as_they_are(tmp_path, monkeypatch):
   for seed, file in enumerate(files):
     save_features(file, make_features(30, seed))
   build_index(files, "x", tmp_path / "i", factory="IVF2,Flat")
-  monkeypatch.setattr(commands, "make_index_of_parts", None)
+  monkeypatch.setattr(making, "train", None)
   build_index(files, "x", tmp_path / "i", factory="IVF2,Flat")
   with pytest.raises(FileExistsError, match="another index"):
     build_index(files[::-1], "x", tmp_path / "i", factory="IVF2,Flat")
@@ -70,13 +74,13 @@ def test_all_files_are_trained_with_but_not_all_vectors(tmp_path, monkeypatch):
   """Else the lists would be those of the first file alone."""
   seen = []
 
-  def make(parts, sample, *how):
+  def keep(sample, *how):
     seen.append(sample)
-    return make_index_of_parts(parts, sample, *how)
+    return train(sample, *how)
 
-  make_index_of_parts = commands.make_index_of_parts
-  monkeypatch.setattr(commands, "make_index_of_parts", make)
-  monkeypatch.setattr(commands, "_MOST_TO_TRAIN_WITH", 20)
+  train = making.train
+  monkeypatch.setattr(making, "train", keep)
+  monkeypatch.setattr(making, "_MOST_TO_TRAIN_WITH", 20)
   files = [tmp_path / "a.npz", tmp_path / "b.npz"]
   parts = [make_features(100, 1), make_features(30, 2)]
   for file, part in zip(files, parts, strict=True):
@@ -102,19 +106,8 @@ def test_merging_gives_what_adding_gives(tmp_path, factory):
       search="nprobe=4" if "IVF" in factory else "",
     )
   add_images(tmp_path / "whole", more)
-  # The other part is the same index with other images.
-  index = open_index(tmp_path / "left", mapped=False)
-  index.vectors.reset()
-  index.vectors.add(more.descriptors["x"])
-  other = dataclasses.replace(
-    index,
-    folder=tmp_path / "right",
-    header=index.header | {"sources": [more.metadata["source"]]},
-    image_index=more.image_index,
-    image_filename=more.image_filename,
-    source=np.zeros(60, np.int64),
-  )
-  commands.write_index(other)
+  # The other part, made elsewhere.
+  build_index(more, "x", tmp_path / "right", trained_as=tmp_path / "left")
   before = (tmp_path / "right" / "index.npz").read_bytes()
   merge_index(tmp_path / "left", tmp_path / "right")
   assert (tmp_path / "right" / "index.npz").read_bytes() == before
@@ -131,6 +124,39 @@ def test_merging_gives_what_adding_gives(tmp_path, factory):
   assert left.files.image_index.tolist() == list(range(260))
 
 
+@pytest.mark.parametrize(
+  ("factory", "search"),
+  [("IVF4,PQ2x4", "nprobe=4"), ("PQ2x4", ""), ("PCA4,IVF4,SQ8", "nprobe=2")],
+)
+def test_training_is_taken_over(tmp_path, factory, search, monkeypatch):
+  one, other = make_features(200, 0), make_features(60, 1)
+  how = {"factory": factory, "search": search, "metric": "cosine"}
+  build_index(one, "x", tmp_path / "one", **how)
+  with monkeypatch.context() as patch:
+    patch.setattr(making, "train", None)
+    for _ in range(2):  # the second time it is there
+      build_index(other, "x", tmp_path / "i", trained_as=tmp_path / "one")
+  add_images(tmp_path / "one", other)
+  np.testing.assert_array_equal(
+    stored(tmp_path / "i"), stored(tmp_path / "one")[200:]
+  )
+  index = open_index(tmp_path / "i")
+  assert (index.header["metric"], index.header["factory"]) == (
+    "cosine",
+    factory,
+  )
+  if lists := faiss.try_extract_index_ivf(index.vectors):
+    assert lists.nprobe == int(search[-1])
+  (tmp_path / "i" / "index.npz").rename(tmp_path / "i" / "gone")
+  with pytest.raises(ValueError, match="leave them out"):
+    build_index(
+      other, "x", tmp_path / "i", trained_as=tmp_path / "one", factory="Flat"
+    )
+  strange = make_features(60, 1, network={"checkpoint_sha256": "2"})
+  with pytest.raises(ImageIndexError, match="another network"):
+    build_index(strange, "x", tmp_path / "i", trained_as=tmp_path / "one")
+
+
 def test_codes_of_one_training_are_handed_over(tmp_path, monkeypatch):
   """Reading vectors and coding them again could put them into other lists."""
   monkeypatch.setattr(
@@ -141,7 +167,7 @@ def test_codes_of_one_training_are_handed_over(tmp_path, monkeypatch):
     build_index(test_merging, "x", tmp_path / name, factory="IVF4,PQ2x4")
   index = open_index(tmp_path / "b", mapped=False)
   renamed = np.array([f"other/{i}" for i in range(200)])
-  commands.write_index(dataclasses.replace(index, image_filename=renamed))
+  write_index(dataclasses.replace(index, image_filename=renamed))
   assert len(merge_index(tmp_path / "a", tmp_path / "b")) == 400
   assert load_index(tmp_path / "a").files.vectors.ntotal == 400
 

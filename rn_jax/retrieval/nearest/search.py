@@ -93,19 +93,15 @@ def make_index(
   Raises:
     ValueError: FAISS knows no such kind, or it needs more vectors.
   """
-  return make_index_of_parts([vectors], vectors, factory, parameters)
+  return fill(train(vectors, factory, parameters), [vectors])
 
 
-def make_index_of_parts(
-  parts: Iterable[np.ndarray],
-  sample: np.ndarray,
-  factory: str,
-  parameters: str,
+def train(
+  sample: np.ndarray, factory: str, parameters: str = ""
 ) -> faiss.Index:
-  """As `make_index`, of vectors that need not fit into memory together.
+  """As `make_index`, but without vectors.
 
   Args:
-    parts: The vectors [n, D], prepared, in order.
     sample: [N, D], prepared, to train with.
     factory: See make_index.
     parameters: See make_index.
@@ -115,14 +111,38 @@ def make_index_of_parts(
     f"no index {factory!r} of {count} vectors of {dimension} numbers"
   ):
     index = faiss.index_factory(dimension, factory)
+    lists = faiss.try_extract_index_ivf(index)
+    fast = lists and isinstance(
+      faiss.downcast_index(lists), faiss.IndexIVFFastScan
+    )
+    if fast and not isinstance(index, faiss.IndexRefine):
+      # FAISS 1.15 reads beyond its memory for them, once they come from a file.
+      raise RuntimeError(
+        "fast-scan codes behind IVF cannot be read again; leave out 'fs' or "
+        "add ',RFlat'"
+      )
     index.train(sample)
-    if lists := faiss.try_extract_index_ivf(index):
+    if lists:
       # Else no vector can be read again.
       lists.make_direct_map()
+    faiss.ParameterSpace().set_index_parameters(index, parameters)
+  return index
+
+
+def fill(index: faiss.Index, parts: Iterable[np.ndarray]) -> faiss.Index:
+  """Adds vectors, that need not fit into memory together, to a trained index.
+
+  Args:
+    index: Is changed.
+    parts: The vectors [n, D], prepared, in order.
+
+  Raises:
+    ValueError: FAISS cannot search such an index, or not read its vectors.
+  """
+  with faiss_errors(f"no index of this kind of {index.d} numbers"):
     for part in parts:
       index.add(part)
-    faiss.ParameterSpace().set_index_parameters(index, parameters)
-    index.search(sample[:1], 1)  # What it cannot do it says at once.
+      index.search(part[:1], 1)  # What it cannot do it says at once.
     index.reconstruct_batch([0])
   return index
 
