@@ -97,6 +97,7 @@ setup(
     "gs": ["gcsfs>=2026.4"],
     "s3": ["s3fs>=2026.4"],
     "retrieval": ["h5py>=3.10"],
+    "milvus": ["milvus-lite>=3.2", "pymilvus>=3.0"],
     "test": [
       "basedpyright==1.40.2",
       "beartype>=0.18",

@@ -87,7 +87,7 @@ if __name__ == "__main__":
       "factory",
       None,
       "FAISS's name for the kind of index; not given: Flat, which is exact. "
-      "For large databases IVF256,Flat or HNSW32 or, compressed, IVF256,PQ16.",
+      "For many images HNSW32 or IVF256,Flat or, compressed, IVF256,PQ16np.",
     ),
     cli.path_flag(
       "trained_as",
