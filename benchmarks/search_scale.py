@@ -1,178 +1,224 @@
-r"""Search in databases of a thousand to a million images.
+r"""Search in databases of a thousand to ten million images.
 
-    python -m benchmarks.search_scale --plot=docs/search_scale.svg
+    OMP_WAIT_POLICY=passive python -m benchmarks.search_scale \
+        --workdir=W --plot=docs/search_scale.svg
 
-Synthetic relation vectors: scenes of 3 to 10 random objects, 25 random pairs of
-each, a layer of random weights and a ReLU for each pair, and the mean over the
-pairs at unit length, as descriptors of the kind `g1_avg` are made. Queries are
-scenes that the database does not hold. "recall" is how many of the 10 nearest
-by brute force are found; bytes are those of the vectors' file; queries/s are of
-100 queries in one call, from the index on disk to the hits' names.
+Of synthetic vectors (see relation_vectors.py) or, with --features=FILE, of a
+file's first descriptor, of which 100 are asked for and the rest is searched.
+Queries are 100 scenes that the database does not hold, in one call, from the
+mapped index to the hits' names; times are medians of at least three calls.
+"recall" is how many of the 10 nearest by brute force are found; "bytes" are
+those of the file of vectors for each image. Seconds of the processor are those
+of all threads, so that other programs on the machine change little; queries/s
+are by the clock. The same command again goes on after the last kind of index in
+W/rows.jsonl. Where others use the machine, OMP_NUM_THREADS=1 keeps threads from
+waiting for each other.
+
+More than a million vectors are made in files of a million, of which one is in
+memory at a time, and only compressed.
 """
 
-import os
-import tempfile
+import json
+import shutil
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import faiss
 import numpy as np
 from absl import flags
-from matplotlib.figure import Figure
 
 from benchmarks import timing
+from benchmarks.relation_vectors import brute_force, relation_vectors
+from benchmarks.search_plot import draw
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.retrieval.describe.features import Features
+from rn_jax.retrieval.describe.features import (
+  Features,
+  load_features,
+  save_features,
+)
 from rn_jax.retrieval.index import build_index
-from rn_jax.retrieval.query import load_index
+from rn_jax.retrieval.nearest.search import prepare
+from rn_jax.retrieval.query import LoadedIndex, load_index
 
-_QUERIES, _K, _PAIRS, _SCENES_AT_A_TIME = 100, 10, 25, 10_000
-# Of an object: its place, and one of each attribute's values.
-_ATTRIBUTES = (2, 2, 3, 8)
-
-
-def relation_vectors(count: int, dimension: int, seed: int) -> np.ndarray:
-  """Returns vectors [count, dimension] float32 of random scenes.
-
-  The layer is the same for all seeds.
-  """
-  layer = np.random.default_rng(0)
-  width = 3 + sum(_ATTRIBUTES)
-  kernels = layer.normal(size=(2, width, dimension)).astype(np.float32)
-  bias = layer.normal(size=dimension).astype(np.float32)
-  rng = np.random.default_rng((1, seed))
-  out = np.empty((count, dimension), np.float32)
-  for start in range(0, count, _SCENES_AT_A_TIME):
-    part = out[start : start + _SCENES_AT_A_TIME]
-    scenes = len(part)
-    objects = [rng.uniform(-1, 1, (scenes, 10, 3))]
-    for values in _ATTRIBUTES:
-      objects.append(np.eye(values)[rng.integers(values, size=(scenes, 10))])
-    objects = np.concatenate(objects, 2).astype(np.float32)  # [S, 10, width]
-    first, second = (objects @ kernel for kernel in kernels)
-    number = rng.integers(3, 11, scenes)
-    rows = np.arange(scenes)
-    part[:] = 0
-    for _ in range(_PAIRS):
-      a, b = (rng.integers(number) for _ in range(2))
-      part += np.maximum(first[rows, a] + second[rows, b] + bias, 0)
-    part /= np.linalg.norm(part, axis=1, keepdims=True)
-  return out
+_QUERIES, _K, _SHARD = 100, 10, 1_000_000
+_LONG_ENOUGH = 2.0  # seconds by the clock, for the calls of one median
+_COLUMNS = {
+  "images": "images",
+  "index": "index",
+  "search": "search",
+  "made": "made, CPU s",
+  "bytes": "bytes",
+  "cpu_ms": "CPU ms a query",
+  "rate": "queries/s",
+  "recall": "recall@10",
+}
 
 
-def variants(images: int) -> list[tuple[str, str]]:
-  """Returns kinds of index and search parameters that suit so many images."""
+def kinds(images: int) -> dict[str, list[str]]:
+  """Returns kinds of index, with parameters to search them with."""
   lists = int(2 ** np.clip(np.round(np.log2(4 * images**0.5)), 4, 12))
-  return [
-    ("Flat", ""),
-    ("HNSW32", "efSearch=64"),
-    (f"IVF{lists},Flat", "nprobe=16"),
-    (f"IVF{lists},PQ64", "nprobe=16"),
-  ]
+  probes = ["nprobe=16", "nprobe=64"]
+  packed = {f"IVF{lists},PQ64np": probes}
+  if images > _SHARD:
+    return packed
+  graph = {"HNSW32": ["efSearch=64", "efSearch=256"]}
+  return {"Flat": [""], f"IVF{lists},Flat": probes} | packed | graph
 
 
-def run(images: Sequence[str], dimension: int, plot: str) -> list[tuple]:
-  """Prints a table and returns its rows.
+def run(
+  images: Sequence[str],
+  dimension: int,
+  workdir: str,
+  features: str | None,
+  plot: str,
+) -> list[dict]:
+  """Prints a table and returns its rows; see the flags below.
 
-  Args:
-    images: Sizes of the databases.
-    dimension: Numbers in a vector; a multiple of 64.
-    plot: File for a plot; "": none.
+  Raises:
+    ValueError: There are too few vectors, or no such number can be made.
   """
+  folder = Path(workdir)
+  folder.mkdir(parents=True, exist_ok=True)
   rows = []
-  queries = relation_vectors(_QUERIES, dimension, seed=1)
-  for count in map(int, images):
-    x = relation_vectors(count, dimension, seed=0)
-    truth = _brute_force(x, queries)
-    names = np.array([f"{i:08d}.png" for i in range(count)])
-    features = Features({"x": x}, np.arange(count), names, {})
-    for factory, search in variants(count):
-      row = _measure(features, factory, search, queries, truth)
-      print(*row, sep="  ", flush=True)
-      rows.append((count, *row))
-  header = (
-    "images",
-    "index",
-    "made s",
-    "bytes an image",
-    "queries/s",
-    "recall",
+  for count in [None] if features else map(int, images):
+    if features:
+      made, queries = _real(load_features(features))
+      count, name = len(made), Path(features).name
+    else:
+      made = _synthetic(count, dimension, folder)
+      queries, name = relation_vectors(_QUERIES, dimension, seed=1), ""
+    rows += _size(made, queries, count, name, folder)
+  timing.print_table(
+    [*_COLUMNS.values()], [[row[c] for c in _COLUMNS] for row in rows]
   )
-  timing.print_table(header, rows)
+  for count, row in {row["images"]: row for row in rows}.items():
+    print(f"{count:,}: the 10th nearest at {row['near']:.3f} of the mean")
   if plot:
     draw(plot, rows)
   return rows
 
 
-def _measure(features, factory, search, queries, truth) -> tuple:
-  with tempfile.TemporaryDirectory() as root:
-    folder = os.path.join(root, "index")
-    started = time.perf_counter()
-    build_index(features, "x", folder, factory=factory, search=search)
-    made = time.perf_counter() - started
-    size = sum(
-      os.path.getsize(file)
-      for file in os.scandir(folder)
-      if file.name.endswith(".faiss")
-    )
-    index = load_index(folder)
+def _real(features: Features) -> tuple[Features, np.ndarray]:
+  """Returns the first descriptor of all images but the first 100, and those."""
+  name, x = next(iter(features.descriptors.items()))
+  x = prepare(x, features.about(name).get("metric", "euclidean"))
+  if len(x) <= 2 * _QUERIES:
+    raise ValueError(f"{len(x)} vectors are too few; give more than 200")
+  return _database(x[_QUERIES:], 0), x[:_QUERIES]
+
+
+def _database(x: np.ndarray, start: int) -> Features:
+  """Returns vectors as features whose images are numbered from `start`."""
+  numbers = np.arange(start, start + len(x))
+  names = np.array([f"{i:08d}.png" for i in numbers.tolist()])
+  return Features({"x": x}, numbers, names, {})
+
+
+def _synthetic(
+  count: int, dimension: int, folder: Path
+) -> Features | list[Path]:
+  """Returns the first scenes' vectors, or the files of them."""
+  if count > _SHARD and count % _SHARD:
+    raise ValueError(f"{count} is more than a million and no multiple of it")
+  paths = []
+  for start in range(0, count, _SHARD):
+    path = folder / f"vectors_{dimension}_{start}.npz"
+    size = min(count, _SHARD)
+    if not path.exists() or (start == 0 and len(load_features(path)) < size):
+      x = relation_vectors(size, dimension, seed=0, start=start)
+      save_features(path, _database(x, start))
+    paths.append(path)
+  if count > _SHARD:
+    return paths
+  return _database(load_features(paths[0]).descriptors["x"][:count], 0)
+
+
+def _size(made, queries, count: int, name: str, folder: Path) -> list[dict]:
+  """Returns the rows of one database; those on the disk are not measured."""
+  path = folder / "rows.jsonl"
+  known = path.read_text().splitlines() if path.exists() else []
+  there = {
+    tuple(row[key] for key in ("name", "dimension", "images", "index")): row
+    for row in map(json.loads, known)
+  }
+  dimension = queries.shape[1]
+  truth = None
+  rows = []
+  for factory, searches in kinds(count).items():
+    key = (name, dimension, count, factory)
+    if key not in there:
+      if truth is None:
+        exact, distance, mean = brute_force(_parts(made), queries, _K)
+        truth = exact.tolist(), float(distance[:, -1].mean() / mean)
+      measured = _measure(made, factory, searches, queries, truth[0], folder)
+      there[key] = {
+        **dict(zip(("name", "dimension", "images", "index"), key, strict=True)),
+        "near": truth[1],
+        "measured": measured,
+      }
+      with replacing(path) as temporary:
+        lines = (json.dumps(row) for row in there.values())
+        temporary.write_text("".join(line + "\n" for line in lines))
+    row = there[key]
+    for part in row["measured"]:
+      rows.append({**row, **part})
+      print(*(rows[-1][column] for column in _COLUMNS), sep="  ", flush=True)
+  return rows
+
+
+def _parts(made: Features | list[Path]) -> Iterator[np.ndarray]:
+  if isinstance(made, Features):
+    yield made.descriptors["x"]
+  else:
+    for path in made:
+      yield load_features(path).descriptors["x"]
+
+
+def _measure(made, factory, searches, queries, truth, folder) -> list[dict]:
+  """Makes an index, and returns what each way to search it gives."""
+  path = folder / "index"
+  started = time.process_time()
+  build_index(made, "x", path, factory=factory, overwrite=True)
+  seconds = time.process_time() - started
+  index = load_index(path)
+  size = sum(file.stat().st_size for file in path.glob("*.faiss"))
+  rows = []
+  for search in searches:
+    faiss.ParameterSpace().set_index_parameters(index.files.vectors, search)
     hits = index.search(queries, _K)  # maps the pages, too
-    seconds = []
-    while sum(seconds) < 2 or len(seconds) < 3:
-      started = time.perf_counter()
-      index.search(queries, _K)
-      seconds.append(time.perf_counter() - started)
-  recall = np.mean(
-    [
-      len({hit.image_index for hit in found} & set(exact)) / _K
-      for found, exact in zip(hits, truth.tolist(), strict=True)
+    found = [{hit.image_index for hit in some} for some in hits]
+    recall = [
+      len(some & set(exact)) / _K
+      for some, exact in zip(found, truth, strict=True)
     ]
-  )
-  rate = len(queries) / float(np.median(seconds))
-  return (
-    f"{factory} {search}".strip(),
-    made,
-    size / len(features),
-    rate,
-    float(recall),
-  )
+    cpu, clock = _times(index, queries)
+    rows.append(
+      {
+        "search": search,
+        "made": seconds,
+        "bytes": size / len(index.files),
+        "cpu_ms": 1e3 * cpu / len(queries),
+        "rate": len(queries) / clock,
+        "recall": statistics.mean(recall),
+      }
+    )
+  shutil.rmtree(path)
+  return rows
 
 
-def _brute_force(x: np.ndarray, queries: np.ndarray) -> np.ndarray:
-  """Returns the rows of the nearest, [Q, K], in float64."""
-  best, rows = [], []
-  for start in range(0, len(x), _SCENES_AT_A_TIME):
-    part = x[start : start + _SCENES_AT_A_TIME].astype(np.float64)
-    squared = (part**2).sum(1) - 2 * queries.astype(np.float64) @ part.T
-    near = np.argsort(squared, 1)[:, :_K]
-    best.append(np.take_along_axis(squared, near, 1))
-    rows.append(near + start)
-  best, rows = (np.concatenate(parts, 1) for parts in (best, rows))
-  return np.take_along_axis(rows, np.argsort(best, 1)[:, :_K], 1)
-
-
-def draw(path: str, rows: Sequence[tuple]) -> None:
-  """Draws the table: bytes, speed and recall over the number of images."""
-  figure = Figure(figsize=(9, 3), layout="constrained")
-  panels = figure.subplots(1, 3)
-  kinds = {}
-  for count, index, _, size, rate, recall in rows:
-    kind = "".join(c for c in index.split(" ")[0] if not c.isdigit())
-    kinds.setdefault(kind, []).append((count, size, rate, recall))
-  for kind, points in kinds.items():
-    count, *columns = zip(*points, strict=True)
-    for panel, values in zip(panels, columns, strict=True):
-      panel.plot(count, values, marker="o", label=kind)
-  labels = ("bytes an image", "queries/s", "recall@10")
-  for panel, label in zip(panels, labels, strict=True):
-    panel.set(xscale="log", xlabel="images", title=label)
-    panel.grid(alpha=0.3)
-  for panel in panels[:2]:
-    panel.set_yscale("log")
-  panels[2].set_ylim(0, 1.05)
-  panels[2].legend(fontsize=8)
-  with replacing(path) as temporary:
-    figure.savefig(temporary, format=os.path.splitext(path)[1][1:])
+def _times(index: LoadedIndex, queries: np.ndarray) -> tuple[float, float]:
+  """Returns seconds of the processor and by the clock, of the median calls."""
+  samples = []
+  while len(samples) < 3 or sum(clock for _, clock in samples) < _LONG_ENOUGH:
+    before = time.process_time(), time.perf_counter()
+    index.search(queries, _K)
+    after = time.process_time(), time.perf_counter()
+    samples.append([b - a for a, b in zip(before, after, strict=True)])
+  cpu, clock = (statistics.median(x) for x in zip(*samples, strict=True))
+  return cpu, clock
 
 
 if __name__ == "__main__":
@@ -180,9 +226,13 @@ if __name__ == "__main__":
     run,
     [
       flags.DEFINE_list(
-        "images", ["1000", "10000", "100000", "1000000"], "Sizes of databases."
+        "images",
+        ["1000", "10000", "100000", "1000000", "10000000"],
+        "Sizes of the databases.",
       ),
-      flags.DEFINE_integer("dimension", 256, "Numbers in a vector."),
+      flags.DEFINE_integer("dimension", 256, "Numbers; a multiple of 64."),
+      cli.path_flag("workdir", "/tmp/search_scale", "Folder of what is kept."),
+      cli.path_flag("features", None, "Features file to take vectors of."),
       cli.path_flag("plot", "", "File for a plot, .svg or .png."),
     ],
   )
