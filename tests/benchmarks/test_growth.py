@@ -1,0 +1,56 @@
+"""How costs grow is fitted as by hand, and every stage has a cost."""
+
+import pytest
+
+from benchmarks import growth
+from rn_jax.retrieval.describe.extractor import load_extractor
+
+DATA = ["scenes and questions", "pictures", "records", "descriptors"]
+
+
+@pytest.mark.parametrize(
+  ("sizes", "seconds", "exponent", "off"),
+  [
+    # Start-up in the first decade does not count.
+    ([1, 10, 100, 1000], [50, 20, 200, 2000], 1, 0),
+    ([3, 9, 30, 300, 3000], [7, 7, 2, 200, 20_000], 2, 0),
+    # 1, 4, 4: the line of least squares has the slope log 4 / 2 log 10, and
+    # the middle is above it by 4 ** (1 / 3), both others below by half of it.
+    ([1, 10, 100, 1000], [9, 1, 4, 4], 0.30103, 0.5874),
+  ],
+)
+def test_powers_are_fitted(sizes, seconds, exponent, off):
+  assert growth.fit(sizes, seconds) == pytest.approx((exponent, off), abs=1e-4)
+
+
+def test_sizes_are_two_in_a_decade():
+  assert growth.sizes_from(2) == [2, 6, 20, 63, 200, 632, 2000]
+
+
+def test_table_has_what_the_stages_took(monkeypatch):
+  calls = []
+
+  def data(size, *_):
+    calls.append(size)
+    return {"data": 1e-3 * size}
+
+  monkeypatch.setattr(growth, "_data_stages", data)
+  monkeypatch.setattr(
+    growth, "_search_stages", lambda n, _: {"query": 4 * n**2}
+  )
+  one, other = growth.run(scenes=2, vectors=10)
+  assert calls == [2, *growth.sizes_from(2)]  # the first is to compile
+  assert one[:2] == ("data", "2 to 2,000")
+  assert one[2:] == pytest.approx((2, 1, 1, 0), abs=1e-2)
+  assert other[4] == pytest.approx(2)
+
+
+def test_every_stage_is_timed(tmp_path):
+  extractor = load_extractor(
+    growth._CHECKPOINT, overrides={"eval.batch_size": 2}
+  )
+  found = growth._data_stages(2, tmp_path / "data", extractor)
+  assert [*found] == [*DATA, "ground truth"]
+  found |= growth._search_stages(100, tmp_path / "search")
+  assert sum(name.startswith("query") for name in found) == 3
+  assert min(found.values()) > 0
