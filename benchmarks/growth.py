@@ -5,10 +5,10 @@ r"""How the cost of every stage grows with the number of scenes.
 From generating scenes to searching an index, each over three decades, in
 seconds of the processor with one process, which hardly depend on what else the
 machine does. Before, each stage runs once at its smallest size, to compile. The
+time of the smallest size is start-up and is subtracted from the others; the
 exponent is the slope of the logarithms by least squares over the upper two
-decades; the smallest sizes are left out, as start-up is much of their time.
-"off" is the largest deviation of a time from the fitted power. A size's time is
-the median of three runs where one takes less than a second.
+decades. "off" is the largest deviation of a time from the fitted power. A
+size's time is the median of three runs where one takes less than a second.
 
 Scenes obey the visibility rule and have ten questions; pictures are drawn and
 kept at 32x32; descriptors are those of pretrained/original_sd, for as many
@@ -52,18 +52,18 @@ _FACTORIES = {"Flat": "", "HNSW32": "efSearch=64", "IVF,PQ": "nprobe=16"}
 def fit(
   sizes: Sequence[float], seconds: Sequence[float]
 ) -> tuple[float, float]:
-  """Fits a power of the size to times, from ten times the least size on.
+  """Fits a power to what sizes take beyond the first one, the least.
 
   Args:
-    sizes: At least two of them in that range.
+    sizes: In order; from ten times the first one on they count.
     seconds: The time at each size.
 
   Returns:
     The exponent, and the largest relative deviation of a time from the fit.
   """
   n, t = np.asarray(sizes, float), np.asarray(seconds, float)
-  kept = n >= 10 * n.min() * (1 - 1e-9)
-  n, t = np.log(n[kept]), np.log(t[kept])
+  kept = (n >= 10 * n[0] * (1 - 1e-9)) & (t > t[0])
+  n, t = np.log((n - n[0])[kept]), np.log((t - t[0])[kept])
   slope, offset = np.polyfit(n, t, 1)
   off = np.exp(np.abs(t - offset - slope * n)).max() - 1
   return float(slope), float(off)
@@ -93,10 +93,14 @@ def run(scenes: int, vectors: int, decades: int = 3) -> list[tuple]:
   for stage, points in times.items():
     sizes, seconds = zip(*points[1:], strict=True)
     exponent, off = fit(sizes, seconds)
-    per_item = 1e3 * seconds[-1] / sizes[-1]
+    more = (seconds[-1] - seconds[0]) / (sizes[-1] - sizes[0])
     span = f"{sizes[0]:,} to {sizes[-1]:,}"
-    rows.append((stage, span, seconds[-1], per_item, exponent, 100 * off))
-  header = "stage", "sizes", "s at the largest", "ms each", "exponent", "off %"
+    ends = seconds[0], seconds[-1]
+    rows.append((stage, span, *ends, 1e3 * more, exponent, 100 * off))
+  header = (
+    *("stage", "sizes", "s at the least", "s at the most", "ms for one more"),
+    *("exponent", "off %"),
+  )
   timing.print_table(header, rows)
   return rows
 

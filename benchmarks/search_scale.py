@@ -18,11 +18,12 @@ More than a million vectors are made in files of a million, of which one is in
 memory at a time, and only compressed.
 """
 
+import functools
 import json
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import faiss
@@ -57,14 +58,18 @@ _COLUMNS = {
 }
 
 
-def kinds(images: int) -> dict[str, list[str]]:
+def kinds(
+  images: int, most_lists: int, most_in_graph: int
+) -> dict[str, list[str]]:
   """Returns kinds of index, with parameters to search them with."""
-  lists = int(2 ** np.clip(np.round(np.log2(4 * images**0.5)), 4, 12))
+  lists = min(2 ** round(np.log2(4 * images**0.5)), most_lists)
   probes = ["nprobe=16", "nprobe=64"]
   packed = {f"IVF{lists},PQ64np": probes}
   if images > _SHARD:
     return packed
-  graph = {"HNSW32": ["efSearch=64", "efSearch=256"]}
+  graph = {}
+  if images <= most_in_graph:
+    graph = {"HNSW32": ["efSearch=64", "efSearch=256"]}
   return {"Flat": [""], f"IVF{lists},Flat": probes} | packed | graph
 
 
@@ -74,6 +79,8 @@ def run(
   workdir: str,
   features: str | None,
   plot: str,
+  most_lists: int = 4096,
+  most_in_graph: int = _SHARD,
 ) -> list[dict]:
   """Prints a table and returns its rows; see the flags below.
 
@@ -85,12 +92,14 @@ def run(
   rows = []
   for count in [None] if features else map(int, images):
     if features:
-      made, queries = _real(load_features(features))
-      count, name = len(made), Path(features).name
+      real, queries = _real(load_features(features))
+      make = functools.partial(lambda made: made, real)
+      count, name = len(real), Path(features).name
     else:
-      made = _synthetic(count, dimension, folder)
+      make = functools.partial(_synthetic, count, dimension, folder)
       queries, name = relation_vectors(_QUERIES, dimension, seed=1), ""
-    rows += _size(made, queries, count, name, folder)
+    tried = kinds(count, most_lists, most_in_graph)
+    rows += _size(make, queries, count, name, folder, tried)
   timing.print_table(
     [*_COLUMNS.values()], [[row[c] for c in _COLUMNS] for row in rows]
   )
@@ -136,7 +145,14 @@ def _synthetic(
   return _database(load_features(paths[0]).descriptors["x"][:count], 0)
 
 
-def _size(made, queries, count: int, name: str, folder: Path) -> list[dict]:
+def _size(
+  make: Callable,
+  queries,
+  count: int,
+  name: str,
+  folder: Path,
+  tried: dict[str, list[str]],
+) -> list[dict]:
   """Returns the rows of one database; those on the disk are not measured."""
   path = folder / "rows.jsonl"
   known = path.read_text().splitlines() if path.exists() else []
@@ -145,12 +161,13 @@ def _size(made, queries, count: int, name: str, folder: Path) -> list[dict]:
     for row in map(json.loads, known)
   }
   dimension = queries.shape[1]
-  truth = None
+  made = truth = None
   rows = []
-  for factory, searches in kinds(count).items():
+  for factory, searches in tried.items():
     key = (name, dimension, count, factory)
     if key not in there:
       if truth is None:
+        made = make()
         exact, distance, mean = brute_force(_parts(made), queries, _K)
         truth = exact.tolist(), float(distance[:, -1].mean() / mean)
       measured = _measure(made, factory, searches, queries, truth[0], folder)
@@ -231,6 +248,12 @@ if __name__ == "__main__":
         "Sizes of the databases.",
       ),
       flags.DEFINE_integer("dimension", 256, "Numbers; a multiple of 64."),
+      flags.DEFINE_integer(
+        "most_lists", 4096, "IVF has 4 times the root of the size, up to these."
+      ),
+      flags.DEFINE_integer(
+        "most_in_graph", _SHARD, "Largest database to make HNSW of."
+      ),
       cli.path_flag("workdir", "/tmp/search_scale", "Folder of what is kept."),
       cli.path_flag("features", None, "Features file to take vectors of."),
       cli.path_flag("plot", "", "File for a plot, .svg or .png."),
