@@ -56,6 +56,8 @@ def _plain(value):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_records(folder, expected, split):
   scenes = list(map(_plain, records.read_scenes(folder / "records", split)))
+  for scene in scenes:  # not counted when these were written
+    assert set(scene["questions"].pop("program_length")) == {-1}
   text = json.dumps(scenes, sort_keys=True)
   assert hashlib.sha256(text.encode()).hexdigest() == expected["records"][split]
 

@@ -168,7 +168,7 @@ def _plan(
     vectors = prepare(vectors, index.header["metric"])
     digest.update(vectors.data)
     most = _MOST_TO_TRAIN_WITH // len(loaders)
-    samples.append(vectors[:: -(-len(vectors) // most)])
+    samples.append(vectors[:: max(-(-len(vectors) // most), 1)])
   if index is None:
     raise ValueError("name at least one features file")
   # So that the same call again need not train; a change takes it away.
