@@ -171,6 +171,8 @@ def _plan(
     samples.append(vectors[:: max(-(-len(vectors) // most), 1)])
   if index is None:
     raise ValueError("name at least one features file")
+  if not len(index):
+    raise ValueError("no index of 0 vectors; describe at least one image")
   # So that the same call again need not train; a change takes it away.
   made_of = {"search": search, "sha256": digest.hexdigest()}
   if like is not None:
