@@ -170,10 +170,14 @@ def _take_question_free(
         f"config.train.init_from: {path} has other convolutions, of "
         f"{_convolutions(other)}; the new network has {_convolutions(model)}"
       )
-    # Networks that were asked nothing make cells, or find objects in them.
-    asked_nothing = "found" if "object_finder" in params else "cells"
-    objects = picture_objects(other) if relates else asked_nothing
-    if objects != picture_objects(model):
+    wanted = picture_objects(model)
+    if relates:
+      objects = picture_objects(other)
+    elif "object_finder" in params:
+      objects = "found"
+    else:  # convolutions alone, for cells and for regions, which are fresh
+      objects = "cells" if wanted == "found" else wanted
+    if objects != wanted:
       raise CheckpointError(
         f"config.train.init_from: {path} relates other objects, config.model."
         f"objects={objects}; the new network has {model.objects}, for "
@@ -182,7 +186,7 @@ def _take_question_free(
     new_params[conv], new_statistics[conv] = params[conv], statistics[conv]
     taken.append(conv)
     for part in ("object_finder", "region_features"):
-      if part in new_params:
+      if part in new_params and part in params:
         if not _same_shapes(state.params[part], params[part]):
           raise CheckpointError(
             f"config.train.init_from: {path} has {part} of other shapes"

@@ -112,7 +112,11 @@ def write_asked_nothing(network_class):
 
 @pytest.mark.parametrize(
   ("network", "objects"),
-  [(MultilabelNetwork, "cells"), (FinderNetwork, "found")],
+  [
+    (MultilabelNetwork, "cells"),
+    (MultilabelNetwork, "regions"),
+    (FinderNetwork, "found"),
+  ],
 )
 def test_of_a_network_that_was_asked_nothing_what_makes_objects_is_taken(
   make_config, start, records_dir, network, objects
