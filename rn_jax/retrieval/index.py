@@ -19,7 +19,7 @@ of thousands of images: https://github.com/facebookresearch/faiss/wiki
 from absl import app, flags
 
 from rn_jax.host import cli
-from rn_jax.retrieval.describe.features import METRICS, load_features
+from rn_jax.retrieval.describe.features import METRICS, Features, load_features
 from rn_jax.retrieval.nearest.changes import (
   add_images,
   merge_index,
@@ -30,8 +30,9 @@ from rn_jax.retrieval.nearest.making import build_index
 __all__ = ["add_images", "build_index", "merge_index", "remove_images"]
 
 
-def _names(file: str) -> list[str]:
-  return list(load_features(file).descriptors)
+def _names(of: Features | list[str]) -> list[str]:
+  features = of if isinstance(of, Features) else load_features(of[0])
+  return list(features.descriptors)
 
 
 def _main(
@@ -48,10 +49,12 @@ def _main(
       "one of --features, --add, --merge and --remove is needed"
     )
   if features:
-    names = [descriptor] if descriptor else _names(features[0])
+    # Of several files one at a time is in memory.
+    of = load_features(features[0]) if len(features) == 1 else features
+    names = [descriptor] if descriptor else _names(of)
     if len(names) > 1:
       raise app.UsageError(f"--descriptor is needed: one of {names}")
-    index = build_index(features, names[0], output, **how)
+    index = build_index(of, names[0], output, **how)
   elif add:
     index = add_images(output, load_features(add))
   elif merge:
