@@ -67,12 +67,27 @@ def interval(values: Sequence[float | None]) -> tuple[float, float] | None:
 
 def percent(values: Sequence[float | None]) -> str:
   """Writes rates in per cent: "63.7 ± 0.9" by interval, "63.7", or "–"."""
-  found = interval(values)
+  return _written(interval(values), 100, ".1f")
+
+
+def thousands(values: Sequence[float | None]) -> str:
+  """Writes numbers in thousands: as percent does, or "120 (2 of 3)".
+
+  Where some are None there is no interval, but how many are not.
+  """
+  known = [value for value in values if value is not None]
+  found = interval(known)
+  if found is None or len(known) == len(values):
+    return _written(found, 1e-3, ",.0f")
+  mean = _written((found[0], np.nan), 1e-3, ",.0f")
+  return f"{mean} ({len(known)} of {len(values)})"
+
+
+def _written(found: tuple[float, float] | None, scale: float, form: str) -> str:
   if found is None:
     return "–"
-  mean, half = found
-  text = f"{100 * mean:.1f}"
-  return text if np.isnan(half) else f"{text} ± {100 * half:.1f}"
+  mean, half = (format(scale * x, form) for x in found)
+  return mean if np.isnan(found[1]) else f"{mean} ± {half}"
 
 
 def differing_keys(

@@ -17,6 +17,7 @@ from rn_jax.report.comparison import (
   percent,
   pooled,
   questions_until,
+  thousands,
 )
 from rn_jax.report.published import published, source
 from rn_jax.report.runs import Run
@@ -175,7 +176,7 @@ def _until(rows: Sequence[Row]) -> list[Table | Text]:
   if not columns:
     return []
   lines = [
-    [row.name, *(_thousands(column[i]) for column in columns.values())]
+    [row.name, *(thousands(column[i]) for column in columns.values())]
     for i, row in enumerate(rows)
   ]
   title = "Thousands of questions read until validation was at"
@@ -184,17 +185,6 @@ def _until(rows: Sequence[Row]) -> list[Table | Text]:
     "seeds came so far, it is the mean of these, and how many they are."
   )
   return [Table(title, ["run", *columns], lines), Text(text)]
-
-
-def _thousands(numbers: Sequence[float | None]) -> str:
-  """Writes a mean in thousands: "120 ± 30", "120 (2 of 3)", or "–"."""
-  known = [n / 1000 for n in numbers if n is not None]
-  if not known:
-    return "–"
-  mean, half = interval(known) or (0.0, 0.0)
-  if len(known) < len(numbers):
-    return f"{mean:,.0f} ({len(known)} of {len(numbers)})"
-  return f"{mean:,.0f}" if len(known) < 2 else f"{mean:,.0f} ± {half:,.0f}"
 
 
 def row_sections(rows: Sequence[Row], split: str) -> list[Section]:

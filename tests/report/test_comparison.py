@@ -15,6 +15,7 @@ from rn_jax.report.comparison import (
   percent,
   pooled,
   questions_until,
+  thousands,
 )
 from rn_jax.report.published import published
 from rn_jax.report.runs import Run, flat_config, run_names, unfinished
@@ -64,6 +65,14 @@ def test_interval_is_students():
   assert percent([0.5, 0.7]) == "60.0 ± 127.1"
   assert percent([0.5]) == "50.0"
   assert percent([None]) == "–"
+
+
+def test_numbers_in_thousands():
+  # Half of the interval is 12.7062 times the standard error of 20.
+  assert thousands([100e3, 140e3]) == "120 ± 254"
+  assert thousands([120e3, 122e3, None]) == "121 (2 of 3)"
+  assert thousands([1_234_567.0]) == "1,235"
+  assert thousands([None]) == "–"
 
 
 def test_differing_keys():
