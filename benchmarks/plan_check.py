@@ -8,7 +8,6 @@ of the rounds. The clock's seconds are foretold by the model; the processor's,
 of all processes together, by adding up.
 """
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,18 +33,14 @@ class Spent(NamedTuple):
 
 def generate(scenes: int, workers: int) -> Spent:
   """Runs the command in a folder of its own; returns what it took."""
-
-  def used() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
   with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "data_prep.generate"]
     command += [f"--output_dir={folder}", f"--num_scenes={scenes}"]
     command += [f"--workers={workers}"]
-    before, started = used(), time.perf_counter()
+    before, started = timing.children_cpu(), time.perf_counter()
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return Spent(time.perf_counter() - started, used() - before)
+    clock = time.perf_counter() - started
+    return Spent(clock, timing.children_cpu() - before)
 
 
 def foretell(one: Spent, three: Spent, units: int, workers: int) -> Spent:

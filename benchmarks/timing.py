@@ -4,6 +4,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import resource
 import signal
 import statistics
 import sys
@@ -108,6 +109,12 @@ def machine() -> str:
     f"{os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
     f"{', '.join(versions)}"
   )
+
+
+def children_cpu() -> float:
+  """Returns seconds of the processor of all processes that were waited for."""
+  usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return usage.ru_utime + usage.ru_stime
 
 
 def main(run: Callable, holders: Sequence[flags.FlagHolder]) -> None:

@@ -13,7 +13,6 @@ records, is given for one of them.
 
 import functools
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -65,14 +64,9 @@ def cpu(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def start_of(module: str) -> float:
   """Returns the CPU seconds of a new process that imports a module."""
-
-  def used() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-  before = used()
+  before = timing.children_cpu()
   subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-  return used() - before
+  return timing.children_cpu() - before
 
 
 def _size(*paths: Path) -> int:
