@@ -48,23 +48,22 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   """
   resolve(config)  # a mistake in it is found before anything is written
   workdir = place(workdir)
-  if not is_address(workdir):
-    with alone(workdir):
-      return _train(config, workdir, workdir)
-  if jax.process_count() > 1:
+  in_store = is_address(workdir)
+  if in_store and jax.process_count() > 1:
     raise ValueError(
       f"{workdir}: several processes need a folder that all of them see, such "
       "as a network file system; name one as workdir"
     )
   with alone(workdir), mirrored(workdir) as (folder, push):
-    return _train(config, folder, workdir, push)
+    # What is called after a checkpoint waits for it, which a disk need not.
+    return _train(config, folder, workdir, push if in_store else None)
 
 
 def _train(
   config: ml_collections.ConfigDict,
   workdir: Path,
   named: Path,
-  saved: Callable[[], None] | None = None,
+  saved: Callable[[], None] | None,
 ) -> dict:
   """Trains in `workdir`, which people know as `named`."""
   workdir.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ijson
 import numpy as np
 
-from rn_jax.host.paths import place
+from rn_jax.host.paths import place, size_of
 from rn_jax.host.progress import progress_bar
 
 # CLEVR's go 5 deep. Deeper ones take ijson memory with the square of it.
@@ -145,7 +145,7 @@ def read_elements(
     with (
       path.open("rb") as file,
       progress_bar(
-        total=_size_of(file),
+        total=size_of(file),
         desc=path.name,
         unit="B",
         unit_scale=True,
@@ -176,12 +176,6 @@ def read_elements(
     ) from None
   if number < 0:
     raise SourceError(f"{path}: holds no {key}")
-
-
-def _size_of(file: BinaryIO) -> int:
-  size = file.seek(0, os.SEEK_END)
-  file.seek(0)
-  return size
 
 
 def _reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from absl import logging
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import place
+from rn_jax.host.paths import place, size_of
 
 with warnings.catch_warnings():
   # Without its C extension the package warns that it is slow; so do we, below.
@@ -105,8 +105,7 @@ def read_shard(path: str | os.PathLike) -> Iterator[bytes]:
       f"{path}: no such shard; convert the data again"
     ) from None
   with file:
-    remaining = file.seek(0, os.SEEK_END)
-    file.seek(0)
+    remaining = size_of(file)
     while header := file.read(_HEADER.size):
       if len(header) < _HEADER.size:
         raise damaged("the file ends within the length of the record")

@@ -130,12 +130,6 @@ class Address(PosixGPath):
     store, key = self._store()
     store.get([f"{key}/{name}" for name in names], [str(p) for p in paths])
 
-  def upload_from(self, folder: Path, names: Sequence[str]) -> None:
-    """Copies files of a folder to objects below, each whole or not at all."""
-    store, key = self._store()
-    for name in names:
-      store.put_file(str(folder / name), f"{key}/{name}")
-
   def entries(self) -> dict[str, str]:
     """Returns names of the objects in this folder, and a text for each.
 

@@ -65,7 +65,8 @@ def mirrored(path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
       now = _states(folder)
       changed = [name for name in now if known.get(name) != now[name]]
       address = cast("Address", path)
-      address.upload_from(folder, sorted(changed, key=lambda name: now[name]))
+      for name in sorted(changed, key=lambda name: now[name]):
+        (address / name).upload(folder / name)
       for name in known.keys() - now.keys():
         (address / name).unlink(missing_ok=True)
       known = now

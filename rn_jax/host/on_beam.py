@@ -80,7 +80,7 @@ def do(
     ValueError: A call raised one; or an OSError, which comes as such.
     ChildProcessError: Pipelines failed for another reason.
   """
-  remove_folder(folder)  # of a run that was killed
+  remove_folder(folder, ignore_errors=True)  # of a run that was killed
   folder.mkdir(parents=True)
   call = _write(folder / _SHARED, (function, shared))
   hashes = {

@@ -93,7 +93,7 @@ class Parts:
 
   def remove(self) -> None:
     """Removes the folder, with parts of other jobs that are in it."""
-    remove_folder(self.folder)
+    remove_folder(self.folder, ignore_errors=True)
 
   def _head(self, content: bytes) -> bytes:
     digest = hashlib.sha256(content).hexdigest()

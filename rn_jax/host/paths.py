@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 # Path("gs://bucket") has one slash; a Windows drive has one letter.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
@@ -69,16 +69,31 @@ def is_address(path: str | os.PathLike) -> bool:
   return _ADDRESS.match(os.fspath(path)) is not None
 
 
+def size_of(file: IO[bytes]) -> int:
+  """Returns the bytes of a file that was opened here or in a store.
+
+  It stands at its beginning afterwards.
+  """
+  size = file.seek(0, os.SEEK_END)
+  file.seek(0)
+  return size
+
+
 def absolute(path: str | os.PathLike) -> str:
   """Returns a path that means the same in another folder."""
   return str(place(path).absolute())
 
 
-def remove_folder(folder: Path) -> None:
-  """Removes a folder and what is in it, if it is there."""
+def remove_folder(folder: Path, *, ignore_errors: bool = False) -> None:
+  """Removes a folder and what is in it, which a store need not have.
+
+  Args:
+    folder: See place.
+    ignore_errors: Of files on this machine, as in shutil.rmtree.
+  """
   if is_address(folder):
     from rn_jax.host.addresses import Address
 
     cast(Address, folder).rmtree(missing_ok=True)
   else:
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=ignore_errors)

@@ -14,7 +14,7 @@ from places import ROOT
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path
+from rn_jax.host.paths import local_path, remove_folder
 
 # Flags that name a file or folder, in whatever command.
 NAMES = "|".join(
@@ -136,3 +136,12 @@ def test_files_are_written_below_home(tmp_path, monkeypatch):
   with replacing("~/x") as temporary:
     temporary.write_text("x")
   assert (tmp_path / "x").read_text() == "x"
+
+
+def test_a_folder_that_cannot_be_removed_is_an_error(tmp_path):
+  (tmp_path / "folder" / "inner").mkdir(parents=True)
+  remove_folder(tmp_path / "folder")
+  assert not (tmp_path / "folder").exists()
+  with pytest.raises(FileNotFoundError):
+    remove_folder(tmp_path / "folder")
+  remove_folder(tmp_path / "folder", ignore_errors=True)
