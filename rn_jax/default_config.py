@@ -198,6 +198,10 @@ def get_config() -> ml_collections.ConfigDict:
   # accelerators that hold the data.
   train.updates_per_call = FieldReference("auto", field_type=object)
   train.num_epochs = 350.0
+  # Minutes that training may take; None: as long as it does. Where a trial at
+  # its start says that it would be longer, epochs, schedule and curriculum are
+  # made shorter, all in the same proportion.
+  train.max_minutes = FieldReference(None, field_type=object)
   # Run or checkpoint whose layers a fresh run begins with; several with commas
   # between.
   train.init_from = ""

@@ -29,6 +29,9 @@ class Predictor:
   """Answers every question of a split, once.
 
   The compiled step and the split in device memory are kept between calls.
+
+  Attributes:
+    num_batches: In which it is answered.
   """
 
   def __init__(
@@ -50,8 +53,8 @@ class Predictor:
       dataset.questions["scene"],
       input_pipeline.EVALUATION_QUESTIONS_PER_SCENE,
     )
-    num_batches = -(-len(groups) // size)
-    self._groups = np.full((num_batches, size, groups.shape[1]), -1)
+    self.num_batches = -(-len(groups) // size)
+    self._groups = np.full((self.num_batches, size, groups.shape[1]), -1)
     self._groups.reshape(-1, groups.shape[1])[: len(groups)] = groups
 
   def __call__(

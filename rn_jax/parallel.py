@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 
-_Decided = TypeVar("_Decided", bool, float)
+_Decided = TypeVar("_Decided", bool, int, float)
 
 
 def replicate(tree: Any) -> Any:

@@ -24,6 +24,7 @@ _NUMBERS = {
   ("optimizer", "clip_norm"): {0: None},
   ("train", "updates_per_call"): {0: "auto"},
   ("train", "cpu_devices"): {0: "auto"},
+  ("train", "max_minutes"): {},
 }
 
 
@@ -65,7 +66,7 @@ def read_config(
     if not (number or value is None or value in meanings.values()):
       auto = "'auto', " * ("auto" in meanings.values())
       raise ValueError(
-        f"config.{part}.{name} is {value!r}, not {auto}None or a number from 1"
+        f"config.{part}.{name} is {value!r}, not {auto}None or a number above 0"
       )
   if (dtype := config.model.get("dtype", "float32")) not in DTYPES:
     raise ValueError(

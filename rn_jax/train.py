@@ -1,5 +1,6 @@
 """Training: from a config and records to checkpoints and metrics."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,20 +9,18 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from rn_jax import answer, evaluate, metrics, parallel, run_log
+from rn_jax import answer, evaluate, metrics, pace, parallel, run_log
 from rn_jax.checkpoint import Checkpointer
-from rn_jax.data import input_pipeline
 from rn_jax.data.dataset import WHOLE, Dataset, Share, load_dataset
 from rn_jax.data.spelling import spell, write_scene
-from rn_jax.data.train_order import make_train_order
 from rn_jax.host.mirror import mirrored
 from rn_jax.host.paths import is_address, place
 from rn_jax.loop import Run
-from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.plan import make_plan
 from rn_jax.plots import first_batch, run_plots
 from rn_jax.resuming import alone, restore
 from rn_jax.settings import resolve
-from rn_jax.steps import init_state, make_model, make_train_step
+from rn_jax.steps import make_model
 from rn_jax.warm_start import warm_start
 
 
@@ -66,6 +65,7 @@ def _train(
   saved: Callable[[], None] | None,
 ) -> dict:
   """Trains in `workdir`, which people know as `named`."""
+  started = time.monotonic()
   workdir.mkdir(parents=True, exist_ok=True)
   data = config.data
   per_step = config.train.batch_size // data.questions_per_scene
@@ -82,43 +82,34 @@ def _train(
   validation = load_dataset(data, inputs, data.eval_split)
   for part in (dataset, validation):
     evaluate.check_answers(part)
-  order = make_train_order(config, dataset)
-  num_steps = order.num_steps(config.train.num_epochs)
-
   vocabulary = dataset.vocabulary
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )
-  schedule = order.paced(
-    make_schedule(
-      config.optimizer, order.steps_per_epoch, order.units(num_steps)
-    )
-  )
-  optimizer = make_optimizer(config.optimizer, schedule)
-  example = input_pipeline.make_batch(dataset, order(0)[:1])
-
-  def fresh_state():
-    return init_state(model, optimizer, example, config.seed)
-
-  like = jax.eval_shape(fresh_state)
+  predict = evaluate.Predictor(model, validation, config)
+  if config.train.max_minutes is not None:
+    decided = pace.decided(workdir / "checkpoints", config, named)
+    config = decided or pace.decide(config, model, dataset, predict, started)
+  plan = make_plan(config, model, dataset)
+  like = jax.eval_shape(plan.fresh_state)
   logging.info("Parameters:\n%s", run_log.parameter_table(like.params))
   with Checkpointer(workdir / "checkpoints") as checkpointer:
+    order = plan.order
     state = restore(checkpointer, like, config, dataset, order, named)
     if state is None:
-      state = jax.jit(fresh_state)()
+      state = jax.jit(plan.fresh_state)()
       if config.train.init_from:
         state = warm_start(state, config, vocabulary)
     if jax.process_index() == 0:
       run_log.write_config(workdir, config)
       first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)
-    predict = evaluate.Predictor(model, validation, config)
     with run_log.MetricsLog(workdir, int(state.step)) as log:
       run = Run(
         config=config,
         dataset=dataset,
         order=order,
-        num_steps=num_steps,
-        step=make_train_step(model, optimizer, schedule, config),
+        num_steps=plan.num_steps,
+        step=plan.step,
         score=lambda *args: evaluate.score(validation, predict(*args)),
         checkpointer=checkpointer,
         log=log,

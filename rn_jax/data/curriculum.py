@@ -61,6 +61,15 @@ def parse_stage(text: str) -> Stage:
   )
 
 
+def shorten_stage(text: str, part: float) -> str:
+  """Returns a stage with `part`, 0 to 1, of its questions, or one of them."""
+  found = _STAGE.fullmatch(text)
+  assert found, text  # which parse_stage has read
+  first, last = found.span("questions")
+  number = max(1, round(int(found["questions"]) * part))
+  return text[:first] + str(number) + text[last:]
+
+
 def choose_questions(dataset: Dataset, stage: Stage) -> np.ndarray:
   """Returns the numbers of the questions of a stage.
 

@@ -1,0 +1,140 @@
+"""A training that may take so long is made shorter, in all its parts."""
+
+import json
+
+import numpy as np
+import pytest
+from training_runs import flatten, read_lines
+
+from rn_jax import pace, train
+from rn_jax.checkpoint import CheckpointError, load_model
+from rn_jax.host import signals
+from rn_jax.pace import Pace, fit, shorten
+
+_STAGES = ("zero_hop up to 5 objects: 80 or 0.9", "all: 1")
+
+
+def test_all_is_shortened_alike(make_config):
+  config = make_config(
+    **{
+      "data.curriculum": _STAGES,
+      "optimizer.warmup_epochs": 0.5,
+      "optimizer.hold_epochs": 2.0,
+      "optimizer.decay_epochs": 10.0,
+      "optimizer.double_every": 3,
+      "train.num_epochs": 8.0,
+      "train.eval_every": 0.5,
+      "train.double_batch_every": 1.0,
+    }
+  )
+  shorter = shorten(config, 0.25)
+  assert shorter.data.curriculum == (
+    "zero_hop up to 5 objects: 20 or 0.9",
+    "all: 1",
+  )
+  optimizer, length = shorter.optimizer, shorter.train
+  assert optimizer.warmup_epochs == 0.125
+  assert optimizer.hold_epochs == 0.5
+  assert optimizer.decay_epochs == 2.5
+  assert optimizer.double_every == 1
+  assert length.num_epochs == 2
+  assert length.eval_every == 0.125
+  assert length.double_batch_every == 0.25
+  assert optimizer.learning_rate == config.optimizer.learning_rate
+  assert config.train.num_epochs == 8
+
+
+def test_a_training_is_as_long_as_the_time_that_is_left(make_config):
+  config = make_config(
+    **{
+      "train.num_epochs": 8.0,
+      "train.eval_every": 2.0,
+      "train.max_minutes": 2,
+    }
+  )
+  # 114 of 120 s; 14 are over, 10 go into compiling and 30 into five
+  # evaluations: 60 s, in which 6,000 questions are read, of 24,000.
+  trial = Pace(questions_per_second=100.0, evaluation=6.0, compiling=10.0)
+  assert fit(config, trial, 24_000, 14.0).train.num_epochs == pytest.approx(2)
+  assert fit(config, trial, 6_000, 14.0) is config
+  with pytest.raises(ValueError, match=r"5 evaluations 19\.0 s each"):
+    fit(config, trial._replace(evaluation=19.0), 24_000, 14.0)
+
+
+def test_a_trial_leaves_no_trace_where_there_is_time(
+  make_config, tmp_path, monkeypatch
+):
+  found, trials, measure = [], [], pace.measure
+  monkeypatch.setattr(
+    pace, "measure", lambda *a: trials.append(measure(*a)) or trials[0]
+  )
+  for limit in (None, 60):
+    workdir = tmp_path / str(limit)
+    train.train(make_config(**{"train.max_minutes": limit}), workdir)
+    found.append(flatten(load_model(workdir, "latest")[0]))
+  assert len(trials) == 1
+  assert 0 < trials[0].questions_per_second < np.inf
+  assert 0 < trials[0].evaluation < 60
+  assert found[0].keys() == found[1].keys()
+  for name, values in found[0].items():
+    np.testing.assert_array_equal(values, found[1][name], err_msg=name)
+
+
+def test_a_resumed_run_keeps_the_length_that_was_decided(
+  make_config, tmp_path, monkeypatch
+):
+  # 0.95 minutes leave 57 s, half of them for what is not training; 40
+  # questions of an epoch, six epochs of which a fourth is to be left.
+  config = make_config(
+    **{
+      "data.curriculum": ("all: 80",),
+      "optimizer.schedule": "cosine",
+      "train.batch_size": 4,
+      "train.num_epochs": 6.0,
+      "train.eval_every": 2.0,
+      "train.log_every": 1,
+      "train.max_minutes": 1.0,
+    }
+  )
+  monkeypatch.setattr(pace, "measure", lambda *_: Pace(2.0, 6.75, 0.0))
+  monkeypatch.setattr(pace, "fit", lambda *a: fit(*a[:3], spent=0.0))
+  train.train(config, tmp_path / "whole")
+  written = json.loads((tmp_path / "whole" / "config.json").read_text())
+  assert written["config"]["train"]["num_epochs"] == 1.5
+  assert written["config"]["data"]["curriculum"] == ["all: 20"]
+  steps = [x["step"] for x in read_lines(tmp_path / "whole")]
+  assert max(steps) == 15
+  assert {0, 5, 10, 15} == {
+    x["step"] for x in read_lines(tmp_path / "whole") if "val/accuracy" in x
+  }
+
+  exit_code = signals.StopSignals.exit_code
+  with monkeypatch.context() as context:
+    context.setattr(
+      signals.StopSignals,
+      "exit_code",
+      lambda self, step: 143 if step == 7 else exit_code(self, step),
+    )
+    with pytest.raises(SystemExit):
+      train.train(config, tmp_path / "parts")
+  monkeypatch.setattr(pace, "measure", None)  # there is no second trial
+  train.train(config, tmp_path / "parts")
+  whole, parts = (
+    flatten(load_model(tmp_path / name, "latest")[0])
+    for name in ("whole", "parts")
+  )
+  for name, values in whole.items():
+    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+
+  config.train.max_minutes = 2.0
+  with pytest.raises(CheckpointError, match=r"max_minutes=1\.0, not 2\.0"):
+    train.train(config, tmp_path / "parts")
+
+
+def test_a_mistake_is_found_before_the_trial(make_config, tmp_path):
+  config = make_config(**{"train.max_minutes": 1, "data.curriculum": ("x: 1",)})
+  with pytest.raises(ValueError, match="names 'x'"):
+    train.train(config, tmp_path)
+  config.train.max_minutes = 0
+  with pytest.raises(ValueError, match="not None or a number above 0"):
+    train.train(config, tmp_path)
