@@ -1,5 +1,6 @@
 """Training: from a config and records to checkpoints and metrics."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,7 @@ def _ask_example(workdir: Path, validation: Dataset) -> None:
     questions["question"][row],
     questions["question_length"][row],
   )
+  question = re.sub(r" (?=[?;,.])", "", question)  # as people write
   scene = write_scene(
     validation, int(questions["scene"][row]), workdir / "example"
   )
