@@ -189,11 +189,11 @@ class Run:
       name: float(v.mean() if name in ("loss", "accuracy") else v[-1])
       for name, v in values.items()
     }
+    summary["questions"] = float(self.order.questions(done))
     if self.order.stages:
       summary["stage"] = float(self.order.stage(done - 1))
     if self.order.grows:
-      last = self.order.questions(done) - self.order.questions(done - 1)
-      summary["batch_size"] = float(last)
+      summary["batch_size"] = float(self.order.batch_size(done - 1))
     return summary
 
   def _evaluate_and_save(

@@ -11,9 +11,13 @@ import numpy as np
 def questions_between(series: Mapping, batch_size: int) -> np.ndarray:
   """Returns how many questions were read between log lines.
 
-  Those since the line before are in batches of one size: `batch_size`, or what
-  the line says where batches grow.
+  Args:
+    series: Of the run.
+    batch_size: Of an older run, whose lines do not tell; where batches grow,
+      they tell of those since the line before.
   """
+  if told := series.get("train/questions"):
+    return np.diff(told["value"], prepend=0)
   steps = series["train/samples_per_second"]["step"]
   grown = series.get("train/batch_size")
   return np.diff(steps, prepend=0) * (grown["value"] if grown else batch_size)
@@ -28,10 +32,11 @@ def questions_read(
   series: Mapping, batch_size: int, steps: np.ndarray
 ) -> np.ndarray:
   """Returns how many questions had been read after so many updates."""
-  grown = series.get("train/batch_size")
-  if not grown:
+  if "train/samples_per_second" not in series:  # no line was written
     return steps * batch_size
-  lines = np.append(0, grown["step"])
+  lines = np.append(0, series["train/samples_per_second"]["step"])
   read = np.append(0, questions_between(series, batch_size).cumsum())
-  beyond = np.maximum(steps - lines[-1], 0) * grown["value"][-1]
+  # Beyond the last line it goes on as before it.
+  pace = (read[-1] - read[-2]) / (lines[-1] - lines[-2])
+  beyond = np.maximum(steps - lines[-1], 0) * pace
   return np.interp(steps, lines, read) + beyond

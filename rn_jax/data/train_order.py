@@ -126,6 +126,12 @@ class TrainOrder:
       for index, (_, rows) in enumerate(stages)
     ]
     self._epochs.append(Epochs(scene, None, per_scene, (seed, *own), balanced))
+    # Questions and groups of an epoch, of each stage and of all.
+    self._sizes = [
+      (len(rows), epochs.groups_per_epoch)
+      for (_, rows), epochs in zip(stages, self._epochs, strict=False)
+    ]
+    self._sizes.append((self._num_questions, self._groups_per_epoch))
     self._growth = BatchGrowth(
       batch_size, self.steps_per_epoch, double_every, largest
     )
@@ -151,9 +157,25 @@ class TrainOrder:
     """Returns how many epochs `done` updates are."""
     return self.units(done) / self.steps_per_epoch
 
+  def batch_size(self, step: int) -> int:
+    """Returns the places for questions of an update's batch."""
+    return self._growth.ratio(step) * self._batch_size
+
   def questions(self, done: int) -> int:
-    """Returns how many questions the batches of `done` updates hold."""
-    return self.units(done) * self._batch_size
+    """Returns how many questions `done` updates read.
+
+    Groups of a scene that has fewer questions have empty places, so a batch
+    has as many questions as one of its epochs on the average.
+    """
+    read, start = 0.0, 0
+    units = self.units(done)
+    for end, (questions, groups) in zip(
+      [*self.ends, units], self._sizes, strict=True
+    ):
+      updates = max(0, min(end, units) - start)
+      read += updates * self._groups_per_step * questions / groups
+      start = end
+    return round(read)
 
   def size_changes(self, done: int) -> bool:
     """Returns whether the batch after `done` updates is the first of a size."""

@@ -105,6 +105,10 @@ def test_a_card_counts_the_questions_of_batches_that_grew():
   steps = np.array([0, 5, 10, 12, 16, 18])
   expected = [0, 20, 40, 56, 96, 128]
   assert questions_read(series, 4, steps).tolist() == expected
+  series["train/questions"] = {"step": step, "value": np.array([30, 50, 59])}
+  assert questions_between(series, 4).tolist() == [30, 20, 9]
+  assert questions_read(series, 4, steps).tolist() == [0, 15, 30, 38, 59, 77]
+  del series["train/questions"]
   del series["train/batch_size"]
   assert questions_between(series, 4).tolist() == [40, 20, 4]
   assert questions_read(series, 4, steps).tolist() == [0, 20, 40, 48, 64, 72]

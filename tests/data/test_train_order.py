@@ -67,6 +67,21 @@ SCENE = np.repeat(np.arange(30), 10)
 EASY, HARD = np.arange(0, 300, 3), np.arange(1, 300, 3)
 
 
+def test_empty_places_of_a_group_are_not_counted_as_questions():
+  # Of ten scenes with six questions each, in groups of ten.
+  order = TrainOrder(np.repeat(np.arange(10), 6), 20, 10, seed=0)
+  read = [(order(step) >= 0).sum() for step in range(7)]
+  assert [order.questions(done) for done in range(8)] == [
+    sum(read[:done]) for done in range(8)
+  ]
+  assert order.questions(5) == 60
+  assert order.batch_size(0) == 20
+  # In a stage, one question of each scene.
+  stage = Stage(("all",), 40), np.arange(0, 60, 6)
+  order = TrainOrder(np.repeat(np.arange(10), 6), 20, 10, 0, [stage])
+  assert [order.questions(done) for done in range(5)] == [0, 2, 4, 16, 28]
+
+
 def two_stages(accuracy=None, per_scene=1):
   stages = [
     (Stage(("easy",), 250, accuracy), EASY),
