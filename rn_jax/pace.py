@@ -31,7 +31,7 @@ from rn_jax.models import RelationNetwork
 from rn_jax.plan import Plan, make_plan
 from rn_jax.settings import read_config, resolve
 
-# What is counted in epochs; the evaluations stay as many as they were.
+# What is counted in epochs.
 _LENGTHS = (
   "train.num_epochs",
   "train.eval_every",
@@ -46,6 +46,9 @@ _STAGES = "data.curriculum"
 # The rest is for checkpoints, log lines and plots.
 _TRIAL, _USED = 0.02, 0.95
 _LONGEST_TRIAL = 20.0  # seconds
+# Of what is left for them: what evaluations may take, but for the first and
+# the last, where a training is made shorter.
+_EVALUATING = 0.1
 
 
 class Pace(NamedTuple):
@@ -215,46 +218,60 @@ def fit(
     spent: Seconds of the time that are over.
 
   Raises:
-    ValueError: The time is not enough for its evaluations.
+    ValueError: There is no time for any.
   """
   train = config.train
-  evaluations = 1 + math.ceil(train.num_epochs / train.eval_every)
   left = _USED * 60 * train.max_minutes - spent - pace.compiling
+  left -= pace.evaluation  # of the fresh network
+  evaluations = math.ceil(train.num_epochs / train.eval_every)
+  seconds = num_questions / pace.questions_per_second
+  logging.info(
+    "A trial read %.0f questions/s: %g epochs take %s and %d evaluations %s, "
+    "and there are %s",
+    pace.questions_per_second,
+    train.num_epochs,
+    _clock(seconds),
+    evaluations,
+    _clock(evaluations * pace.evaluation),
+    _clock(left),
+  )
+  if seconds + evaluations * pace.evaluation <= left:
+    return config
+  most = int(_EVALUATING * left / max(pace.evaluation, 1e-6))
+  evaluations = max(1, min(evaluations, most))
   left -= evaluations * pace.evaluation
   if left <= 0:
     raise ValueError(
       f"config.train.max_minutes={train.max_minutes:g} leaves no time for "
-      f"training: reading the data and compiling take "
-      f"{spent + pace.compiling:.0f} s, and {evaluations} evaluations "
-      f"{pace.evaluation:.1f} s each. Give more of it, or let "
-      "config.train.eval_every be a larger part of config.train.num_epochs"
+      f"training: reading the data, a trial and compiling take "
+      f"{spent + pace.compiling:.0f} s, and an evaluation "
+      f"{pace.evaluation:.1f} s"
     )
-  seconds = num_questions / pace.questions_per_second
-  part = left / seconds
+  shorter = shorten(config, min(1.0, left / seconds), evaluations)
   logging.info(
-    "A trial read %.0f questions/s: %g epochs take %s, and there are %s",
-    pace.questions_per_second,
-    train.num_epochs,
-    *(datetime.timedelta(seconds=round(x)) for x in (seconds, left)),
-  )
-  if part >= 1:
-    return config
-  shorter = shorten(config, part)
-  logging.info(
-    "So the training has %.3g epochs, and its stages and schedule are %.3g of "
-    "what they were",
+    "So the training has %.3g epochs and %d evaluations, and its stages and "
+    "schedule are %.3g of what they were",
     shorter.train.num_epochs,
-    part,
+    evaluations,
+    shorter.train.num_epochs / train.num_epochs,
   )
   return shorter
 
 
+def _clock(seconds: float) -> datetime.timedelta:
+  return datetime.timedelta(seconds=round(seconds))
+
+
 def shorten(
-  config: ml_collections.ConfigDict, part: float
+  config: ml_collections.ConfigDict, part: float, evaluations: int
 ) -> ml_collections.ConfigDict:
-  """Returns a config whose training is `part`, 0 to 1, as long."""
+  """Returns a config whose training is `part`, 0 to 1, as long.
+
+  With so many evaluations, that of the fresh network not counted.
+  """
   keys: dict[str, Any] = flatten_dict(config.to_dict(), sep=".")
   lengths = {key: keys[key] * part for key in _LENGTHS}
+  lengths["train.eval_every"] = lengths["train.num_epochs"] / evaluations
   every = "optimizer.double_every"  # whole epochs
   lengths[every] = max(1, round(lengths[every]))
   stages = [shorten_stage(stage, part) for stage in config.data.curriculum]

@@ -27,7 +27,7 @@ def test_all_is_shortened_alike(make_config):
       "train.double_batch_every": 1.0,
     }
   )
-  shorter = shorten(config, 0.25)
+  shorter = shorten(config, 0.25, 10)
   assert shorter.data.curriculum == (
     "zero_hop up to 5 objects: 20 or 0.9",
     "all: 1",
@@ -38,7 +38,7 @@ def test_all_is_shortened_alike(make_config):
   assert optimizer.decay_epochs == 2.5
   assert optimizer.double_every == 1
   assert length.num_epochs == 2
-  assert length.eval_every == 0.125
+  assert length.eval_every == 0.2
   assert length.double_batch_every == 0.25
   assert optimizer.learning_rate == config.optimizer.learning_rate
   assert config.train.num_epochs == 8
@@ -52,13 +52,25 @@ def test_a_training_is_as_long_as_the_time_that_is_left(make_config):
       "train.max_minutes": 2,
     }
   )
-  # 114 of 120 s; 14 are over, 10 go into compiling and 30 into five
-  # evaluations: 60 s, in which 6,000 questions are read, of 24,000.
-  trial = Pace(questions_per_second=100.0, evaluation=6.0, compiling=10.0)
-  assert fit(config, trial, 24_000, 14.0).train.num_epochs == pytest.approx(2)
-  assert fit(config, trial, 6_000, 14.0) is config
-  with pytest.raises(ValueError, match=r"5 evaluations 19\.0 s each"):
-    fit(config, trial._replace(evaluation=19.0), 24_000, 14.0)
+  # 114 of 120 s, of which 14 are over, 10 go into compiling and 2 into an
+  # evaluation. Of the 88 s that are left four evaluations take less than a
+  # tenth, and in 80 s 8,000 questions are read, of 24,000.
+  trial = Pace(questions_per_second=100.0, evaluation=2.0, compiling=10.0)
+  shorter = fit(config, trial, 24_000, 14.0)
+  assert shorter.train.num_epochs == pytest.approx(8 / 3)
+  assert shorter.train.eval_every == pytest.approx(2 / 3)
+  assert fit(config, trial, 8_000, 14.0) is config
+  # Of 86 s, two take less than a tenth: 7,800 questions in 78 s.
+  slow = trial._replace(evaluation=4.0)
+  shorter = fit(config, slow, 24_000, 14.0)
+  assert shorter.train.num_epochs == pytest.approx(2.6)
+  assert shorter.train.eval_every == pytest.approx(1.3)
+  # All 7,100 questions, but not all evaluations.
+  shorter = fit(config, slow, 7_100, 14.0)
+  assert shorter.train.num_epochs == 8
+  assert shorter.train.eval_every == 4
+  with pytest.raises(ValueError, match=r"take 24 s, and an evaluation 45\.0 s"):
+    fit(config, trial._replace(evaluation=45.0), 24_000, 14.0)
 
 
 def test_a_trial_leaves_no_trace_where_there_is_time(
@@ -83,8 +95,8 @@ def test_a_trial_leaves_no_trace_where_there_is_time(
 def test_a_resumed_run_keeps_the_length_that_was_decided(
   make_config, tmp_path, monkeypatch
 ):
-  # 0.95 minutes leave 57 s, half of them for what is not training; 40
-  # questions of an epoch, six epochs of which a fourth is to be left.
+  # 0.95 minutes leave 57 s, of which two evaluations take 27; in 30 s are read
+  # 60 questions, of six epochs with 40 each a fourth.
   config = make_config(
     **{
       "data.curriculum": ("all: 80",),
@@ -96,7 +108,7 @@ def test_a_resumed_run_keeps_the_length_that_was_decided(
       "train.max_minutes": 1.0,
     }
   )
-  monkeypatch.setattr(pace, "measure", lambda *_: Pace(2.0, 6.75, 0.0))
+  monkeypatch.setattr(pace, "measure", lambda *_: Pace(2.0, 13.5, 0.0))
   monkeypatch.setattr(pace, "fit", lambda *a: fit(*a[:3], spent=0.0))
   train.train(config, tmp_path / "whole")
   written = json.loads((tmp_path / "whole" / "config.json").read_text())
@@ -104,7 +116,7 @@ def test_a_resumed_run_keeps_the_length_that_was_decided(
   assert written["config"]["data"]["curriculum"] == ["all: 20"]
   steps = [x["step"] for x in read_lines(tmp_path / "whole")]
   assert max(steps) == 15
-  assert {0, 5, 10, 15} == {
+  assert {0, 15} == {
     x["step"] for x in read_lines(tmp_path / "whole") if "val/accuracy" in x
   }
 
