@@ -58,9 +58,8 @@ class Run:
     start = int(state.step)
     pending: list[dict] = []
     feed = input_pipeline.Feed(self.dataset, self.config.data.on_device)
-    batches = input_pipeline.prefetch(
-      lambda steps: feed.batch(np.stack([self.order(step) for step in steps])),
-      self._calls(start, updates),
+    batches = input_pipeline.read_ahead(
+      feed, self.order, self._calls(start, updates)
     )
     with StopSignals() as signals, contextlib.closing(batches):
       # The level of a fresh network, where every curve begins; or what a

@@ -10,13 +10,11 @@ import contextlib
 import datetime
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
 from absl import logging
 from flax.traverse_util import flatten_dict
 
@@ -144,10 +142,8 @@ def measure(
   update = parallel.pmap_train_step(parallel.several_updates(plan.step))
   feed = input_pipeline.Feed(dataset, config.data.on_device)
   state = parallel.replicate(jax.jit(plan.fresh_state)())
-  batches = input_pipeline.prefetch(
-    lambda steps: feed.batch(np.stack([plan.order(step) for step in steps])),
-    _ranges(size),
-  )
+  endless = input_pipeline.plan_calls(range(10**9), size, lambda _: False)
+  batches = input_pipeline.read_ahead(feed, plan.order, endless)
 
   def run(calls: int) -> float:
     nonlocal state
@@ -169,13 +165,6 @@ def measure(
     compiling,
   )
   return Pace(*map(parallel.agree, pace))
-
-
-def _ranges(size: int) -> Iterator[range]:
-  start = 0
-  while True:
-    yield range(start, start + size)
-    start += size
 
 
 class _EnoughError(Exception):

@@ -13,12 +13,13 @@ def questions_between(series: Mapping, batch_size: int) -> np.ndarray:
 
   Args:
     series: Of the run.
-    batch_size: Of an older run, whose lines do not tell; where batches grow,
-      they tell of those since the line before.
+    batch_size: Of a run that an older version began, whose lines do not tell;
+      where batches grow, they tell of those since the line before.
   """
-  if told := series.get("train/questions"):
-    return np.diff(told["value"], prepend=0)
   steps = series["train/samples_per_second"]["step"]
+  told = series.get("train/questions")
+  if told and len(told["value"]) == len(steps):
+    return np.diff(told["value"], prepend=0)
   grown = series.get("train/batch_size")
   return np.diff(steps, prepend=0) * (grown["value"] if grown else batch_size)
 

@@ -144,3 +144,20 @@ def prefetch(
     finally:
       for future in pending:
         future.cancel()
+
+
+def read_ahead(
+  feed: Feed,
+  order: Callable[[int], np.ndarray],
+  calls: Iterable[range],
+) -> Generator[dict[str, jax.Array], None, None]:
+  """Yields the batches of calls of several updates, made ahead in a thread.
+
+  Args:
+    feed: Brings them to the devices.
+    order: The groups that an update reads; see train_order.TrainOrder.
+    calls: The updates of each call, as many as the one before or one.
+  """
+  return prefetch(
+    lambda steps: feed.batch(np.stack([order(step) for step in steps])), calls
+  )

@@ -108,6 +108,10 @@ def test_a_card_counts_the_questions_of_batches_that_grew():
   series["train/questions"] = {"step": step, "value": np.array([30, 50, 59])}
   assert questions_between(series, 4).tolist() == [30, 20, 9]
   assert questions_read(series, 4, steps).tolist() == [0, 15, 30, 38, 59, 77]
+  # An older version began the run, whose first line does not tell.
+  series["train/questions"] = {"step": step[1:], "value": np.array([50, 59])}
+  assert questions_between(series, 4).tolist() == [40, 40, 16]
+  assert questions_read(series, 4, steps).tolist() == expected
   del series["train/questions"]
   del series["train/batch_size"]
   assert questions_between(series, 4).tolist() == [40, 20, 4]

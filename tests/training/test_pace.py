@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from training_runs import flatten, read_lines
+from training_runs import (
+  assert_same_arrays,
+  flatten,
+  read_lines,
+  stopped_after,
+)
 
 from rn_jax import pace, train
 from rn_jax.checkpoint import CheckpointError, load_model
-from rn_jax.host import signals
 from rn_jax.pace import Pace, fit, shorten
 
 _STAGES = ("zero_hop up to 5 objects: 80 or 0.9", "all: 1")
@@ -87,9 +91,7 @@ def test_a_trial_leaves_no_trace_where_there_is_time(
   assert len(trials) == 1
   assert 0 < trials[0].questions_per_second < np.inf
   assert 0 < trials[0].evaluation < 60
-  assert found[0].keys() == found[1].keys()
-  for name, values in found[0].items():
-    np.testing.assert_array_equal(values, found[1][name], err_msg=name)
+  assert_same_arrays(*found)
 
 
 def test_a_resumed_run_keeps_the_length_that_was_decided(
@@ -120,23 +122,15 @@ def test_a_resumed_run_keeps_the_length_that_was_decided(
     x["step"] for x in read_lines(tmp_path / "whole") if "val/accuracy" in x
   }
 
-  exit_code = signals.StopSignals.exit_code
-  with monkeypatch.context() as context:
-    context.setattr(
-      signals.StopSignals,
-      "exit_code",
-      lambda self, step: 143 if step == 7 else exit_code(self, step),
-    )
-    with pytest.raises(SystemExit):
-      train.train(config, tmp_path / "parts")
+  with stopped_after(7):
+    train.train(config, tmp_path / "parts")
   monkeypatch.setattr(pace, "measure", None)  # there is no second trial
   train.train(config, tmp_path / "parts")
   whole, parts = (
     flatten(load_model(tmp_path / name, "latest")[0])
     for name in ("whole", "parts")
   )
-  for name, values in whole.items():
-    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  assert_same_arrays(parts, whole)
 
   config.train.max_minutes = 2.0
   with pytest.raises(CheckpointError, match=r"max_minutes=1\.0, not 2\.0"):

@@ -1,8 +1,12 @@
 """A run that was stopped goes on as if nothing had happened, or is refused."""
 
-import numpy as np
 import pytest
-from training_runs import flatten, read_lines
+from training_runs import (
+  assert_same_arrays,
+  flatten,
+  read_lines,
+  stopped_after,
+)
 
 from rn_jax import parallel, train
 from rn_jax.checkpoint import CheckpointError, load_model
@@ -41,16 +45,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
   # Calls of two updates, or of one where an epoch of five ends.
   assert len(traces) == 2
 
-  exit_code = signals.StopSignals.exit_code
-  monkeypatch.setattr(
-    signals.StopSignals,
-    "exit_code",
-    lambda self, step: 143 if step == 4 else exit_code(self, step),
-  )
-  with pytest.raises(SystemExit) as stop:
+  with stopped_after(4):
     train.train(config, tmp_path / "parts")
-  assert stop.value.code == 143
-  monkeypatch.undo()
   assert read_lines(tmp_path / "parts")[-1]["step"] == 4
   train.train(config, tmp_path / "parts")
 
@@ -58,9 +54,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     flatten(load_model(tmp_path / name, "latest")[0])
     for name in ("whole", "parts")
   )
-  assert whole.keys() == parts.keys()
-  for name, values in whole.items():
-    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  assert_same_arrays(parts, whole)
   last = [
     {k: v for k, v in read_lines(tmp_path / name)[-1].items() if k != "time"}
     for name in ("whole", "parts")
@@ -113,15 +107,8 @@ def test_a_batch_that_grows_goes_on_as_if_nothing_had_happened(
     *((12, 8, 1.4), (15, 8, 2.0), (16, 16, 2.4), (17, 16, 2.8)),
   ]
 
-  exit_code = signals.StopSignals.exit_code
-  monkeypatch.setattr(
-    signals.StopSignals,
-    "exit_code",
-    lambda self, step: 143 if step == 12 else exit_code(self, step),
-  )
-  with pytest.raises(SystemExit):
+  with stopped_after(12):
     train.train(config, tmp_path / "parts")
-  monkeypatch.undo()
   train.train(config, tmp_path / "parts")
   whole, parts = (
     flatten(
@@ -129,9 +116,7 @@ def test_a_batch_that_grows_goes_on_as_if_nothing_had_happened(
     )
     for name in ("whole", "parts")
   )
-  assert whole.keys() == parts.keys()
-  for name, values in whole.items():
-    np.testing.assert_array_equal(values, parts[name], err_msg=name)
+  assert_same_arrays(parts, whole)
   config.train.max_batch_size = 8
   with pytest.raises(CheckpointError, match="max_batch_size from 16 to 8"):
     train.train(config, tmp_path / "parts")
@@ -249,9 +234,7 @@ def test_a_rate_that_falls_on_plateaus_goes_on_where_it_was(
     for name in ("whole", "parts")
   ]
   found, expected = map(flatten, items)
-  assert found.keys() == expected.keys()
-  for name, values in expected.items():
-    np.testing.assert_array_equal(found[name], values, err_msg=name)
+  assert_same_arrays(found, expected)
 
 
 def test_other_records_or_another_network_do_not_resume(make_config, tmp_path):
