@@ -234,7 +234,7 @@ def fit(
       f"config.train.max_minutes={train.max_minutes:g} leaves no time for "
       f"training: reading the data, a trial and compiling take "
       f"{spent + pace.compiling:.0f} s, and an evaluation "
-      f"{pace.evaluation:.1f} s"
+      f"{pace.evaluation:.1f} s; allow more minutes"
     )
   shorter = shorten(config, min(1.0, left / seconds), evaluations)
   logging.info(
@@ -248,7 +248,7 @@ def fit(
 
 
 def _clock(seconds: float) -> datetime.timedelta:
-  return datetime.timedelta(seconds=round(seconds))
+  return datetime.timedelta(seconds=max(0, round(seconds)))
 
 
 def shorten(
