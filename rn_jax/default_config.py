@@ -138,6 +138,9 @@ def get_config() -> ml_collections.ConfigDict:
   data.cache = True
   # Random crop and rotation of training images.
   data.augment = False
+  # Exchanges of training scenes and their questions: "colors" (from states),
+  # each with another, and "mirror", left with right.
+  data.symmetries = ()
 
   # Built-in data, made when data.dir is empty; 0 scenes: none. See
   # data_prep/generate.py for each key.

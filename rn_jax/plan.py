@@ -7,6 +7,7 @@ import ml_collections
 
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.input_pipeline import make_batch
+from rn_jax.data.symmetries import make_symmetries
 from rn_jax.data.train_order import TrainOrder, make_train_order
 from rn_jax.models import RelationNetwork
 from rn_jax.optimizer import make_optimizer, make_schedule
@@ -46,10 +47,12 @@ def make_plan(
     )
   )
   optimizer = make_optimizer(config.optimizer, schedule)
+  names, vocabulary = config.data.symmetries, dataset.vocabulary
+  exchange = make_symmetries(names, vocabulary) if names else None
   example = make_batch(dataset, order(0)[:1])
   return Plan(
     order,
     num_steps,
     lambda: init_state(model, optimizer, example, config.seed),
-    make_train_step(model, optimizer, schedule, config),
+    make_train_step(model, optimizer, schedule, config, exchange),
   )

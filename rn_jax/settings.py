@@ -94,6 +94,11 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         f"config.data.{name} goes with config.model.inputs={inputs!r}, which "
         f"is {model.inputs!r}; set it to False"
       )
+  if "colors" in data.get("symmetries", ()) and model.inputs != "states":
+    raise ValueError(
+      "config.data.symmetries can exchange colors in state descriptions only; "
+      'from pixels set it to (), or to ("mirror",)'
+    )
   if data.get("own_shards") and (
     data.on_device or data.max_question_length is None
   ):

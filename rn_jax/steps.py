@@ -66,8 +66,16 @@ def make_train_step(
   optimizer: optax.GradientTransformation,
   schedule: optax.Schedule,
   config: ml_collections.ConfigDict,
+  exchange: Callable[[dict, Key[Array, " S"]], dict] | None = None,
 ) -> Callable:
   """Makes the update of one device's share of a global batch.
+
+  Args:
+    model: The network.
+    optimizer: See make_optimizer.
+    schedule: Its learning rate.
+    config: The whole config.
+    exchange: See symmetries.py; None: none.
 
   Returns:
     step(state, tables, batch) -> (state, metrics), to be mapped by
@@ -76,6 +84,7 @@ def make_train_step(
   """
   dropout_stream = stream(config.seed, "dropout")
   augment_stream = stream(config.seed, "augment")
+  exchange_stream = stream(config.seed, "symmetries")
 
   def step(state: TrainState, tables: dict, batch: dict):
     batch = complete(tables, batch)
@@ -84,6 +93,8 @@ def make_train_step(
       root = jax.random.fold_in(root, state.step)
       return parallel.example_keys(root, len(batch["mask"]))
 
+    if exchange is not None:
+      batch = exchange(batch, keys(exchange_stream))
     if config.data.augment:
       batch["image"] = augment(batch["image"], keys(augment_stream))
     return update(

@@ -11,6 +11,7 @@ from rn_jax.data.augmentation import augment
 from rn_jax.data.dataset import Dataset
 from rn_jax.data.input_pipeline import make_batch
 from rn_jax.data.spelling import spell
+from rn_jax.data.symmetries import make_symmetries
 from rn_jax.plots.contact_sheet import Panel, draw_contact_sheet
 from rn_jax.rng import stream
 
@@ -26,8 +27,8 @@ def draw(
 ) -> None:
   """Draws the first scenes of a batch.
 
-  Images are augmented if the config says so, and questions are spelled back
-  from their word indices, so that a fault in either can be seen.
+  Images are augmented and scenes exchanged if the config says so, and questions
+  are spelled back from their word indices, so that a fault in any can be seen.
 
   Args:
     path: PNG file to write.
@@ -37,9 +38,12 @@ def draw(
   """
   groups = groups[:_NUM_SCENES]
   batch = make_batch(dataset, groups)
+  keys = jax.random.split(stream(config.seed, "first_batch"), len(groups))
+  if names := config.data.symmetries:
+    exchange = jax.jit(make_symmetries(names, dataset.vocabulary))
+    batch = jax.tree.map(np.asarray, exchange(batch, keys))
   pictures = batch["image" if "image" in batch else "objects"]
   if config.data.augment:
-    keys = jax.random.split(stream(config.seed, "first_batch"), len(groups))
     pictures = np.asarray(jax.jit(augment)(jnp.asarray(pictures), keys))
   answers = dataset.answers
   panels = [

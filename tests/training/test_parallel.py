@@ -1,7 +1,7 @@
 """One global batch gives one result, however many devices share it.
 
 The runs are subprocesses, because the number of devices is fixed when JAX
-starts. Batch statistics, dropout, augmentation and clipping are all on.
+starts. Batch statistics, dropout, augmentation, mirrors and clipping are on.
 """
 
 import importlib
@@ -47,6 +47,7 @@ def start(workdir, records_dir, *flags, devices):
     f"--workdir={workdir}",
     f"--config.data.dir={records_dir}",
     "--config.data.questions_per_scene=2",
+    "--config.data.symmetries=('mirror',)",
     "--config.train.batch_size=16",
     "--config.train.num_epochs=2",
     "--config.train.log_every=1",

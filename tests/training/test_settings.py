@@ -109,6 +109,16 @@ def test_what_does_not_go_with_the_inputs_is_refused(inputs, name):
     resolve(config)
 
 
+def test_colors_are_not_exchanged_in_pictures():
+  config = common.get_config()
+  config.model.inputs = "pixels"
+  config.data.symmetries = ("mirror",)
+  assert resolve(config).data.symmetries == ("mirror",)
+  config.data.symmetries = ("colors", "mirror")
+  with pytest.raises(ValueError, match="exchange colors in state descr"):
+    resolve(config)
+
+
 @pytest.mark.parametrize(
   ("on_device", "length", "fits"),
   [(True, 50, False), (False, None, False), (False, 50, True)],
