@@ -31,6 +31,7 @@ NAMES = (
   "ir_sd_reference",
   "headline_sd",
   "found_fp",
+  "object_relation_fp",
 )
 NUM_WORDS, NUM_ANSWERS, QUESTION_LENGTH = 82, 28, 45
 

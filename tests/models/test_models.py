@@ -39,6 +39,7 @@ PARAMETERS = {
   "avf_fp": 801_508,
   "avf_sd": 5_105_788,
   "found_fp": 533_903,
+  "object_relation_fp": 222_340,
 }
 
 

@@ -1,0 +1,48 @@
+r"""Object relations from pixels, small enough for two CPU cores.
+
+    python -m data_prep.generate --output_dir=clevr --split=train \
+        --num_scenes=10000 --templates=zero_hop --records_dir=records \
+        --image_size=128
+    python -m data_prep.generate --output_dir=clevr --split=val \
+        --num_scenes=1000 --templates=zero_hop --records_dir=records \
+        --image_size=128
+    python launch.py --config=configs/object_relation_fp.py --workdir=W \
+        --config.data.dir=records
+
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = common.get_config()
+  config.model.inputs = "pixels"
+  config.model.conv_channels = (24, 32, 48, 64)
+  config.model.head.kind = "object_relation"
+  config.model.head.width = 64
+  config.model.head.num_relations = 4
+  config.model.head.key_width = 32
+  config.model.f_units = (128, 128)
+  config.model.f_dropout = (0.0, 0.0)
+  config.model.scenes_per_block = 8
+
+  config.data.augment = True
+  config.data.symmetries = ("mirror",)
+  config.data.questions_per_scene = 6
+
+  config.optimizer.schedule = "cosine"
+  config.optimizer.learning_rate = 7e-4
+  config.optimizer.warmup_epochs = 0.5
+  config.optimizer.hold_epochs = 48.0
+  config.optimizer.weight_decay = 0.0
+  config.optimizer.clip_norm = 1.0
+
+  config.train.cpu_devices = "auto"
+  config.train.batch_size = 96
+  config.train.num_epochs = 80.0
+  config.train.eval_every = 2.0
+  config.train.log_every = 250
+  return config
