@@ -6,7 +6,8 @@ r"""Teaches a convolutional network to find the objects of a picture.
         --config.train.init_from=pretrained/original_sd,FINDER
 
 It learns from what the records say of each picture's objects: where their
-centres are, and their attributes and positions. With the second command a
+centres are, and their attributes and positions; of every other picture from its
+mirror image. With the second command a
 Relation Network that was trained on state descriptions goes on with what the
 finder sees. Such a network has been told more than questions and answers.
 """
@@ -14,10 +15,12 @@ finder sees. Such a network has been told more than questions and answers.
 import os
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import flags, logging
+from jaxtyping import Array, Key
 
 from rn_jax import run_log
 from rn_jax.clevr import ATTRIBUTES, HEIGHT, MAX_OBJECTS, WIDTH
@@ -25,6 +28,7 @@ from rn_jax.data import records
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.decode import decode_objects
 from rn_jax.data.states import state_description
+from rn_jax.data.symmetries import mirror_scene
 from rn_jax.default_config import FINDER_CHANNELS
 from rn_jax.host import cli
 from rn_jax.models.conv_encoder import ConvEncoder
@@ -98,6 +102,7 @@ def train_finder(
     load_pictures,
     lesson,
     lambda found, validation, _: score(found, validation.scenes),
+    exchange=mirror,
   )
 
 
@@ -133,6 +138,18 @@ def load_pictures(config: ml_collections.ConfigDict, split: str) -> Dataset:
   cell = cells_of(places, (objects != 0).any(-1), side)
   return pictures_only(
     dataset, np.arange(size), {"values": []}, objects=objects, cell=cell
+  )
+
+
+def mirror(batch: dict, keys: Key[Array, " S"]) -> dict:
+  """Mirrors every other picture of a batch, and what is known of it."""
+  cell, side = batch["cell"], batch["image"].shape[2] // 2**HALVINGS
+  across = cell + side - 1 - 2 * (cell % side)
+  mirrored = jax.vmap(mirror_scene)(batch)
+  mirrored["cell"] = jnp.where(cell < 0, cell, across)
+  turn = jax.vmap(jax.random.bernoulli)(keys)
+  return jax.tree.map(
+    jax.vmap(jnp.where), dict.fromkeys(batch, turn), mirrored, batch
   )
 
 

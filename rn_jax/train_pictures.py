@@ -27,6 +27,7 @@ from rn_jax.host.paths import absolute, local_path
 from rn_jax.loop import Run
 from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.resuming import alone, restore
+from rn_jax.rng import stream
 from rn_jax.steps import init_state, update
 from rn_jax.train_state import TrainState
 
@@ -91,6 +92,7 @@ def train_pictures(
   lesson: Lesson,
   score: Callable[[Any, Dataset, Dataset], dict],
   said: Callable[[Any], Any] = lambda outputs: outputs,
+  exchange: Callable[[dict, jax.Array], dict] | None = None,
 ) -> dict:
   """Trains on one split, evaluates on another, and writes checkpoints.
 
@@ -105,6 +107,7 @@ def train_pictures(
     score: (what the network says of all pictures of the validation split, that
       split, the training split) -> scores, see Run.
     said: What of the outputs is scored.
+    exchange: See make_step.
 
   Returns:
     The scores of the best checkpoint.
@@ -151,7 +154,9 @@ def train_pictures(
           dataset=dataset,
           order=order,
           num_steps=num_steps,
-          step=make_step(network, optimizer, schedule, lesson),
+          step=make_step(
+            network, optimizer, schedule, lesson, exchange, config.seed
+          ),
           score=lambda *args: score(predict(*args), validation, dataset),
           checkpointer=checkpointer,
           log=log,
@@ -166,15 +171,30 @@ def make_step(
   optimizer: optax.GradientTransformation,
   schedule: optax.Schedule,
   lesson: Lesson,
+  exchange: Callable[[dict, jax.Array], dict] | None = None,
+  seed: int = 0,
 ) -> Callable:
   """Makes the update of one device's share of a global batch.
+
+  Args:
+    network: From a batch to its outputs.
+    optimizer: See make_optimizer.
+    schedule: Its learning rate.
+    lesson: See Lesson.
+    exchange: (batch, keys [S]) -> a batch that is as likely; None: none.
+    seed: Root of its keys.
 
   Returns:
     step(state, tables, batch) -> (state, metrics); see steps.update.
   """
 
+  exchange_stream = stream(seed, "symmetries")
+
   def step(state: TrainState, tables: dict, batch: dict):
     batch = complete(tables, batch)
+    if exchange is not None:
+      root = jax.random.fold_in(exchange_stream, state.step)
+      batch = exchange(batch, parallel.example_keys(root, len(batch["image"])))
 
     def loss_fn(params):
       outputs, updated = network.apply(

@@ -7,6 +7,7 @@ exchanged. Materials, shapes and sizes are left alone: they have synonyms, each
 a different number of them, or decide what hides what.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -83,27 +84,36 @@ def _make_colors(vocabulary: Mapping[str, Mapping]) -> Callable:
   return move
 
 
+def mirror_scene(batch: dict) -> dict:
+  """Returns the mirror image of what a batch holds of one scene.
+
+  Args:
+    batch: Of `image` [H, W, 3], `objects` [N, 7] and `boxes` [N, 4] what there
+      is; other things stay as they are.
+  """
+  mirrored = dict(batch)
+  if "image" in batch:
+    mirrored["image"] = batch["image"][:, ::-1]
+  if "objects" in batch:
+    right = np.array(RIGHT, np.float32)
+    across = (batch["objects"][:, :3] @ right)[:, None] * right
+    mirrored["objects"] = batch["objects"].at[:, :3].add(-2 * across)
+  if "boxes" in batch:
+    left, upper, right, lower = jnp.moveaxis(batch["boxes"], -1, 0)
+    boxes = jnp.stack([1 - right, upper, 1 - left, lower], -1)
+    there = batch["boxes"].any(-1, keepdims=True)
+    mirrored["boxes"] = jnp.where(there, boxes, 0.0)
+  return mirrored
+
+
 def _make_mirror(vocabulary: Mapping[str, Mapping]) -> Callable:
   words = _columns(vocabulary["questions"], ["left", "right"])
-  right = np.array(RIGHT, np.float32)
-
-  def mirrored(name: str, x: jax.Array) -> jax.Array:
-    if name == "image":
-      return x[:, ::-1]
-    if name == "objects":
-      across = (x[:, :3] @ right)[:, None] * right
-      return x.at[:, :3].add(-2 * across)
-    if name == "boxes":
-      there = x.any(-1, keepdims=True)
-      left, upper, r, lower = jnp.moveaxis(x, -1, 0)
-      return jnp.where(there, jnp.stack([1 - r, upper, 1 - left, lower], -1), x)
-    return _renamed(x, words, np.array([1, 0])) if name == "question" else x
 
   def move(batch: dict, key: jax.Array) -> dict:
+    mirrored = mirror_scene(batch)
+    mirrored["question"] = _renamed(batch["question"], words, np.array([1, 0]))
     turn = jax.random.bernoulli(key)
-    return {
-      name: jnp.where(turn, mirrored(name, x), x) for name, x in batch.items()
-    }
+    return jax.tree.map(functools.partial(jnp.where, turn), mirrored, batch)
 
   return move
 

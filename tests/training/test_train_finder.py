@@ -1,5 +1,6 @@
 """The finder of objects: its lesson, and who goes on from it."""
 
+import jax
 import numpy as np
 import pytest
 from small_network import write_network
@@ -7,7 +8,7 @@ from small_network import write_network
 from rn_jax import train_finder as program
 from rn_jax.checkpoint import load_model
 from rn_jax.checkpoint_format import flatten
-from rn_jax.clevr import ATTRIBUTES, MAX_OBJECTS
+from rn_jax.clevr import ATTRIBUTES, BEHIND, MAX_OBJECTS, RIGHT
 from rn_jax.data import records
 from rn_jax.evaluate import load_network
 from rn_jax.models.object_finder import Found
@@ -54,6 +55,32 @@ def test_records_that_do_not_tell_places_are_refused(config, monkeypatch):
     records.RecordError, match=r"scene CLEVR_val_0.* pixel_co"
   ):
     program.load_pictures(config, "val")
+
+
+def test_every_other_picture_is_mirrored_with_what_is_in_it(config):
+  scenes = program.load_pictures(config, "train").scenes
+  keys = jax.random.split(jax.random.key(0), len(scenes["cell"]))
+  mirrored = jax.tree.map(np.asarray, program.mirror(scenes, keys))
+  turned = (mirrored["objects"] != scenes["objects"]).any((1, 2))
+  assert 0.2 < turned.mean() < 0.8
+  for row in range(len(turned)):
+    old, new = ({k: x[row] for k, x in s.items()} for s in (scenes, mirrored))
+    if not turned[row]:
+      for name, x in old.items():
+        np.testing.assert_array_equal(new[name], x)
+      continue
+    np.testing.assert_array_equal(new["image"], old["image"][:, ::-1])
+    for number, cell in enumerate(old["cell"]):
+      line, column = divmod(cell, 4)
+      expected = 4 * line + 3 - column if cell >= 0 else -1
+      assert new["cell"][number] == expected
+    for axis, sign in ((RIGHT, -1), (BEHIND, 1), ((0, 0, 1), 1)):
+      np.testing.assert_allclose(
+        new["objects"][:, :3] @ axis,
+        sign * (old["objects"][:, :3] @ axis),
+        atol=1e-5,
+      )
+    np.testing.assert_array_equal(new["objects"][:, 3:], old["objects"][:, 3:])
 
 
 def test_scores_by_hand():
