@@ -17,7 +17,8 @@ from rn_jax.host.exclusive import BusyError, exclusive
 def test_a_finished_run_is_evaluated_again_and_not_trained(
   make_config, tmp_path
 ):
-  config = make_config(**{"train.num_epochs": 1.0})
+  exchanged = {"data.symmetries": ("colors", "mirror")}
+  config = make_config(**{"train.num_epochs": 1.0}, **exchanged)
   first = train.train(config, tmp_path)
   lines = read_lines(tmp_path)
   assert train.train(config, tmp_path) == first
