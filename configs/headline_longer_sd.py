@@ -7,6 +7,8 @@ r"""The headline from states, trained as long again.
 The second begins where the first ended. Nine in ten of its errors are in
 three of the nine template files, which a stage has to itself; scenes are
 exchanged (docs/training.md), for it had begun to know those it learned from.
+With that, 96.4 % of 20,000 other questions became 97.8 % in 84 minutes on two
+x86 cores (one seed). This is pretrained/original_sd; its card has all figures.
 """
 
 import ml_collections
@@ -17,9 +19,7 @@ from configs import headline_sd
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = headline_sd.get_config()
-  config.data.curriculum = (
-    "compare_integer single_or single_and: 5_000_000",
-  )
+  config.data.curriculum = ("compare_integer single_or single_and: 5_000_000",)
   config.data.symmetries = ("colors", "mirror")
   config.optimizer.learning_rate = 6e-4
   config.optimizer.hold_epochs = 6.0
