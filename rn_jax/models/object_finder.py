@@ -17,7 +17,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from rn_jax.clevr import ATTRIBUTES
+from rn_jax.clevr import ATTRIBUTES, RADIUS
 from rn_jax.models.scene import Scene, boxes_of_states
 from rn_jax.models.state_encoder import likeliest_states
 
@@ -63,6 +63,9 @@ class ObjectFinder(nn.Module):
 def found_scene(found: Found, num_objects: int) -> Scene:
   """Returns the objects that are more likely there than not, with boxes.
 
+  Of cells that see an object in the same place, as those do that its centre
+  lies between, the most certain one counts.
+
   Args:
     found: Of each cell.
     num_objects: Rows of the result, for the most certain cells.
@@ -71,12 +74,34 @@ def found_scene(found: Found, num_objects: int) -> Scene:
     Objects as encode_states has them, with the probabilities of the values in
     place of ones and zeros.
   """
-  presence, cells = jax.lax.top_k(found.presence, num_objects)
+  number = min(2 * num_objects, found.presence.shape[1])
+  presence, cells = jax.lax.top_k(found.presence, number)
+  places = jnp.take_along_axis(found.coordinates, cells[..., None], 1)
+  presence = jnp.where(first_of_place(places, presence > 0), presence, -jnp.inf)
+  presence, order = jax.lax.top_k(presence, num_objects)
+  cells = jnp.take_along_axis(cells, order, 1)
   parts = [found.coordinates, *map(jax.nn.softmax, found.attributes.values())]
   objects = jnp.concatenate(parts, -1)
   objects = jnp.take_along_axis(objects, cells[..., None], 1)
   boxes = boxes_of_states(likeliest_states(objects))
   return Scene(objects, presence > 0, boxes)
+
+
+def first_of_place(
+  places: Float[Array, "S M 3"], there: Bool[Array, "S M"]
+) -> Bool[Array, "S M"]:
+  """Returns which objects are not where one before them is.
+
+  Two of CLEVR's are at least two radii of a small one apart on the floor.
+  """
+  floor = places[..., :2]
+  apart = jnp.linalg.norm(floor[:, :, None] - floor[:, None], axis=-1)
+  same = apart < 2 * RADIUS["small"]
+  first = there
+  for i in range(1, there.shape[1]):
+    taken = (first[:, :i] & same[:, i, :i]).any(-1)
+    first = first.at[:, i].set(first[:, i] & ~taken)
+  return first
 
 
 def finding_loss(

@@ -10,6 +10,7 @@ from rn_jax.models.object_finder import (
   Found,
   cells_of,
   finding_loss,
+  first_of_place,
   found_scene,
 )
 from rn_jax.models.scene import boxes_of_states
@@ -58,6 +59,23 @@ def test_centres_lie_in_cells_and_the_nearest_object_has_its_cell():
   there = np.array([[True, True, True, True, False]])
   # Two rows of two: the second and the third share the last cell.
   assert cells_of(places, there, 2).tolist() == [[0, -1, 3, -1, -1]]
+
+
+def test_what_two_cells_see_in_one_place_is_one_object():
+  # The second is where the first is, the third where the second is but not the
+  # first, the fourth is nowhere near, and the fifth is not there.
+  x = np.array([0.0, 0.6, 1.2, 3.0, 3.1])
+  places = np.stack([x, 0 * x, [0.7, 0.35, 0.35, 0.7, 0.7]], -1)[None]
+  there = np.array([[True, True, True, True, False]])
+  first = first_of_place(jnp.asarray(places), jnp.asarray(there))
+  assert first.tolist() == [[True, False, True, True, False]]
+  # In the order of certainty, and beyond as many as there can be objects.
+  found = silent(1, 6)
+  found.presence[0] = 1, 5, 4, 3, 2, -1
+  found.coordinates[0, :, 0] = 2.0, 0.0, 0.1, 0.2, 0.3, 4.0
+  scene = found_scene(jax.tree.map(jnp.asarray, found), 3)
+  np.testing.assert_array_equal(scene.mask, [[True, True, False]])
+  np.testing.assert_array_equal(scene.objects[0, :2, 0], [0.0, 2.0])
 
 
 def test_the_loss_of_knowing_nothing_by_hand(scene):
