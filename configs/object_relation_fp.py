@@ -9,6 +9,7 @@ r"""Object relations from pixels, small enough for two CPU cores.
     python launch.py --config=configs/object_relation_fp.py --workdir=W \
         --config.data.dir=records
 
+It has not been trained to its end: docs/relations.md says how far it got.
 """
 
 import ml_collections
