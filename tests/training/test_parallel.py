@@ -197,7 +197,7 @@ def test_a_tpu_without_a_pod_is_a_single_host(monkeypatch):
   hosts.join(None, None, None)
 
 
-def test_processes_save_and_stop_at_one_update(records_dir, tmp_path):
+def test_processes_save_and_stop_at_one_update(records_dir, tmp_path, request):
   # Their clocks differ, and only one of them gets the signal.
   address = f"localhost:{free_port()}"
   processes = [
@@ -214,6 +214,9 @@ def test_processes_save_and_stop_at_one_update(records_dir, tmp_path):
     )
     for number in range(2)
   ]
+  for process in processes:  # or they would train on where this test fails
+    request.addfinalizer(process.wait)
+    request.addfinalizer(process.kill)
   folder = tmp_path / "checkpoints"
   deadline = time.monotonic() + 120
   while not any(p.name not in ("0",) for p in folder.glob("[0-9]*[0-9]")):
