@@ -9,7 +9,9 @@ r"""Object relations from pixels, small enough for two CPU cores.
     python launch.py --config=configs/object_relation_fp.py --workdir=W \
         --config.data.dir=records
 
-It has not been trained to its end: docs/relations.md says how far it got.
+With --config.train.num_epochs=22 --config.optimizer.hold_epochs=13 it was right
+on 70.2 % of 5,976 other questions, where the question alone gives 42.4; the 80
+epochs below have not been run. See docs/relations.md.
 """
 
 import ml_collections
