@@ -7,11 +7,12 @@ r"""Teaches a convolutional network to find the objects of a picture.
 
 It learns from what the records say of each picture's objects: where their
 centres are, and their attributes and positions; of every other picture from its
-mirror image. With the second command a
-Relation Network that was trained on state descriptions goes on with what the
-finder sees. Such a network has been told more than questions and answers.
+mirror image. With the second command a Relation Network that was trained on
+state descriptions goes on with what the finder sees. Such a network has been
+told more than questions and answers.
 """
 
+import functools
 import os
 
 import flax.linen as nn
@@ -28,7 +29,7 @@ from rn_jax.data import records
 from rn_jax.data.dataset import Dataset, load_dataset
 from rn_jax.data.decode import decode_objects
 from rn_jax.data.states import state_description
-from rn_jax.data.symmetries import mirror_scene
+from rn_jax.data.symmetries import half_of_them, mirror_scene
 from rn_jax.default_config import FINDER_CHANNELS
 from rn_jax.host import cli
 from rn_jax.models.conv_encoder import ConvEncoder
@@ -143,14 +144,13 @@ def load_pictures(config: ml_collections.ConfigDict, split: str) -> Dataset:
 
 def mirror(batch: dict, keys: Key[Array, " S"]) -> dict:
   """Mirrors every other picture of a batch, and what is known of it."""
-  cell, side = batch["cell"], batch["image"].shape[2] // 2**HALVINGS
-  across = cell + side - 1 - 2 * (cell % side)
-  mirrored = jax.vmap(mirror_scene)(batch)
-  mirrored["cell"] = jnp.where(cell < 0, cell, across)
-  turn = jax.vmap(jax.random.bernoulli)(keys)
-  return jax.tree.map(
-    jax.vmap(jnp.where), dict.fromkeys(batch, turn), mirrored, batch
-  )
+
+  def mirrored(scene: dict) -> dict:
+    cell, side = scene["cell"], scene["image"].shape[1] // 2**HALVINGS
+    across = cell + side - 1 - 2 * (cell % side)
+    return mirror_scene(scene) | {"cell": jnp.where(cell < 0, cell, across)}
+
+  return jax.vmap(functools.partial(half_of_them, mirrored))(batch, keys)
 
 
 def lesson(found: Found, batch: dict) -> tuple:

@@ -109,13 +109,19 @@ def mirror_scene(batch: dict) -> dict:
 def _make_mirror(vocabulary: Mapping[str, Mapping]) -> Callable:
   words = _columns(vocabulary["questions"], ["left", "right"])
 
-  def move(batch: dict, key: jax.Array) -> dict:
-    mirrored = mirror_scene(batch)
-    mirrored["question"] = _renamed(batch["question"], words, np.array([1, 0]))
-    turn = jax.random.bernoulli(key)
-    return jax.tree.map(functools.partial(jnp.where, turn), mirrored, batch)
+  def mirrored(batch: dict) -> dict:
+    question = _renamed(batch["question"], words, np.array([1, 0]))
+    return mirror_scene(batch) | {"question": question}
 
-  return move
+  return functools.partial(half_of_them, mirrored)
+
+
+def half_of_them(
+  change: Callable[[dict], dict], batch: dict, key: jax.Array
+) -> dict:
+  """Returns what a batch holds of one scene, changed or, as often, as it is."""
+  choose = functools.partial(jnp.where, jax.random.bernoulli(key))
+  return jax.tree.map(choose, change(batch), batch)
 
 
 def _columns(words: Mapping[str, int], names: Sequence[str]) -> np.ndarray:

@@ -76,13 +76,13 @@ def found_scene(found: Found, num_objects: int) -> Scene:
   """
   number = min(2 * num_objects, found.presence.shape[1])
   presence, cells = jax.lax.top_k(found.presence, number)
-  places = jnp.take_along_axis(found.coordinates, cells[..., None], 1)
-  presence = jnp.where(first_of_place(places, presence > 0), presence, -jnp.inf)
-  presence, order = jax.lax.top_k(presence, num_objects)
-  cells = jnp.take_along_axis(cells, order, 1)
   parts = [found.coordinates, *map(jax.nn.softmax, found.attributes.values())]
   objects = jnp.concatenate(parts, -1)
   objects = jnp.take_along_axis(objects, cells[..., None], 1)
+  first = first_of_place(objects[..., :3], presence > 0)
+  presence = jnp.where(first, presence, -jnp.inf)
+  presence, order = jax.lax.top_k(presence, num_objects)
+  objects = jnp.take_along_axis(objects, order[..., None], 1)
   boxes = boxes_of_states(likeliest_states(objects))
   return Scene(objects, presence > 0, boxes)
 
