@@ -1,7 +1,7 @@
 r"""Object relations from pixels, small enough for two CPU cores.
 
     python -m data_prep.generate --output_dir=clevr --split=train \
-        --num_scenes=10000 --templates=zero_hop --records_dir=records \
+        --num_scenes=20000 --templates=zero_hop --records_dir=records \
         --image_size=128
     python -m data_prep.generate --output_dir=clevr --split=val \
         --num_scenes=1000 --templates=zero_hop --records_dir=records \
@@ -39,13 +39,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.schedule = "cosine"
   config.optimizer.learning_rate = 7e-4
   config.optimizer.warmup_epochs = 0.5
-  config.optimizer.hold_epochs = 48.0
+  config.optimizer.hold_epochs = 28.0
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 1.0
 
   config.train.cpu_devices = "auto"
   config.train.batch_size = 96
-  config.train.num_epochs = 80.0
-  config.train.eval_every = 2.0
-  config.train.log_every = 250
+  config.train.max_minutes = 60.0
+  config.train.num_epochs = 50.0
+  config.train.eval_every = 1.0
+  config.train.log_every = 500
   return config
