@@ -197,8 +197,10 @@ def _train() -> None:
         "`python -m data_prep.convert_clevr`"
       )
     # One process makes the built-in data; the others find them made.
+    size = config.data.image_size if config.model.inputs == "pixels" else None
     with parallel.first_process_first("built-in data"):
-      config.data.dir = str(builtin.prepare(**config.generate.to_dict()))
+      made = builtin.prepare(**config.generate.to_dict(), image_size=size)
+    config.data.dir = str(made)
   train.train(config, workdir)
 
 

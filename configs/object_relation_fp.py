@@ -22,6 +22,11 @@ from configs import common
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = common.get_config()
+  config.generate.num_train_scenes = 20_000
+  config.generate.num_val_scenes = 1_000
+  config.generate.min_visible_pixels = 200
+  config.generate.templates = ("zero_hop",)
+
   config.model.inputs = "pixels"
   config.model.conv_channels = (24, 32, 48, 64)
   config.model.head.kind = "object_relation"

@@ -142,8 +142,9 @@ def get_config() -> ml_collections.ConfigDict:
   # each with another, and "mirror", left with right.
   data.symmetries = ()
 
-  # Built-in data, made when data.dir is empty; 0 scenes: none. See
-  # data_prep/generate.py for each key.
+  # Built-in data, made when data.dir is empty; 0 scenes: none. From pixels
+  # there are pictures of data.image_size. See data_prep/generate.py for each
+  # key.
   config.generate = generate = ml_collections.ConfigDict()
   generate.num_train_scenes = 0
   generate.num_val_scenes = 0

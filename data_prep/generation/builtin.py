@@ -1,8 +1,8 @@
-"""The built-in data of the quickstart: generated, converted, cached."""
+"""The built-in data of a config: generated, converted, cached."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import logging
@@ -25,6 +25,7 @@ def prepare(
   max_objects: int,
   min_visible_pixels: int = 0,
   language_dir: str = "",
+  image_size: int | None = None,
 ) -> Path:
   """Generates a train and a val split and converts them to records.
 
@@ -38,12 +39,15 @@ def prepare(
     min_visible_pixels: Fewest pixels that each object shows; 0, as states are
       seen whatever stands before them, does not look.
     language_dir: Folder of the question templates; empty: the project's own.
+    image_size: Side of the pictures in pixels; None: the records have none.
 
   Returns:
     The records folder, which is reused when it has been made before.
   """
   # All that decides what the data are; a new release makes new data.
   arguments = locals() | {"generator": VERSION}
+  if image_size is None:  # the key stays that of when there were no pictures
+    del arguments["image_size"]
   language = load_language(language_dir or None, names=templates or None)
   # Its content counts, not where it lies.
   arguments |= {"language": language.fingerprint, "language_dir": None}
@@ -51,11 +55,11 @@ def prepare(
   key = json.dumps(arguments, sort_keys=True).encode()
   root = user_cache_dir() / f"clevr-{hashlib.sha256(key).hexdigest()[:12]}"
   records_dir = root / "records"
-  if (records_dir / records.MANIFEST).exists():
+  sizes = {"train": num_train_scenes, "val": num_val_scenes}
+  if _has(records_dir, sizes):
     logging.info("Using the data in %s", root)
     return records_dir
   logging.info("Making data in %s", root)
-  sizes = {"train": num_train_scenes, "val": num_val_scenes}
   for split, num_scenes in sizes.items():
     job = Job(
       split,
@@ -67,6 +71,25 @@ def prepare(
       language_dir=language_dir or None,
       templates=tuple(templates),
     )
-    generate(root, job)
-  convert(root, records_dir, splits=tuple(sizes))
+    if image_size is None:
+      generate(root, job)
+    else:
+      generate(
+        root,
+        job,
+        size=(image_size, image_size),
+        records_dir=records_dir,
+        record_size=image_size,
+      )
+  if image_size is None:
+    convert(root, records_dir, splits=tuple(sizes))
   return records_dir
+
+
+def _has(records_dir: Path, splits: Iterable[str]) -> bool:
+  """Whether records hold all of the splits."""
+  if not (records_dir / records.MANIFEST).exists():
+    return False
+  return all(
+    split in records.read_manifest(records_dir)["splits"] for split in splits
+  )

@@ -6,8 +6,12 @@ import shutil
 import pytest
 from places import ROOT
 
+from data_prep.generate import generate
 from data_prep.generation import builtin
+from data_prep.generation.job import Job
 from rn_jax.data import records
+
+TEMPLATES = ("zero_hop",)
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def prepare(monkeypatch, tmp_path):
       "num_train_scenes": 40,
       "num_val_scenes": 2,
       "seed": 0,
-      "templates": ("zero_hop",),
+      "templates": TEMPLATES,
       "min_objects": 3,
       "max_objects": 4,
     }
@@ -62,3 +66,39 @@ def test_an_interrupted_preparation_is_finished(prepare, monkeypatch):
     with pytest.raises(OSError):  # noqa: PT011
       prepare()
   assert records.read_split(prepare(), "val")["num_scenes"] == 2
+
+
+def test_pictures_are_those_that_the_command_draws(prepare, tmp_path):
+  first = prepare(num_train_scenes=3, image_size=24)
+  assert first != prepare(num_train_scenes=3)
+  job = Job("val", 2, max_objects=4, min_visible_pixels=0, templates=TEMPLATES)
+  folder = tmp_path / "command"
+  generate(
+    folder,
+    job,
+    size=(24, 24),
+    records_dir=folder / "records",
+    record_size=24,
+    vocabulary=first / records.VOCABULARY,
+  )
+  made, drawn = (
+    [scene["image"] for scene in records.read_scenes(path, "val")]
+    for path in (first, folder / "records")
+  )
+  assert made == drawn
+  assert len(set(made)) == 2
+
+
+def test_pictures_of_one_split_are_not_taken_for_all(prepare, monkeypatch):
+  with monkeypatch.context() as context:
+
+    def fail_at_val(root, job, **sizes):
+      if job.split == "val":
+        raise OSError
+      generate(root, job, **sizes)
+
+    context.setattr(builtin, "generate", fail_at_val)
+    with pytest.raises(OSError):  # noqa: PT011
+      prepare(num_train_scenes=3, image_size=24)
+  made = prepare(num_train_scenes=3, image_size=24)
+  assert records.read_split(made, "val")["num_scenes"] == 2
