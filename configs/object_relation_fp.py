@@ -1,17 +1,12 @@
-r"""Object relations from pixels, small enough for two CPU cores.
+"""The quickstart from pixels: object relations, on a CPU, in an hour.
 
-    python -m data_prep.generate --output_dir=clevr --split=train \
-        --num_scenes=20000 --templates=zero_hop --records_dir=records \
-        --image_size=128
-    python -m data_prep.generate --output_dir=clevr --split=val \
-        --num_scenes=1000 --templates=zero_hop --records_dir=records \
-        --image_size=128
-    python launch.py --config=configs/object_relation_fp.py --workdir=W \
-        --config.data.dir=records
+    python launch.py --config=configs/object_relation_fp.py --workdir=W
 
-With --config.train.num_epochs=22 --config.optimizer.hold_epochs=13 it was right
-on 70.2 % of 5,976 other questions, where the question alone gives 42.4; the 80
-epochs below have not been run. See docs/relations.md.
+Draws 20,000 pictures with 119,436 questions of the zero-hop families (count,
+exist and query, without relations) in six minutes, and trains for an hour on
+pictures, questions and answers alone. On two x86 cores it read 4.3 million
+questions in it and was right on 90.8 % of 5,976 others, where the question
+alone gives 42.5 %. docs/results.md has the curves.
 """
 
 import ml_collections
