@@ -92,6 +92,12 @@ setup(
     "cuda": ["jax[cuda13]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "pytorch": ["torch>=2.4"],
+    "oracles": [
+      "mmcv-lite>=2.2",
+      "mmengine>=0.10.7",
+      "timm>=1.0",
+      "torch>=2.4",
+    ],
     "tfds": ["tensorflow-cpu>=2.16", "importlib_resources"],
     "beam": ["apache-beam>=2.77"],
     "gs": ["gcsfs>=2026.4"],

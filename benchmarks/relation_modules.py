@@ -1,7 +1,7 @@
 """Relation modules compared: equal questions, equal parameters, one data set.
 
     python -m benchmarks.relation_modules --data_dir=RECORDS --workdir=W \
-        --output=docs/relation_modules
+        --output=W/table
 
 Trains each row of the table with `launch.py`, one after another, on the
 questions of all families, after stages of easy ones (configs/headline_sd.py
@@ -182,14 +182,15 @@ def main(
   known = list(rows_of(inputs))
   if unknown := set(rows) - set(known):
     raise ValueError(f"no such rows: {sorted(unknown)}; there are {known}")
+  finished = Path(workdir) / inputs
   for seed in range(seeds):
     for row in rows or known:
       name = row.replace(" ", "_")
-      folder = Path(workdir) / f"{name}-{questions}-{seed}"
+      folder = finished / f"{name}-{questions}-{seed}"
       if not (folder / RESULT).exists():
         print(f"{row}, seed {seed}: {folder / 'run.log'}", flush=True)
         run(row, seed, folder, data_dir, questions, inputs)
-  print(write(read_results(Path(workdir), known, questions), Path(output)))
+  print(write(read_results(finished, known, questions), Path(output)))
 
 
 if __name__ == "__main__":

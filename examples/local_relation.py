@@ -2,11 +2,11 @@
 
     python -m examples.local_relation
 
-Both have 26 layers and about the same number of parameters, an eighth to a
-quarter of the published widths. They learn to tell shapes apart in small
-pictures that are drawn here. Then they are tested on new pictures, as they are
-and as changed by ten steps of the gradient's sign, within a distance, against
-the network at hand (PGD, untargeted).
+Both have 26 layers of about a quarter of the published widths, and about the
+same number of parameters; windows are 5x5, in place of 7x7. They learn to tell
+shapes apart in small pictures that are drawn here. Then they are tested on new
+pictures, as they are and as changed by ten steps of the gradient's sign, within
+a distance, against the network at hand (PGD, untargeted).
 
 It shows how the layers are used, and what the LR-Net needs: with the prior of
 its windows as small as a dense layer's, all of them begin as averages of their

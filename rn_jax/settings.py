@@ -49,9 +49,8 @@ def read_config(
   for part in ("model", "data", "optimizer", "train"):
     if part == "model" and "g_units" not in config.model:
       continue  # the multi-label CNN, whose model has other keys
-    for key, value in defaults[part].items():
-      if part in config and key not in config[part]:  # younger than the file
-        config[part][key] = value
+    if part in config:
+      _complete(config[part], defaults[part])
   known = [key for key in _NUMBERS if key[1] in config.get(key[0], {})]
   for part, name in known:
     # Of type object, so that words may replace numbers.
@@ -73,6 +72,17 @@ def read_config(
       f"config.model.dtype is {dtype!r}, not one of {', '.join(DTYPES)}"
     )
   return config
+
+
+def _complete(
+  config: ml_collections.ConfigDict, defaults: ml_collections.ConfigDict
+) -> None:
+  """Puts in what is younger than the file that the config is of."""
+  for key, value in defaults.items():
+    if key not in config:
+      config[key] = value
+    elif isinstance(value, ml_collections.ConfigDict):
+      _complete(config[key], value)
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -83,7 +83,9 @@ def found_scene(found: Found, num_objects: int) -> Scene:
   presence = jnp.where(first, presence, -jnp.inf)
   presence, order = jax.lax.top_k(presence, num_objects)
   objects = jnp.take_along_axis(objects, order[..., None], 1)
-  boxes = boxes_of_states(likeliest_states(objects))
+  # Where an object is, is learned as its coordinates; and a head that works in
+  # blocks takes no gradient of boxes.
+  boxes = jax.lax.stop_gradient(boxes_of_states(likeliest_states(objects)))
   return Scene(objects, presence > 0, boxes)
 
 

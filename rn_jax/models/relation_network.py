@@ -131,7 +131,7 @@ class RelationNetwork(nn.Module):
     self, batch: Mapping[str, Array], *, train: bool = False
   ) -> Scene:
     """Returns scenes; the batch needs no questions."""
-    with_boxes = self.config.head.kind != "pairwise"  # which needs none
+    with_boxes = self.relation_core.reads_boxes
     if self.config.inputs == "pixels":
       cells = self.conv_encoder(batch["image"], train=train)
       if self.config.objects == "found":

@@ -133,3 +133,13 @@ def test_answers_teach_the_cells_that_are_taken(scene):
   )
   taken = np.flatnonzero(np.any(gradient.attributes["color"][0], -1))
   assert taken.tolist() == [5, 11]
+
+
+def test_boxes_teach_nothing(scene):
+  # Heads in blocks of scenes take no gradient of boxes, and those that take
+  # all scenes at once shall learn the same.
+  found = certain(*scene, 16)
+  gradient = jax.grad(lambda x: (found_scene(x, 10).boxes[0, :2] ** 2).sum())(
+    found
+  )
+  assert not np.any(gradient.coordinates)

@@ -191,3 +191,11 @@ def test_jit_and_vmap():
   np.testing.assert_allclose(
     jax.jit(jax.vmap(apply))(x, boxes), whole, rtol=1e-4, atol=1e-5
   )
+
+
+def test_the_number_of_parameters():
+  x, boxes = make_inputs()
+  params = random_params(x, boxes)
+  count = sum(x.size for x in jax.tree.leaves(params))
+  # Of a box and of each bin, of a place, and of what a cell looks like.
+  assert count == 4 * 8 * 8 + 8 * 3 * 4 + 2 * 8 * 4 + 6 * 3

@@ -66,6 +66,14 @@ def test_an_older_config_means_what_it_meant():
   assert read_config(saved).to_dict() == config.to_dict()
 
 
+def test_what_an_older_config_lacks_is_the_default_at_any_depth():
+  saved = common.get_config().to_dict()
+  del saved["model"]["head"]["pooling"], saved["model"]["encoder"]
+  assert read_config(saved).to_dict() == common.get_config().to_dict()
+  del saved["model"]["head"]
+  assert read_config(saved).to_dict() == common.get_config().to_dict()
+
+
 def test_auto_is_what_suits_the_machine(monkeypatch):
   pixels, states = original_fp.get_config(), common.get_config()
   assert resolve(pixels).model.scenes_per_block == 1

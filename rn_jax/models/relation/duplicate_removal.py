@@ -8,6 +8,7 @@ there are thresholds of overlap from which on a box counts as found.
 
 The class is that of a row: lay a picture's classes out as rows of their own,
 with the same features. To detect, take the mean of the scores over thresholds.
+The authors drop boxes whose class scores below 0.01 before; a caller may, too.
 """
 
 from collections.abc import Callable, Sequence

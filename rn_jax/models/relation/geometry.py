@@ -1,7 +1,7 @@
 """How boxes lie to each other: four numbers a pair, and their embedding.
 
 Always in float32: the embedding takes sines of angles up to some 700, which
-bfloat16 would round by whole turns.
+bfloat16 would round by a third of a turn.
 """
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ DENOMINATORS = ("query", "key")
 
 _CLOSEST = 1e-3  # floor of a distance in units of a box's size
 _SMALLEST = 1e-6  # floor of a box's size, so that no logarithm is infinite
-_WAVELENGTH = 1000.0  # the longest is just below
+_WAVELENGTH = 1000.0  # of the wave after the last
 _SCALE = 100.0  # factor before sine and cosine, as in the authors' code
 
 
@@ -92,7 +92,7 @@ def embed_geometry(
 def wave_angles(
   positions: Float[Array, "*P"], count: int
 ) -> Float[Array, "*P {count}"]:
-  """Divides positions by `count` wavelengths from 1 to nearly 1000."""
+  """Divides positions by wavelengths from 1 to 1000 ** (1 - 1 / count)."""
   exponents = jnp.arange(count, dtype=jnp.float32) / count
   return positions[..., None] / _WAVELENGTH**exponents
 

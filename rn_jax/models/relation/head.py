@@ -8,6 +8,7 @@ A head is a module with these, and no base class:
   order of their use;
 * head.described, and head.describe(scene): the names of what it knows of scenes
   before a question is asked, and that by name;
+* head.reads_boxes: whether scenes need them;
 * head.activations(num_objects): how many numbers are at work at once for one
   scene, from which blocks of scenes take their size.
 """

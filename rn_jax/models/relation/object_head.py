@@ -2,10 +2,13 @@
 
 "Relation Networks for Object Detection" (Hu et al., CVPR 2018) relates objects
 among each other; asked a question, and summed over the objects of a scene, its
-modules are a head as the pairs of a Relation Network are.
+modules are a head as the pairs of a Relation Network are. Unlike the authors',
+ours has a ReLU before each module, too, and so the module adds to what that
+left, where theirs adds to the dense layer's output.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -34,6 +37,8 @@ class ObjectHead(nn.Module):
   question_layer: int | None
   pooling: str
   dtype: DTypeLike
+
+  reads_boxes: ClassVar[bool] = True
 
   def setup(self):
     self.dense = [nn.Dense(self.width, dtype=self.dtype) for _ in self.layers]
@@ -150,6 +155,8 @@ class ContextHead(nn.Module):
   width: int
   pairs: Pairwise
   dtype: DTypeLike
+
+  reads_boxes: ClassVar[bool] = True
 
   def setup(self):
     self.dense = nn.Dense(self.width, dtype=self.dtype)

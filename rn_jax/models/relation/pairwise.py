@@ -1,6 +1,7 @@
 """The pairwise head: parameters of g_theta, and the sum over its pairs."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -39,6 +40,8 @@ class Pairwise(nn.Module):
   aggregation: str
   one_by_one: bool
   dtype: DTypeLike
+
+  reads_boxes: ClassVar[bool] = False
 
   @property
   def question_free(self) -> tuple[str, ...]:

@@ -89,8 +89,8 @@ class PairSimilarity(nn.Module):
       boxes: Of the detections.
     """
 
-    def dense(name, x, units=self.width):
-      return nn.Dense(units, dtype=self.dtype, name=name)(x)
+    def dense(name, x, units=self.width, dtype=self.dtype):
+      return nn.Dense(units, dtype=dtype, name=name)(x)
 
     of_track, of_detection = dense("track", tracks), dense("box", detections)
     cosine = jnp.einsum(
@@ -101,7 +101,8 @@ class PairSimilarity(nn.Module):
     hidden += dense("cosine", cosine[..., None])
     for name, start in ("location", last_boxes), ("motion", expected_boxes):
       relative = relative_geometry(start, boxes, self.geometry)
-      hidden += dense(name, embed_geometry(relative))
+      embedded = embed_geometry(relative)
+      hidden += dense(name, embedded, dtype=jnp.float32).astype(hidden.dtype)
     hidden = nn.relu(dense("hidden", nn.relu(hidden)))
     return dense("score", hidden, 1)[..., 0].astype(jnp.float32)
 

@@ -5,15 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.workload import random_dataset
 from configs import tiny
-from rn_jax import parallel
-from rn_jax.data.input_pipeline import make_batch
 from rn_jax.models.context.block import KINDS
 from rn_jax.models.conv_encoder import ConvEncoder
-from rn_jax.optimizer import make_optimizer, make_schedule
 from rn_jax.settings import read_config
-from rn_jax.steps import init_state, make_model, make_train_step
 
 BLOCKS = [kind for kind in KINDS if kind != "none"]
 # Those that start as the identity, for what they add starts at zero.
@@ -90,29 +85,3 @@ def test_none_has_no_parameters_and_older_files_have_none(image):
 def test_mistakes_are_named(kind, stages, message, image):
   with pytest.raises(ValueError, match=message):
     make_encoder(kind, stages).init(jax.random.key(0), image, train=False)
-
-
-@pytest.mark.parametrize("kind", ["gc", "lr"])  # each takes seconds to compile
-def test_an_update_of_a_whole_network_moves_it(kind):
-  config = tiny.get_config("original_fp")
-  config.data.augment = False
-  config.model.encoder.context.update(kind=kind, stages=(1, 2))
-  scenes = 2 * jax.device_count()
-  dataset = random_dataset(config, scenes, 1)
-  batch = make_batch(dataset, np.arange(scenes)[:, None])
-  model = make_model(config, 82, 28)
-  schedule = make_schedule(config.optimizer, 10.0, 100)
-  optimizer = make_optimizer(config.optimizer, schedule)
-  state = jax.jit(lambda: init_state(model, optimizer, batch, 0))()
-  before = jax.device_get(state.params["conv_encoder"])
-  step = make_train_step(model, optimizer, schedule, config)
-  state, metrics = parallel.pmap_train_step(step)(
-    parallel.replicate(state), {}, parallel.split_over_devices(batch)
-  )
-  assert np.isfinite(metrics["loss"]).all()
-  after = jax.device_get(state.params["conv_encoder"])
-  for name in ("context_1", "context_2"):
-    pairs = zip(
-      jax.tree.leaves(before[name]), jax.tree.leaves(after[name]), strict=True
-    )
-    assert any(not np.array_equal(old, new) for old, new in pairs), name

@@ -202,19 +202,18 @@ def test_the_prior_begins_as_large_as_asked():
   jax.tree.map(np.testing.assert_array_equal, large, small)
 
 
-def test_vmap_is_a_loop():
+def test_jit_and_vmap_are_a_loop():
   x = normal(3, 1, 4, 4, 8)
   layer, params = random_layer(x[0], features=4, kernel=3)
 
   def apply(x):
     return layer.apply({"params": params}, x)
 
-  np.testing.assert_allclose(
-    jax.vmap(apply)(x),
-    jnp.stack([apply(each) for each in x]),
-    rtol=1e-4,
-    atol=1e-5,
-  )
+  expected = jnp.stack([apply(each) for each in x])
+  for found in (jax.vmap(apply)(x), jax.jit(apply)(x.reshape(3, 4, 4, 8))):
+    np.testing.assert_allclose(
+      found.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,46 @@ def test_it_computes_what_the_loops_do():
     np.testing.assert_allclose(new[s], expected, atol=2e-3)
 
 
+def test_jit_and_vmap_change_nothing():
+  scene, scores = make_inputs()
+  module, params = make(scene, scores)
+
+  def apply(scene, scores):
+    return module.apply({"params": params}, scene, scores)
+
+  expected, looked_at = apply(scene, scores)
+  single = jax.tree.map(lambda x: x[:, None], (scene, scores))
+  for found in (
+    jax.jit(apply)(scene, scores),
+    jax.tree.map(lambda x: x[:, 0], jax.jit(jax.vmap(apply))(*single)),
+  ):
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    np.testing.assert_array_equal(found[1], looked_at)
+
+
+def test_bfloat16_chooses_the_same_boxes():
+  scene, scores = make_inputs()
+  # 0.5 and what is a little more are one number in bfloat16.
+  scores = 0.5 + scores / 1000
+  module, params = make(scene, scores, scale=0.1)
+  exact, half = (
+    module.clone(dtype=dtype).apply({"params": params}, scene, scores)
+    for dtype in (jnp.float32, jnp.bfloat16)
+  )
+  assert half[0].dtype == jnp.float32
+  np.testing.assert_array_equal(half[1], exact[1])
+  np.testing.assert_allclose(half[0], exact[0], atol=0.02)
+
+
+def test_the_number_of_parameters():
+  scene, scores = make_inputs()
+  module = DuplicateRemoval()
+  params = jax.eval_shape(module.init, jax.random.key(0), scene, scores)
+  count = sum(p.size for p in jax.tree.leaves(params))
+  projections = (128 + 1) * 128 + 2 * (128 + 1) * 16 * 64 + 16 * (64 + 1)
+  assert count == (6 + 1) * 128 + (1024 + 1) * 128 + projections + 129 * 5
+
+
 def test_at_first_little_is_kept():
   scene, scores = make_inputs()
   module = DuplicateRemoval(**SETTINGS, kernel_init=jax.nn.initializers.zeros)

@@ -74,6 +74,11 @@ def test_at_first_it_is_the_mean_and_of_one_frame_the_frame_itself():
   np.testing.assert_allclose(
     module.apply(params, states, None), states.mean(1), atol=1e-6
   )
+  some = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0]], bool)
+  expected = (states * some[..., None]).sum(1) / some.sum(1)[:, None]
+  np.testing.assert_allclose(
+    module.apply(params, states, jnp.array(some)), expected, atol=1e-6
+  )
   one = states[:, :1]
   np.testing.assert_allclose(
     module.apply(shake(params), one, None), one[:, 0], atol=1e-6
@@ -184,6 +189,49 @@ def test_absent_frames_and_detections_change_nothing():
   )
   for a, b in pairs:
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_jit_and_vmap_change_nothing():
+  inputs = make_inputs()
+  module, params = make(inputs)
+
+  def apply(*inputs):
+    return module.apply({"params": params}, *inputs)
+
+  expected = apply(*inputs)
+  np.testing.assert_allclose(jax.jit(apply)(*inputs), expected, atol=1e-3)
+  single = jax.tree.map(lambda x: x[:, None], inputs)
+  np.testing.assert_allclose(
+    jax.jit(jax.vmap(apply))(*single)[:, 0], expected, atol=1e-3
+  )
+
+
+def test_bfloat16_does_not_touch_geometry():
+  inputs = make_inputs()
+  module, params = make(inputs)
+  (exact, seen), (half, seen_by_half) = (
+    module.clone(dtype=dtype).apply(
+      {"params": params}, *inputs, capture_intermediates=True, mutable=True
+    )
+    for dtype in (jnp.float32, jnp.bfloat16)
+  )
+  assert half.dtype == jnp.float32
+  assert np.abs(half - exact).max() < 0.05 * np.abs(exact).max()
+  for name in ("location", "motion"):
+    found, expected = (
+      x["intermediates"]["similarity"][name]["__call__"][0]
+      for x in (seen_by_half, seen)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_number_of_parameters():
+  module = SpatioTemporalRelation(key_width=3, width=8)
+  params = jax.eval_shape(module.init, jax.random.key(0), *make_inputs())
+  spatial = (6 + 1) * 6 + 2 * (6 + 1) * 3 + (64 + 1)
+  pairs = 2 * (6 + 1) * 8 + 2 * 8 + 2 * (64 + 1) * 8 + (8 + 1) * 8 + 8 + 1
+  count = sum(p.size for p in jax.tree.leaves(params))
+  assert count == spatial + 6 + pairs
 
 
 def test_the_order_of_tracks_and_detections_does_not_matter():
