@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from rn_jax import config_mistakes
+from rn_jax import config_checks, config_mistakes
 from rn_jax.data.own_questions import OwnQuestions
 from rn_jax.host import cli
 from rn_jax.host.paths import local_path, place
@@ -164,6 +164,7 @@ def _start_jax() -> None:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)
   if _MODE.value == "train":
+    config_checks.check_training(_CONFIG.value)
     train, data = _CONFIG.value.train, _CONFIG.value.data
     cpu_devices.divide_cpu(
       train.cpu_devices, train.batch_size // data.questions_per_scene
@@ -183,7 +184,7 @@ def _start_jax() -> None:
 
 def _train() -> None:
   from data_prep.generation import builtin
-  from rn_jax import parallel, train
+  from rn_jax import parallel, settings, train
 
   config, workdir = _CONFIG.value, place(_require("workdir", _WORKDIR.value))
   if _CHECKPOINT.value:
@@ -196,6 +197,7 @@ def _train() -> None:
         "--config.data.dir=DIR is needed: a folder made by "
         "`python -m data_prep.convert_clevr`"
       )
+    settings.resolve(config)  # a mistake in it is found before they are made
     # One process makes the built-in data; the others find them made.
     size = config.data.image_size if config.model.inputs == "pixels" else None
     with parallel.first_process_first("built-in data"):

@@ -1,6 +1,7 @@
-"""An RN from pixels, on objects that it was taught to find.
+r"""An RN from pixels, on objects that it was taught to find.
 
-    python -m rn_jax.train_finder --records_dir=RECORDS --output=FINDER
+    python -m rn_jax.train_finder --records_dir=RECORDS --output=FINDER \
+        --epochs=18
     python launch.py --config=configs/found_fp.py --workdir=W \
         --config.data.dir=RECORDS \
         --config.train.init_from=pretrained/original_sd,FINDER

@@ -8,6 +8,7 @@ other config files.
 """
 
 import importlib
+import math
 from pathlib import Path
 
 import ml_collections
@@ -29,11 +30,15 @@ def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
   model.head.num_relations = 4
   model.head.key_width = 8
   config.data.image_size = 32
+  config.data.curriculum = ()
+  config.train.init_from = ""
   # So few pairs need no blocks, which take longer to compile.
   config.model.scenes_per_block = None
   config.optimizer.schedule = "constant"
   config.optimizer.learning_rate = 3e-3
   config.train.batch_size = 40
+  data = config.data
+  data.questions_per_scene = math.gcd(40, data.questions_per_scene)
   config.train.num_epochs = 2.0
   config.train.log_every = 5
   config.eval.batch_size = 8

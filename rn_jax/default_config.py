@@ -166,7 +166,7 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.learning_rate = 5e-4
   # Doubling: where it starts, and epochs between doublings.
   optimizer.initial_learning_rate = 5e-6
-  optimizer.double_every = 20
+  optimizer.double_every = 20.0
   # Stop at exactly learning_rate; False: at the first doubling that reaches
   # it, as the reference does (6.4e-4 in place of 5e-4).
   optimizer.clamp = False

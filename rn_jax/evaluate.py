@@ -1,6 +1,7 @@
 """Exact evaluation and prediction with a network in memory or on disk."""
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -231,11 +232,27 @@ def evaluate_command(
   result = score(dataset, predictions)
   if dataset.from_file is not None:
     result["skipped_questions"] = dataset.from_file.num_skipped
+  else:
+    result |= _of_the_training(workdir, dataset.split, result["num_examples"])
   path = write_evaluation(workdir, result, dataset.split)
   lines = [metrics.format_report(result), path]
   if jax.process_index() == 0:
     lines.append(run_plots.plot_confusion(workdir, result, dataset.split))
   return lines + what_was_skipped(dataset)
+
+
+def _of_the_training(workdir: Path, split: str, num_examples: int) -> dict:
+  """Returns what only a training measures of a split, if it has.
+
+  That is the accuracy without the scenes, which needs the training questions.
+  """
+  try:
+    before = json.loads((workdir / f"eval_{split}.json").read_text())
+  except (OSError, ValueError):
+    return {}
+  name = "question_only_accuracy"
+  same = before.get("num_examples") == num_examples
+  return {name: before[name]} if same and name in before else {}
 
 
 def what_was_skipped(dataset: Dataset) -> list[str]:

@@ -232,7 +232,8 @@ class Run:
   def _after_evaluation(self, state: TrainState) -> TrainState:
     """Returns the state once its evaluation, already saved, has its effect."""
     assert self.scored is not None
-    loss = parallel.agree(float(self.scored[1].get("loss", np.nan)))
+    loss = self.scored[1].get("loss")  # None: not finite
+    loss = parallel.agree(float(np.nan if loss is None else loss))
     opt_state = after_evaluation(state.opt_state, self.config.optimizer, loss)
     if opt_state is state.opt_state:
       return state

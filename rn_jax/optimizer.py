@@ -28,7 +28,7 @@ _DIRECTIONS = {
 
 
 def doubling_schedule(
-  initial: float, target: float, steps_per_epoch: float, double_every: int
+  initial: float, target: float, steps_per_epoch: float, double_every: float
 ) -> optax.Schedule:
   """Doubles the rate every few epochs while it is below a target.
 
@@ -41,7 +41,7 @@ def doubling_schedule(
     initial: Rate of the first epoch.
     target: Rate at which doubling stops.
     steps_per_epoch: Updates per epoch; need not be whole.
-    double_every: Epochs between doublings.
+    double_every: Epochs between doublings; below 1, the first is at the start.
 
   Returns:
     A function from completed updates to the rate.
@@ -59,7 +59,7 @@ def doubling_schedule(
     doublings += 1
 
   def schedule(step):
-    epoch = jnp.floor(step / steps_per_epoch) + 1  # counted from 1
+    epoch = step / steps_per_epoch + min(1.0, double_every)  # counted from 1
     passed = jnp.minimum(jnp.floor(epoch / double_every), doublings)
     return initial * 2.0**passed
 
@@ -114,6 +114,14 @@ def make_schedule(
         num_steps,
       )
     hold = round(config.hold_epochs * steps_per_epoch)
+    if hold and warmup < num_steps <= warmup + hold:
+      logging.warning(
+        "The learning rate never falls: config.optimizer.hold_epochs=%g are %d "
+        "updates, the whole run %d",
+        config.hold_epochs,
+        hold,
+        num_steps,
+      )
     last = config.final_learning_rate
     fall = optax.cosine_decay_schedule(
       peak, max(num_steps - warmup - hold, 1), last / peak

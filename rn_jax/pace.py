@@ -40,6 +40,7 @@ _LENGTHS = (
   "optimizer.double_every",
 )
 _STAGES = "data.curriculum"
+_PATIENCE = "optimizer.patience"  # counted in evaluations
 # Of the time: what the trial may take, and what updates and evaluations may.
 # The rest is for checkpoints, log lines and plots.
 _TRIAL, _USED = 0.02, 0.95
@@ -92,7 +93,14 @@ def decided(
         "in another folder"
       )
     keys = flatten_dict(saved.to_dict(), sep=".")
-    return _with(config, {k: keys[k] for k in (*_LENGTHS, _STAGES)})
+    logging.info(
+      "%s was planned for config.train.max_minutes=%g: its %.3g epochs, "
+      "evaluations, stages and schedule stay as they are",
+      workdir,
+      limit,
+      saved.train.num_epochs,
+    )
+    return _with(config, {k: keys[k] for k in (*_LENGTHS, _PATIENCE, _STAGES)})
   return None
 
 
@@ -259,10 +267,10 @@ def shorten(
   With so many evaluations, that of the fresh network not counted.
   """
   keys: dict[str, Any] = flatten_dict(config.to_dict(), sep=".")
-  lengths = {key: keys[key] * part for key in _LENGTHS}
+  lengths: dict[str, Any] = {key: keys[key] * part for key in _LENGTHS}
   lengths["train.eval_every"] = lengths["train.num_epochs"] / evaluations
-  every = "optimizer.double_every"  # whole epochs
-  lengths[every] = max(1, round(lengths[every]))
+  before = keys["train.num_epochs"] / keys["train.eval_every"]
+  lengths[_PATIENCE] = max(1, round(keys[_PATIENCE] * evaluations / before))
   stages = [shorten_stage(stage, part) for stage in config.data.curriculum]
   return _with(config, lengths | {_STAGES: stages})
 

@@ -8,6 +8,7 @@ import ml_collections
 from ml_collections.config_dict import FieldReference
 
 from rn_jax.clevr import MAX_OBJECTS
+from rn_jax.config_checks import check_values
 from rn_jax.default_config import get_config
 from rn_jax.models.blocks import scenes_in_cache
 from rn_jax.models.relation.head import make_head
@@ -92,10 +93,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     ValueError: A value is none that it may be.
   """
   config = read_config(config.to_dict())
-  for name in ("eval_every", "log_every"):
-    value = config.train.get(name, 1)
-    if not value > 0:
-      raise ValueError(f"config.train.{name} is {value}, must be above 0")
+  check_values(config)
   on_cpu = jax.default_backend() == "cpu"
   model, data, train = config.model, config.data, config.train
   for name, inputs in (("augment", "pixels"), ("boxes", "states")):

@@ -10,6 +10,7 @@ does not stop the others. With --index=I only member I is trained, counted from
 0, so that a job array of a scheduler can spread them over machines.
 """
 
+import json
 import os
 import resource
 import signal
@@ -48,8 +49,11 @@ class Member(NamedTuple):
 
   @property
   def finished(self) -> bool:
-    """Whether it was evaluated, which comes last."""
-    return any(self.workdir.glob("eval_*.json"))
+    """Whether its training has evaluated it, which comes last."""
+    return any(
+      "question_only_accuracy" in json.loads(path.read_text())
+      for path in self.workdir.glob("eval_*.json")
+    )
 
 
 def members(configs: Sequence[str], seeds: int, workdir: Path) -> list[Member]:

@@ -12,6 +12,7 @@ from absl import logging
 
 from rn_jax import answer, evaluate, metrics, pace, parallel, run_log
 from rn_jax.checkpoint import Checkpointer
+from rn_jax.config_checks import check_training
 from rn_jax.data.dataset import WHOLE, Dataset, Share, load_dataset
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.host.mirror import mirrored
@@ -46,7 +47,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       checkpoints do not fit together; or several processes shall write to an
       object store.
   """
-  resolve(config)  # a mistake in it is found before anything is written
+  check_training(config)  # a mistake is found before anything is written
+  resolve(config)
   workdir = place(workdir)
   in_store = is_address(workdir)
   if in_store and jax.process_count() > 1:

@@ -70,6 +70,11 @@ def make_config(
   epochs: float = 10.0,
 ) -> ml_collections.ConfigDict:
   """Returns the config of the recipe."""
+  if image_size < 2**HALVINGS or image_size % 2**HALVINGS:
+    raise ValueError(
+      f"image_size is {image_size}, no multiple of {2**HALVINGS}: cells would "
+      "have other borders than what is in them"
+    )
   config = pictures_config(records_dir, image_size, seed, FINDER_CHANNELS)
   config.optimizer.update(
     schedule="cosine",

@@ -207,7 +207,8 @@ def _take_question_free(
   if not taken:
     raise CheckpointError(
       f"config.train.init_from: {path} has no layer to start from: its first "
-      "is of another shape, or the question joins there in one of the networks"
+      "is of another shape, or the question joins there in one of the networks;"
+      " --config.train.init_parts=all takes whatever fits"
     )
   state = dataclasses.replace(
     state, params=new_params, batch_stats=new_statistics

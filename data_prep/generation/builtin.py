@@ -59,6 +59,12 @@ def prepare(
   if _has(records_dir, sizes):
     logging.info("Using the data in %s", root)
     return records_dir
+  for split, num_scenes in sizes.items():
+    if num_scenes < 1:
+      raise ValueError(
+        f"config.generate.num_{split}_scenes is {num_scenes}; built-in data "
+        "need scenes to train on, and others to validate with"
+      )
   logging.info("Making data in %s", root)
   for split, num_scenes in sizes.items():
     job = Job(

@@ -60,6 +60,7 @@ def draw_pairs(
       color=color_of(value),
       **style,
     )
+  style["size"] = 8
   for row, (color, says) in enumerate([(FOR, "for"), (AGAINST, "against")]):
     height = 0.09 - 0.06 * row
     legend.text(0.0, height, "▬", color=color, weight="bold", **style)

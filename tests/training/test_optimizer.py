@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from rn_jax.optimizer import make_optimizer, make_schedule
+from rn_jax.optimizer import doubling_schedule, make_optimizer, make_schedule
 
 
 def make_config(**changes):
@@ -162,3 +162,19 @@ def test_every_optimizer_goes_down_its_own_way():
   assert len({round(x, 4) for x in found.values()}) == 3
   with pytest.raises(ValueError, match="'adamw', none of adam, lion"):
     go("adamw")
+
+
+def test_doublings_may_be_closer_than_an_epoch():
+  # Twenty epochs made shorter, as config.train.max_minutes does.
+  schedule = doubling_schedule(1.0, 8.0, 100, 0.25)
+  assert [float(schedule(step)) for step in (0, 24, 25, 50, 75, 1000)] == [
+    *(2.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+  ]
+
+
+def test_a_rate_that_never_falls_is_told(caplog):
+  config = common.get_config().optimizer
+  config.schedule, config.warmup_epochs, config.hold_epochs = "cosine", 0.1, 5.0
+  make_schedule(config, 100.0, 300)
+  assert "The learning rate never falls" in caplog.text
+  assert "hold_epochs=5 are 500 updates, the whole run 300" in caplog.text

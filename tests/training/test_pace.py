@@ -25,7 +25,8 @@ def test_all_is_shortened_alike(make_config):
       "optimizer.warmup_epochs": 0.5,
       "optimizer.hold_epochs": 2.0,
       "optimizer.decay_epochs": 10.0,
-      "optimizer.double_every": 3,
+      "optimizer.double_every": 3.0,
+      "optimizer.patience": 8,
       "train.num_epochs": 8.0,
       "train.eval_every": 0.5,
       "train.double_batch_every": 1.0,
@@ -40,7 +41,8 @@ def test_all_is_shortened_alike(make_config):
   assert optimizer.warmup_epochs == 0.125
   assert optimizer.hold_epochs == 0.5
   assert optimizer.decay_epochs == 2.5
-  assert optimizer.double_every == 1
+  assert optimizer.double_every == 0.75
+  assert optimizer.patience == 5  # of 10 evaluations, as 8 were of 16
   assert length.num_epochs == 2
   assert length.eval_every == 0.2
   assert length.double_batch_every == 0.25

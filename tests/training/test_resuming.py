@@ -170,7 +170,7 @@ def test_a_rate_that_falls_on_plateaus_goes_on_where_it_was(
 ):
   # The validation loss is as told: it falls, then stays, and is not finite.
   # With patience for two evaluations the rate falls after 3 and 5.
-  losses = [3.0, 2.0, 2.0, 2.0, 1.0, float("nan"), 1.0]
+  losses = [3.0, 2.0, 2.0, 2.0, 1.0, None, 1.0]
   config = make_config(
     **{
       "optimizer.schedule": "plateau",

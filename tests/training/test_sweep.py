@@ -40,7 +40,8 @@ def command(tmp_path, monkeypatch):
       f"with open({str(calls)!r}, 'a') as file:\n"
       "  file.write(json.dumps(flags) + '\\n')\n"
       f"{code}\n"
-      "(workdir / 'eval_val.json').write_text('{}')\n"
+      "scores = json.dumps({'question_only_accuracy': 0})\n"
+      "(workdir / 'eval_val.json').write_text(scores)\n"
     )
     (tmp_path / "launch.py").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -109,5 +110,10 @@ def test_a_signal_stops_the_sweep_after_the_member_has_saved(command, tmp_path):
 def test_a_member_is_finished_once_it_is_evaluated(tmp_path):
   member = Member("a.py", 0, tmp_path)
   assert not member.finished
-  (tmp_path / "eval_val.json").touch()
+  # As `launch.py --mode=evaluate` has it of a run that was interrupted.
+  scores: dict = {"accuracy": 0.5}
+  (tmp_path / "eval_val.json").write_text(json.dumps(scores))
+  assert not member.finished
+  scores["question_only_accuracy"] = 0.4
+  (tmp_path / "eval_val.json").write_text(json.dumps(scores))
   assert member.finished

@@ -27,6 +27,8 @@ def test_a_finished_run_is_evaluated_again_and_not_trained(
   assert stored["accuracy"] == first["accuracy"]
   assert stored["num_examples"] == 20
   assert 0 < stored["question_only_accuracy"] < 1
+  train.evaluate.evaluate_command(tmp_path, tmp_path, "val", {})
+  assert json.loads((tmp_path / "eval_val.json").read_text()) == stored
   for name in ("config.json", "first_batch.png", "plots"):
     assert (tmp_path / name).exists(), name
   assert list((tmp_path / "tensorboard").iterdir())

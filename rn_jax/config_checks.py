@@ -1,0 +1,88 @@
+"""Config values that no run can have, found before anything is done."""
+
+import math
+from typing import Any
+
+import ml_collections
+
+_LEAST = {
+  "seed": 0,
+  "data.image_size": 1,
+  "data.max_objects": 1,
+  "data.questions_per_scene": 1,
+  "eval.batch_size": 1,
+  "model.embedding_size": 1,
+  "model.lstm_units": 1,
+  "model.spare_answers": 0,
+  "train.batch_size": 1,
+}
+_WHOLE = (
+  "data.max_question_length",
+  "model.scenes_per_block",
+  "train.updates_per_call",
+)
+_ABOVE_0 = (
+  "optimizer.learning_rate",
+  "train.eval_every",
+  "train.log_every",
+  "train.num_epochs",
+)
+
+
+def check_values(config: ml_collections.ConfigDict) -> None:
+  """Checks numbers of a config, those that it has.
+
+  Raises:
+    ValueError: One is out of its range; the message names it.
+  """
+  for key, least in _LEAST.items():
+    value = _get(config, key)
+    if value is not None and value < least:
+      raise ValueError(f"config.{key} is {value}, must be at least {least}")
+  for key in _WHOLE:
+    value = _get(config, key)
+    if isinstance(value, float) and not value.is_integer():
+      raise ValueError(f"config.{key} is {value}, must be a whole number")
+  for key in _ABOVE_0:
+    value = _get(config, key)
+    if value is not None and not value > 0:
+      raise ValueError(f"config.{key} is {value}, must be above 0")
+  if not math.isfinite(_get(config, "train.num_epochs") or 0):
+    raise ValueError(
+      "config.train.num_epochs must be finite; config.train.max_minutes makes "
+      "a long training shorter"
+    )
+  if _get(config, "model.g_units") == ():
+    raise ValueError("config.model.g_units is empty; g_theta needs a layer")
+
+
+def check_training(config: ml_collections.ConfigDict) -> None:
+  """Checks numbers of a config to train with, which are more.
+
+  Raises:
+    ValueError: One is out of its range; the message names it.
+  """
+  check_values(config)
+  for part in ("g", "f"):
+    units = _get(config, f"model.{part}_units") or ()
+    rates = _get(config, f"model.{part}_dropout") or ()
+    if len(units) != len(rates):
+      raise ValueError(
+        f"config.model.{part}_dropout has {len(rates)} rates for the "
+        f"{len(units)} layers of config.model.{part}_units"
+      )
+    if not all(0 <= rate < 1 for rate in rates):
+      raise ValueError(
+        f"config.model.{part}_dropout is {rates}; a rate is at least 0 and "
+        "below 1"
+      )
+
+
+def _get(config: ml_collections.ConfigDict, key: str) -> Any:
+  """Returns a value by its dotted key; None where there is none."""
+  value: Any = config
+  for name in key.split("."):
+    value = value.get(name) if name in value else None
+    if value is None:
+      return None
+  return value
