@@ -51,11 +51,12 @@ def quiet_orbax() -> None:
   """Drops what orbax says beside its exceptions and warnings.
 
   That is INFO lines, dozens for every save, and tracebacks: of errors that are
-  raised again, and of callbacks of tensorstore that find orbax's event loop
-  closed, as they do when one of many arrays could not be read or written.
+  raised again, and of those of other arrays, when one could not be read or
+  written. Nobody waits for them any more, or orbax's event loop is closed.
   """
   global _print_unraisable
   logging.get_absl_logger().addFilter(_not_orbax_chatter)
+  std_logging.getLogger("asyncio").addFilter(_not_another_array)
   if sys.unraisablehook is not _not_closed_loop:
     _print_unraisable = sys.unraisablehook
     sys.unraisablehook = _not_closed_loop
@@ -67,6 +68,12 @@ def _not_orbax_chatter(record: std_logging.LogRecord) -> bool:
   if record.exc_info and record.filename in _RAISED_AGAIN:
     return False
   return record.levelno >= std_logging.WARNING
+
+
+def _not_another_array(record: std_logging.LogRecord) -> bool:
+  text = record.getMessage()
+  # What asyncio makes of an awaitable that is no coroutine, as tensorstore's.
+  return not ("was never retrieved" in text and "_wrap_awaitable" in text)
 
 
 def _not_closed_loop(unraisable) -> None:

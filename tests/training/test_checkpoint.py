@@ -1,5 +1,7 @@
 """Checkpoints come back bit for bit, and damage never passes for a network."""
 
+import asyncio
+import gc
 import json
 import logging
 import pathlib
@@ -24,6 +26,7 @@ from rn_jax.checkpoint import (
   load_model,
   write_model,
 )
+from rn_jax.checkpoint_errors import quiet_orbax
 from rn_jax.train_state import TrainState
 
 CONFIG = {"model": {"g_dims": [4, 4]}, "name": "tiny"}
@@ -281,6 +284,25 @@ def test_what_the_disk_refuses_is_said_once(tmp_path):
   assert "step 0: model: unreadable" in step
   assert "a checkpoint cannot be written: File too large" in written
   assert "Traceback" not in done.stderr
+
+
+def test_what_other_arrays_raise_is_not_told(caplog):
+  class Array:
+    def __await__(self):
+      yield
+      raise ValueError("unreadable")
+
+  async def coroutine():
+    raise ValueError("of somebody else")
+
+  async def forget(*awaitables):
+    await asyncio.wait([asyncio.ensure_future(x) for x in awaitables])
+
+  quiet_orbax()
+  with caplog.at_level("ERROR", "asyncio"):
+    asyncio.run(forget(Array(), coroutine()))
+    gc.collect()
+  assert [str(r.exc_info[1]) for r in caplog.records] == ["of somebody else"]
 
 
 def test_flipped_bits_never_change_a_number_unnoticed(tmp_path):
