@@ -82,7 +82,7 @@ def _get(config: ml_collections.ConfigDict, key: str) -> Any:
   """Returns a value by its dotted key; None where there is none."""
   value: Any = config
   for name in key.split("."):
-    value = value.get(name) if name in value else None
     if value is None:
       return None
+    value = value.get(name)
   return value

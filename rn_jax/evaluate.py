@@ -1,7 +1,6 @@
 """Exact evaluation and prediction with a network in memory or on disk."""
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -247,7 +246,7 @@ def _of_the_training(workdir: Path, split: str, num_examples: int) -> dict:
   That is the accuracy without the scenes, which needs the training questions.
   """
   try:
-    before = json.loads((workdir / f"eval_{split}.json").read_text())
+    before = run_plots.read_evaluation(workdir / f"eval_{split}.json")
   except (OSError, ValueError):
     return {}
   name = "question_only_accuracy"

@@ -1,5 +1,6 @@
 """The built-in data of a config: generated, converted, cached."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -66,6 +67,14 @@ def prepare(
         "need scenes to train on, and others to validate with"
       )
   logging.info("Making data in %s", root)
+  make = generate
+  if image_size is not None:  # pictures are drawn into the records
+    make = functools.partial(
+      generate,
+      size=(image_size, image_size),
+      records_dir=records_dir,
+      record_size=image_size,
+    )
   for split, num_scenes in sizes.items():
     job = Job(
       split,
@@ -77,16 +86,7 @@ def prepare(
       language_dir=language_dir or None,
       templates=tuple(templates),
     )
-    if image_size is None:
-      generate(root, job)
-    else:
-      generate(
-        root,
-        job,
-        size=(image_size, image_size),
-        records_dir=records_dir,
-        record_size=image_size,
-      )
+    make(root, job)
   if image_size is None:
     convert(root, records_dir, splits=tuple(sizes))
   return records_dir

@@ -305,6 +305,8 @@ def test_mistakes_are_explained(flags, words, tmp_path):
     (("--config=configs/tini.py",), "there is configs/tiny.py"),
     (("--config=configs/tiny.py:other",), "original_sd"),
     (("--config=tests",), "--config"),
+    (("--config=",), "--config= needs a file"),
+    (("--config.train.batch_size=0",), "config.train.batch_size is 0"),
     (("--config.model.dtype=float31",), "bfloat16"),
     (("--workdir=gs://bucket/run",), "--workdir=gs://bucket/run"),
     (("--config.data.dir=gs://bucket/data",), "--config.data.dir"),

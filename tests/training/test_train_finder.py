@@ -26,6 +26,12 @@ def config(records_dir):
   return config
 
 
+def test_pictures_are_whole_cells(records_dir):
+  for size in 100, 4, 0:
+    with pytest.raises(ValueError, match=f"image_size is {size}, no multiple"):
+      program.make_config(records_dir, image_size=size)
+
+
 def test_lessons_are_what_the_records_say(config, records_dir):
   scenes = program.load_pictures(config, "val").scenes
   for row, scene in enumerate(records.read_scenes(records_dir, "val")):
