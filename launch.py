@@ -184,7 +184,7 @@ def _start_jax() -> None:
 
 def _train() -> None:
   from data_prep.generation import builtin
-  from rn_jax import parallel, settings, train
+  from rn_jax import parallel, train
 
   config, workdir = _CONFIG.value, place(_require("workdir", _WORKDIR.value))
   if _CHECKPOINT.value:
@@ -197,7 +197,7 @@ def _train() -> None:
         "--config.data.dir=DIR is needed: a folder made by "
         "`python -m data_prep.convert_clevr`"
       )
-    settings.resolve(config)  # a mistake in it is found before they are made
+    train.check(config, workdir)  # before they are made
     # One process makes the built-in data; the others find them made.
     size = config.data.image_size if config.model.inputs == "pixels" else None
     with parallel.first_process_first("built-in data"):
@@ -233,8 +233,9 @@ def _use(network: str, own: OwnQuestions | None) -> None:
     case "ask":
       image = _require("image", _IMAGE.value)
       question = _require("question", _QUESTION.value)
+      why, picture = _WHY.value, _PICTURE.value
       lines = [
-        answer.ask_command(network, image, question, _WHY.value, _PICTURE.value)
+        answer.ask_command(network, image, question, why, picture, overrides)
       ]
     case "extract":
       split = _SPLIT.value if flags.FLAGS["split"].present else None

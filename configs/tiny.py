@@ -34,6 +34,9 @@ def get_config(name: str = "original_sd") -> ml_collections.ConfigDict:
   data.curriculum = ()
   data.questions_per_scene = math.gcd(40, data.questions_per_scene)
   config.train.init_from = ""
+  made = config.generate  # 0: none are made, and data.dir is to be given
+  made.num_train_scenes = min(400, made.num_train_scenes)
+  made.num_val_scenes = min(100, made.num_val_scenes)
   # So few pairs need no blocks, which take longer to compile.
   config.model.scenes_per_block = None
   config.optimizer.schedule = "constant"

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import ml_collections
@@ -29,6 +30,7 @@ from rn_jax.data.vocabulary import answers_by_id, with_nearest
 from rn_jax.evaluate import load_network
 from rn_jax.host.atomic import replacing
 from rn_jax.host.write_errors import explain
+from rn_jax.models.relation.head import make_head
 from rn_jax.steps import make_model
 from rn_jax.why import Why, describe_objects
 
@@ -76,6 +78,11 @@ class Network:
     found = np.asarray(self.probabilities(self.variables, batch))[0, 0]
     names = answers_by_id(self.vocabulary["answers"])
     return [(names[i], float(found[i])) for i in np.argsort(-found)]
+
+  @property
+  def relates_pairs(self) -> bool:
+    """Whether `why` can tell; there are networks that relate no pairs."""
+    return make_head(self.config.model).relates_pairs
 
   def why(
     self,
@@ -140,17 +147,22 @@ class Network:
     return np.array([known[word] for word in words])
 
 
-def load(checkpoint: str | os.PathLike) -> Network:
+def load(
+  checkpoint: str | os.PathLike, overrides: Mapping[str, Any] | None = None
+) -> Network:
   """Loads a network to ask.
 
   Args:
     checkpoint: A workdir, its checkpoints folder, or the folder of one step;
       also what rn_jax.interop.import_torch wrote.
+    overrides: Values to put into its config, by dotted key ("model.dtype").
 
   Raises:
     CheckpointError: There is no usable checkpoint.
+    ValueError: The network answers no questions, or a value is none that it
+      may be.
   """
-  variables, config, vocabulary = load_network(checkpoint)
+  variables, config, vocabulary = load_network(checkpoint, overrides)
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )
@@ -175,6 +187,7 @@ def ask_command(
   question: str,
   why: str | os.PathLike | None = None,
   picture: str | os.PathLike | None = None,
+  overrides: Mapping[str, Any] | None = None,
 ) -> str:
   """Returns what `launch.py --mode=ask` prints: the three best answers.
 
@@ -184,12 +197,13 @@ def ask_command(
     question: See ask.
     why: PNG file to draw the pairs to that decided the answer; None: not.
     picture: Of a scene that is no picture, to draw on.
+    overrides: See load.
 
   Raises:
     SystemExit: With a message, where `ask` raises ValueError or OSError.
     CheckpointError: There is no usable checkpoint.
   """
-  network = load(checkpoint)
+  network = load(checkpoint, overrides)
   try:
     answers = network.ask(scene, question)
     lines = [f"{100 * p:5.1f} %  {answer}" for answer, p in answers[:3]]

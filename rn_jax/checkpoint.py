@@ -225,16 +225,7 @@ def _load_model(
   directory: pathlib.Path, path: pathlib.Path, which: str
 ) -> tuple[dict, dict]:
   """Loads from `directory`, which people know as `path`."""
-  if (directory / "checkpoints").is_dir():
-    directory = directory / "checkpoints"
-  steps = fmt.list_steps(directory)
-  if not steps and directory.name.isdigit() and directory.is_dir():
-    directory, steps = directory.parent, [int(directory.name)]
-  if not steps:
-    raise CheckpointError(
-      f"{path}: no checkpoint here. Give a workdir, its checkpoints folder or "
-      "the folder of one step, or train first."
-    )
+  directory, steps = fmt.find_steps(directory, path)
   if which == "best":
     steps = fmt.best_first(
       {step: fmt.accuracy_of(directory / str(step)) for step in steps}

@@ -182,6 +182,31 @@ def list_steps(directory: pathlib.Path) -> list[int]:
   return sorted((s for s in steps if _files(directory / str(s))), reverse=True)
 
 
+def find_steps(
+  directory: pathlib.Path, name: str | os.PathLike
+) -> tuple[pathlib.Path, list[int]]:
+  """Returns the folder of checkpoints that is meant, and their steps.
+
+  Args:
+    directory: A workdir, its checkpoints folder, or the folder of one step.
+    name: What people know it as.
+
+  Raises:
+    CheckpointError: There is none.
+  """
+  if (directory / "checkpoints").is_dir():
+    directory = directory / "checkpoints"
+  steps = list_steps(directory)
+  if not steps and directory.name.isdigit() and directory.is_dir():
+    directory, steps = directory.parent, [int(directory.name)]
+  if not steps:
+    raise CheckpointError(
+      f"{name}: no checkpoint here. Give a workdir, its checkpoints folder or "
+      "the folder of one step, or train first."
+    )
+  return directory, steps
+
+
 def remove_empty_steps(directory: pathlib.Path) -> None:
   """Removes empty folders that orbax would take for checkpoints."""
   for path in directory.iterdir():

@@ -19,6 +19,7 @@ _LEAST = {
 _WHOLE = (
   "data.max_question_length",
   "model.scenes_per_block",
+  "train.cpu_devices",
   "train.updates_per_call",
 )
 _ABOVE_0 = (
@@ -27,6 +28,8 @@ _ABOVE_0 = (
   "train.log_every",
   "train.num_epochs",
 )
+
+_YEAR = 366 * 24 * 60  # minutes
 
 
 def check_values(config: ml_collections.ConfigDict) -> None:
@@ -51,6 +54,12 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       "config.train.num_epochs must be finite; config.train.max_minutes makes "
       "a long training shorter"
+    )
+  minutes = _get(config, "train.max_minutes")
+  if isinstance(minutes, int | float) and not minutes <= _YEAR:
+    raise ValueError(
+      f"config.train.max_minutes is {minutes:g}, more than a year; None is for "
+      "a training that takes its time"
     )
   if _get(config, "model.g_units") == ():
     raise ValueError("config.model.g_units is empty; g_theta needs a layer")

@@ -52,7 +52,7 @@ def _unknown_key(argv: list[str]) -> str | None:
 
 def _no_such_config(argv: list[str], configs: Path) -> str | None:
   """Says that the file of --config is not there, and which are like it."""
-  given = re.findall(r"^--?config[=\n]([^:\n]+)", "\n".join(argv), re.M)
+  given = re.findall(r"^--?config[=\n]([^-:\n][^:\n]*)", "\n".join(argv), re.M)
   if not given:
     return "--config= needs a file, such as configs/quickstart.py"
   path = Path(given[-1])

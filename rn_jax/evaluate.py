@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def score(dataset: Dataset, predictions: dict[str, np.ndarray]) -> dict:
 
 
 def load_network(
-  path: str | os.PathLike, overrides: dict[str, Any] | None = None
+  path: str | os.PathLike, overrides: Mapping[str, Any] | None = None
 ) -> tuple[dict, ml_collections.ConfigDict, dict]:
   """Loads a network and the config it was made with.
 
@@ -198,12 +198,6 @@ def predict_split(
   if own is not None and own.images:
     dataset = ask_files(own, config.data, inputs, vocabulary)
   else:
-    if not config.data.dir:
-      raise ValueError(
-        "name the records: --config.data.dir=DIR, made by "
-        "`python -m data_prep.convert_clevr`; --questions may also be about "
-        "--images=FOLDER"
-      )
     dataset = load_dataset(config.data, inputs, split)
     check_vocabulary(dataset, vocabulary, str(path))
     if own is not None:

@@ -25,7 +25,7 @@ from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
 from rn_jax.plots import curves
-from rn_jax.plots.run_plots import read_metrics
+from rn_jax.plots.run_plots import read_evaluation, read_metrics
 from rn_jax.run_log import quiet_backends
 from rn_jax.run_series import (
   questions_between,
@@ -69,7 +69,7 @@ def publish(
   workdir, output = Path(local_path(workdir)), Path(local_path(output))
   variables, meta = load_model(workdir)
   scores = {
-    name: json.loads(Path(local_path(path)).read_text())
+    name: read_evaluation(Path(local_path(path)))
     for name, path in evaluations.items()
   }
   series = read_metrics(workdir / "metrics.jsonl")

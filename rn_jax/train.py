@@ -10,10 +10,19 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from rn_jax import answer, evaluate, metrics, pace, parallel, run_log
+from rn_jax import (
+  answer,
+  evaluate,
+  metrics,
+  pace,
+  parallel,
+  run_log,
+  warm_start,
+)
 from rn_jax.checkpoint import Checkpointer
 from rn_jax.config_checks import check_training
 from rn_jax.data.dataset import WHOLE, Dataset, Share, load_dataset
+from rn_jax.data.records import read_split
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.host.mirror import mirrored
 from rn_jax.host.paths import is_address, place
@@ -23,7 +32,6 @@ from rn_jax.plots import first_batch, run_plots
 from rn_jax.resuming import alone, restore
 from rn_jax.settings import resolve
 from rn_jax.steps import make_model
-from rn_jax.warm_start import warm_start
 
 
 def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
@@ -47,9 +55,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
       checkpoints do not fit together; or several processes shall write to an
       object store.
   """
-  check_training(config)  # a mistake is found before anything is written
-  resolve(config)
   workdir = place(workdir)
+  check(config, workdir)  # a mistake is found before anything is written
   in_store = is_address(workdir)
   if in_store and jax.process_count() > 1:
     raise ValueError(
@@ -59,6 +66,22 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict:
   with alone(workdir), mirrored(workdir) as (folder, push):
     # What is called after a checkpoint waits for it, which a disk need not.
     return _train(config, folder, workdir, push if in_store else None)
+
+
+def check(config: ml_collections.ConfigDict, workdir: Path) -> None:
+  """Finds mistakes in a config before there are data to train with.
+
+  Args:
+    config: The experiment.
+    workdir: Folder of the run, whether it has begun or not.
+
+  Raises:
+    ValueError, CheckpointError: See train.
+  """
+  check_training(config)
+  resolve(config)
+  if not (workdir / "checkpoints").is_dir():  # a run that goes on needs none
+    warm_start.check(config)
 
 
 def _train(
@@ -80,6 +103,8 @@ def _train(
   share = WHOLE
   if data.own_shards:
     share = Share(jax.process_index(), jax.process_count())
+  for split in data.train_split, data.eval_split:
+    read_split(data.dir, split)  # before the first of them is read, for minutes
   inputs = config.model.inputs
   dataset = load_dataset(data, inputs, data.train_split, share)
   validation = load_dataset(data, inputs, data.eval_split)
@@ -102,7 +127,7 @@ def _train(
     if state is None:
       state = jax.jit(plan.fresh_state)()
       if config.train.init_from:
-        state = warm_start(state, config, vocabulary)
+        state = warm_start.warm_start(state, config, vocabulary)
     if jax.process_index() == 0:
       run_log.write_config(workdir, config)
       first_batch.draw(workdir / "first_batch.png", dataset, order(0), config)

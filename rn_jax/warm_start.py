@@ -15,13 +15,31 @@ from absl import logging
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rn_jax.checkpoint import CheckpointError, load_model
-from rn_jax.checkpoint_format import flatten
+from rn_jax.checkpoint_format import find_steps, flatten
+from rn_jax.host.paths import is_address, place
 from rn_jax.models.relation.head import make_head
 from rn_jax.models.relation_network import picture_objects
 from rn_jax.settings import read_config
 from rn_jax.train_state import TrainState
 
 PARTS = ("question_free", "all")
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Finds what would keep `warm_start` from starting.
+
+  Raises:
+    CheckpointError, ValueError: See warm_start; of checkpoints in an object
+      store it is found out only there.
+  """
+  parts = config.train.init_parts
+  if parts not in PARTS:
+    raise ValueError(
+      f"config.train.init_parts is {parts!r}, not one of {PARTS}"
+    )
+  for path in filter(None, config.train.init_from.split(",")):
+    if not is_address(path):
+      find_steps(place(path), f"config.train.init_from={path}")
 
 
 def warm_start(
@@ -46,12 +64,8 @@ def warm_start(
       free of the question is asked of another kind of network.
     ValueError: `init_parts` is none of PARTS.
   """
-  parts = config.train.init_parts
-  if parts not in PARTS:
-    raise ValueError(
-      f"config.train.init_parts is {parts!r}, not one of {PARTS}"
-    )
-  fresh = None
+  check(config)
+  parts, fresh = config.train.init_parts, None
   for path in config.train.init_from.split(","):
     variables, meta = load_model(path)
     if parts == "all":

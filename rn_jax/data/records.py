@@ -24,6 +24,7 @@ from rn_jax.data.tfrecord import (
 )
 from rn_jax.data.vocabulary import VocabularyError
 from rn_jax.host.paths import place
+from rn_jax.host.user_cache import user_cache_dir
 
 __all__ = [
   "FORMAT_VERSION",
@@ -64,14 +65,24 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
   Raises:
     RecordError: The folder is missing, unfinished, or of another version.
   """
+  if not os.fspath(records_dir):
+    raise RecordError(
+      "name the records: --config.data.dir=DIR, made by"
+      " `python -m data_prep.convert_clevr`"
+    )
   records_dir = place(records_dir)
   path = records_dir / MANIFEST
   if not records_dir.is_dir():
-    raise RecordError(
-      f"{records_dir}: no such records folder; make one with"
-      " `python -m data_prep.convert_clevr --clevr_dir=... "
+    remedy = (
+      "make one with `python -m data_prep.convert_clevr --clevr_dir=... "
       f"--output_dir={records_dir}`"
     )
+    if user_cache_dir() in records_dir.parents:
+      remedy = (
+        "a training made it for itself, and makes it again when it is started"
+        " again; or name another with --config.data.dir=DIR"
+      )
+    raise RecordError(f"{records_dir}: no such records folder; {remedy}")
   if not path.exists():
     raise RecordError(
       f"{records_dir}: no {MANIFEST}, so this is no finished records folder;"

@@ -91,7 +91,7 @@ def answer(
     if rank < 3 or (rank < _MOST and probability >= _LEAST)
   ]
   why = None
-  if network.config.model.head.kind != "object_relation":
+  if network.relates_pairs:
     why = network.why(read, question)
   known = None
   if subject.scene is not None:

@@ -18,7 +18,6 @@ from rn_jax.models.object_finder import HALVINGS, ObjectFinder, found_scene
 from rn_jax.models.question_encoder import QuestionEncoder
 from rn_jax.models.region_features import RegionFeatures
 from rn_jax.models.relation.head import make_head, question_layers
-from rn_jax.models.relation.object_head import ObjectHead
 from rn_jax.models.scene import (
   Scene,
   boxes_of_states,
@@ -205,7 +204,7 @@ class RelationNetwork(nn.Module):
       ValueError: The network relates no pairs.
     """
     head = self.relation_core
-    if isinstance(head, ObjectHead):
+    if head.relates_pairs is False:
       raise ValueError(
         "this network relates its objects without pairs (model.head.kind="
         f"{self.config.head.kind!r}), so none can be left out"

@@ -115,6 +115,8 @@ def read_evaluation(path: Path) -> dict:
     size = len(evaluation["confusion"]["answers"])
     if counts.shape != (size, size):
       raise ValueError(f"{counts.shape} counts for {size} answers")
+    for name in "num_examples", "accuracy":
+      float(evaluation[name])
   except (ValueError, TypeError, KeyError, RecursionError) as e:
     raise ValueError(
       f"{path} is no complete evaluation ({type(e).__name__}: {e}). Write it "

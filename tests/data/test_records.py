@@ -208,9 +208,14 @@ def test_empty_or_unknown_split_names_the_others(tmp_path, split):
     list(records.read_scenes(folder, split))
 
 
-def test_unusable_folders(tmp_path):
+def test_unusable_folders(tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   with pytest.raises(RecordError, match=r"nowhere: no such .*convert_clevr"):
     records.read_manifest(tmp_path / "nowhere")
+  with pytest.raises(RecordError, match="a training made it for itself"):
+    records.read_manifest(tmp_path / "cache" / "rn_jax" / "clevr-0" / "records")
+  with pytest.raises(RecordError, match="name the records: "):
+    records.read_manifest("")
   with pytest.raises(RecordError, match=r"no finished.*goes on where it"):
     records.read_manifest(tmp_path)
   (tmp_path / "manifest.json").write_text('{"format_version": 0}')

@@ -196,6 +196,11 @@ def test_the_command_prints_the_best_answers(tmp_path, image):
   assert lines[0].startswith(f"{100 * best[0][1]:5.1f} %")
   with pytest.raises(SystemExit, match="error: the network does not know 'x'"):
     ask_command(tmp_path / "c", tmp_path / "a.png", "x")
+  network = load(tmp_path / "c", {"model.dtype": "bfloat16"})
+  assert network.config.model.dtype == "bfloat16"
+  wrong = {"model.dtype": "float31"}
+  with pytest.raises(ValueError, match="float31"):
+    ask_command(tmp_path / "c", tmp_path / "a.png", "x", overrides=wrong)
 
 
 @pytest.mark.skipif(

@@ -29,6 +29,8 @@ from rn_jax.settings import resolve
     ),
     ({"train.num_epochs": math.nan}, "num_epochs is nan"),
     ({"model.g_units": ()}, "g_units is empty"),
+    ({"train.cpu_devices": 1.5}, "cpu_devices is 1.5, must be a whole number"),
+    ({"train.max_minutes": 1e14}, r"max_minutes is 1e\+14, more than a year"),
   ],
 )
 def test_a_number_out_of_its_range_is_named(changes, message):

@@ -60,6 +60,7 @@ def test_tiny_makes_any_network_small():
     assert config.train.batch_size % config.data.questions_per_scene == 0
     assert not config.data.curriculum
     assert not config.train.init_from
+    assert config.generate.num_train_scenes <= 400
     full = importlib.import_module(f"configs.{name}").get_config()
     assert max(config.model.g_units) == 32
     assert config.model.question_layer == full.model.question_layer

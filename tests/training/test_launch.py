@@ -105,6 +105,10 @@ def test_a_published_network_is_that_of_the_run(trained, tmp_path):
   assert its_meta["hashes"]["model"] in card
   names = {path.name for path in (tmp_path / "mine").iterdir()}
   assert names == {"README.md", "accuracy.png", "checkpoints"}
+  (tmp_path / "other.json").write_text("{}")
+  with pytest.raises(ValueError, match="no complete evaluation"):
+    publish(trained, tmp_path / "other", {"val": tmp_path / "other.json"})
+  assert not (tmp_path / "other").exists()
 
 
 def test_evaluate_needs_only_a_checkpoint(trained, tmp_path):
@@ -273,6 +277,14 @@ def test_ask_answers_in_words(trained, clevr_dir, tmp_path):
     (("--mode=train",), "needs --workdir"),
     (("--workdir=W",), "--config.data.dir=DIR is needed"),
     (("--workdir=W", "--config.data.dir=nowhere"), "no such records folder"),
+    (
+      (
+        "--workdir=W",
+        "--config=configs/tiny.py:quickstart",
+        "--config.train.init_from=no/run",
+      ),
+      "config.train.init_from=no/run: no checkpoint here",
+    ),
     (("--workdir=W", "--config.optimizer.learning_rat=1"), "learning_rate"),
     (("--mode=evaluate", "--workdir=nowhere"), "nowhere"),
     (
@@ -291,6 +303,7 @@ def test_mistakes_are_explained(flags, words, tmp_path):
   result = run(*flags)
   assert result.returncode != 0
   assert words in result.stdout + result.stderr
+  assert "Making data" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -306,6 +319,7 @@ def test_mistakes_are_explained(flags, words, tmp_path):
     (("--config=configs/tiny.py:other",), "original_sd"),
     (("--config=tests",), "--config"),
     (("--config=",), "--config= needs a file"),
+    (("--config", "--mode=train"), "--config= needs a file"),
     (("--config.train.batch_size=0",), "config.train.batch_size is 0"),
     (("--config.model.dtype=float31",), "bfloat16"),
     (("--workdir=gs://bucket/run",), "--workdir=gs://bucket/run"),

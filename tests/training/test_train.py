@@ -10,6 +10,7 @@ from training_runs import flatten, read_lines
 from rn_jax import train
 from rn_jax.checkpoint import load_model
 from rn_jax.data import input_pipeline
+from rn_jax.data.records import RecordError
 from rn_jax.host.exclusive import BusyError, exclusive
 
 
@@ -41,6 +42,16 @@ def test_two_runs_do_not_meet_in_a_workdir(make_config, tmp_path):
   ):
     train.train(make_config(), tmp_path / "run")
   assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("which", ["train", "eval"])
+def test_a_missing_split_is_found_before_any_is_read(
+  make_config, tmp_path, monkeypatch, which
+):
+  monkeypatch.setattr(train, "load_dataset", None)
+  config = make_config(**{f"data.{which}_split": "tast"})
+  with pytest.raises(RecordError, match="split 'tast' is not there"):
+    train.train(config, tmp_path / "run")
 
 
 def test_a_split_without_answers_cannot_be_learned(

@@ -54,6 +54,7 @@ def test_contributions_are_what_leaving_a_pair_out_costs(
   if name == "found_fp":  # Random weights see nothing; these see some cells.
     finder = network.variables["params"]["object_finder"]
     finder["output"]["bias"][0] += 0.5
+  assert network.relates_pairs
   why = network.why(scene, QUESTION)
   answers = network.ask(scene, QUESTION)
   assert (why.answer, pytest.approx(why.probability)) == answers[0]
@@ -137,5 +138,6 @@ def test_a_network_without_pairs_says_so(make_network, scene):
   network = make_network(
     "original_sd", **{"model.head.kind": "object_relation"}
   )
+  assert not network.relates_pairs
   with pytest.raises(ValueError, match="without pairs"):
     network.why(scene, QUESTION)

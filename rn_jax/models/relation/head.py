@@ -9,6 +9,8 @@ A head is a module with these, and no base class:
 * head.described, and head.describe(scene): the names of what it knows of scenes
   before a question is asked, and that by name;
 * head.reads_boxes: whether scenes need them;
+* head.relates_pairs: whether pairs can be left out of its sum, which it then
+  gives apart: head(scene, question, summed=False), [S, K or 1, N, N, D];
 * head.activations(num_objects): how many numbers are at work at once for one
   scene, from which blocks of scenes take their size.
 """

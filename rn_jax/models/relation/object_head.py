@@ -8,7 +8,7 @@ left, where theirs adds to the dense layer's output.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -39,6 +39,7 @@ class ObjectHead(nn.Module):
   dtype: DTypeLike
 
   reads_boxes: ClassVar[bool] = True
+  relates_pairs: ClassVar[Literal[False]] = False
 
   def setup(self):
     self.dense = [nn.Dense(self.width, dtype=self.dtype) for _ in self.layers]
@@ -157,6 +158,7 @@ class ContextHead(nn.Module):
   dtype: DTypeLike
 
   reads_boxes: ClassVar[bool] = True
+  relates_pairs: ClassVar[Literal[True]] = True
 
   def setup(self):
     self.dense = nn.Dense(self.width, dtype=self.dtype)

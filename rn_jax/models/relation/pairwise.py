@@ -1,7 +1,7 @@
 """The pairwise head: parameters of g_theta, and the sum over its pairs."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -42,6 +42,7 @@ class Pairwise(nn.Module):
   dtype: DTypeLike
 
   reads_boxes: ClassVar[bool] = False
+  relates_pairs: ClassVar[Literal[True]] = True
 
   @property
   def question_free(self) -> tuple[str, ...]:
