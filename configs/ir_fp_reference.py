@@ -3,8 +3,9 @@
     python launch.py --config=configs/ir_fp_reference.py --workdir=W \
         --config.data.dir=RECORDS
 
-Questions are read together with the padding in front of them. The published
-weights of the reference need this; a network trained from scratch does not.
+Pairs are added up, and questions are read together with the padding in front of
+them. The published weights of the reference need this; a network trained from
+scratch does not.
 
 The reference reached about the same as the RN on CLEVR val (epoch 312).
 """

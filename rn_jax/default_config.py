@@ -230,8 +230,9 @@ def get_config() -> ml_collections.ConfigDict:
 def use_reference_semantics(config: ml_collections.ConfigDict) -> None:
   """Makes the networks read their input as the reference implementation does.
 
-  Raw attribute indices, twelve rows that all count as objects, and questions
-  read together with the padding before them, to the longest one of the split.
+  Raw attribute indices, twelve rows that all count as objects, sums over pairs,
+  and questions read together with the padding before them, to the longest one
+  of the split.
   Published weights need all of it. Without any padding their accuracy falls
   from 92.6 to 84 % (rendered images), so a split of a few short questions wants
   more: data.max_question_length=50, the longest one that CLEVR's templates

@@ -154,18 +154,22 @@ def measure(
   batches = input_pipeline.read_ahead(feed, plan.order, endless)
 
   def run(calls: int) -> float:
+    """Returns the seconds of some calls, made as training makes them."""
     nonlocal state
-    started = time.monotonic()
+    metrics, started = None, time.monotonic()
     for _ in range(calls):
       state, metrics = update(state, feed.tables, next(batches))
-      jax.block_until_ready(metrics)
-    return time.monotonic() - started
+    jax.block_until_ready(metrics)
+    return parallel.agree(time.monotonic() - started)
 
   with contextlib.closing(batches):
     compiling = run(1)
-    wanted = min(seconds * 2 / max(run(2), 1e-6), plan.num_steps / size)
-    calls = parallel.agree(math.ceil(wanted))
-    took = run(calls)
+    # The first are slower. Twice as many each time, all of them together do not
+    # take longer than `seconds`, and the last of them a quarter at least.
+    calls, took = 1, 0.0
+    while took < seconds / 4 and calls * size < plan.num_steps:
+      calls *= 2
+      took = run(calls)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   pace = Pace(
     plan.order.questions(size * calls) / took,

@@ -111,17 +111,19 @@ def _card(
   questions = int(questions_read(series, size, best))
   seconds = seconds_between(series, questions_between(series, size)).sum()
   hashes = meta["hashes"]["model"]
-  inputs = {"pixels": "pictures", "states": "descriptions of scenes"}
+  inputs = config.model.inputs
+  read = {"pixels": "pictures", "states": "descriptions of scenes"}
+  asked = {"pixels": "PICTURE.png", "states": "SCENE.json"}
   lines = [
     f"# {name}",
     "",
     f"A Relation Network with {number:,} parameters that reads",
-    f"{inputs[config.model.inputs]}, trained with rn_jax "
+    f"{read[inputs]}, trained with rn_jax "
     f"{meta['rn_jax_version']}.",
     "",
     "```bash",
     f"python launch.py --mode=ask --checkpoint=pretrained/{name} "
-    '--image=SCENE --question="How many cubes are there?"',
+    f'--image={asked[inputs]} --question="How many cubes are there?"',
     "```",
     "",
     *([notes.strip(), ""] if notes.strip() else []),

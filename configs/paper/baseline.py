@@ -10,7 +10,9 @@ with color and material at chance (Fig. 2). Of the batch it says nothing; 640 is
 its code's. This project has not trained it, or any other of this folder, on
 CLEVR.
 
-The other files of this folder change one thing each. configs/paper/small.py
+The other files of this folder change one thing each: of this file, of
+baseline_sd.py or of inverted.py, which changes how questions are read and
+padded; but warm-ups come with their schedule and rates. configs/paper/small.py
 makes any of them small enough for a CPU.
 """
 
