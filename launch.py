@@ -155,7 +155,7 @@ def main(argv: list[str]) -> None:
 def _start_jax() -> None:
   import jax
 
-  from rn_jax import hosts, run_log
+  from rn_jax import hosts, run_log, settings
   from rn_jax.host import compile_cache, cpu_devices
 
   run_log.quiet_backends()
@@ -165,7 +165,8 @@ def _start_jax() -> None:
     jax.config.update("jax_log_compiles", True)
   if _MODE.value == "train":
     config_checks.check_training(_CONFIG.value)
-    train, data = _CONFIG.value.train, _CONFIG.value.data
+    config = settings.read_config(_CONFIG.value.to_dict())
+    train, data = config.train, config.data
     cpu_devices.divide_cpu(
       train.cpu_devices, train.batch_size // data.questions_per_scene
     )

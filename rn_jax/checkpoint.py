@@ -254,14 +254,14 @@ def write_model(
     step: Number of updates the weights have seen, if known.
 
   Raises:
-    CheckpointError: The folder already has a checkpoint of that step.
+    CheckpointError: The folder has a checkpoint already.
   """
   quiet_orbax()
   directory = pathlib.Path(local_path(directory)).absolute()
-  if step in fmt.list_steps(directory):
+  if steps := fmt.list_steps(directory):
     raise CheckpointError(
-      f"{directory} already holds a checkpoint of step {step}. Remove it or "
-      "choose another folder."
+      f"{directory} already holds a checkpoint, of step {steps[0]}. Remove it "
+      "or choose another folder."
     )
   model = _host_model(variables["params"], variables.get("batch_stats", {}))
   items = {"model": model}

@@ -266,6 +266,8 @@ def what_was_skipped(dataset: Dataset) -> list[str]:
 def run_folder(checkpoint: str | os.PathLike) -> Path:
   """Returns the folder of the run that a checkpoint's path belongs to."""
   path = place(checkpoint)
+  if (path / "checkpoints").is_dir():
+    return path  # whatever its name
   if path.name.isdigit():  # one step
     path = path.parent
   return path.parent if path.name == "checkpoints" else path

@@ -75,6 +75,10 @@ def publish(
   series = read_metrics(workdir / "metrics.jsonl")
   config = read_config(meta["config"])
   card = _card(output.name, config, meta, series, scores, variables, notes)
+  blind = [score.get("question_only_accuracy") for score in scores.values()]
+  figure = curves.draw_accuracy(
+    series, next((rate for rate in blind if rate is not None), None)
+  )
   # Paths of another machine.
   config.data.dir = config.train.init_from = config.generate.language_dir = ""
   write_model(
@@ -87,11 +91,8 @@ def publish(
   )
   for path in output.rglob("commit_success.txt"):
     path.write_text("")  # orbax had written the folder's place
-  blind = [score.get("question_only_accuracy") for score in scores.values()]
-  figure = curves.draw_accuracy(
-    series, next((rate for rate in blind if rate is not None), None)
-  )
-  figure.savefig(output / "accuracy.png", dpi=80)
+  with replacing(output / "accuracy.png") as temporary:
+    figure.savefig(temporary, format="png", dpi=80)
   with replacing(output / "README.md") as temporary:
     temporary.write_text(card)
   return output / "README.md"
@@ -118,8 +119,7 @@ def _card(
     f"# {name}",
     "",
     f"A Relation Network with {number:,} parameters that reads",
-    f"{read[inputs]}, trained with rn_jax "
-    f"{meta['rn_jax_version']}.",
+    f"{read[inputs]}, trained with rn_jax {meta['rn_jax_version']}.",
     "",
     "```bash",
     f"python launch.py --mode=ask --checkpoint=pretrained/{name} "

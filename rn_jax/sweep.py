@@ -44,7 +44,7 @@ class Member(NamedTuple):
 
   @property
   def log(self) -> Path:
-    return self.workdir.with_suffix(".log")
+    return self.workdir.with_name(self.workdir.name + ".log")
 
   @property
   def finished(self) -> bool:
@@ -84,7 +84,7 @@ def train(member: Member, settings: Sequence[str]) -> resource.struct_rusage:
     settings: More of the config, as "data.dir=RECORDS".
 
   Raises:
-    KeyboardInterrupt: It was stopped by a signal, after it had saved.
+    KeyboardInterrupt: It was stopped by a signal.
     TrainingError: It failed.
   """
   member.workdir.parent.mkdir(parents=True, exist_ok=True)
@@ -96,11 +96,15 @@ def train(member: Member, settings: Sequence[str]) -> resource.struct_rusage:
     f"--config.seed={member.seed}",
     *(f"--config.{setting}" for setting in settings),
   ]
+  stopped = []
+
+  def stop(number: int, _) -> None:
+    stopped.append(number)
+    os.kill(process.pid, number)
+
   with open(member.log, "ab") as log:
     process = subprocess.Popen(command, stdout=log, stderr=log)
-    previous = signal.signal(
-      signal.SIGTERM, lambda number, _: os.kill(process.pid, number)
-    )
+    previous = signal.signal(signal.SIGTERM, stop)
     try:
       _, status, usage = os.wait4(process.pid, 0)
     except KeyboardInterrupt:  # the terminal has told it, too
@@ -109,7 +113,9 @@ def train(member: Member, settings: Sequence[str]) -> resource.struct_rusage:
     finally:
       signal.signal(signal.SIGTERM, previous)
   code = process.returncode = os.waitstatus_to_exitcode(status)
-  if code in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+  # It saves and ends with 128 + the signal; one that only starts dies of it.
+  signals = signal.SIGTERM, signal.SIGINT
+  if stopped or any(code in (128 + number, -number) for number in signals):
     raise KeyboardInterrupt
   if code or not member.finished:
     raise TrainingError(f"{member.workdir} failed; {member.log} tells why")

@@ -124,4 +124,6 @@ def _named(names: list[str], row: list[str]) -> dict:
     # Tables with gaps have 3.0 for 3.
     if found := re.fullmatch(r"(\d+)(\.0+)?", str(fields.get(name))):
       fields[name] = int(found[1])
+  if found := re.fullmatch(r"(\d+)\.0+", str(fields.get("answer"))):
+    fields["answer"] = found[1]
   return fields

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from rn_jax.answer import Network
 from rn_jax.clevr import tokenize
+from rn_jax.data.punctuation import read_marks
 from rn_jax.demo.subjects import SceneTools, Subject
 from rn_jax.plots.pairs import NUMBER
 from rn_jax.why import Why
@@ -107,8 +108,15 @@ def answer(
 
 def known_questions(network: Network, subject: Subject) -> list[str]:
   """Returns the suggestions whose words a network knows."""
-  words = network.vocabulary["questions"]
-  return [q for q in subject.questions if all(w in words for w in tokenize(q))]
+  words, marks = (
+    network.vocabulary["questions"],
+    network.config.data.punctuation,
+  )
+  return [
+    question
+    for question in subject.questions
+    if all(word in words for word in read_marks(tokenize(question), marks))
+  ]
 
 
 def _pairs(why: Why) -> list[Pair]:

@@ -1,6 +1,7 @@
 """The images of an index that are most like what is asked about."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def open_similar(
   """
   loaded = load_index(index)
   inputs = loaded.inputs  # loads the network, so that errors come now
-  graphs = _scenes_of(loaded, scenes)
+  graphs = scenes_of(loaded, scenes)
 
   def find(subject: Subject) -> list[Alike] | None:
     asked = subject.of_kind(inputs)
@@ -67,10 +68,10 @@ def open_similar(
       return None
     return [
       Alike(
-        hit.image_filename.rsplit("/", 1)[-1],
+        _file_name(hit.image_filename),
         hit.distance,
         _picture(loaded, hit),
-        _explained(subject, hit, graphs),
+        _explained(subject, loaded, hit, graphs),
       )
       for hit in loaded.like(asked, NUM_HITS)
     ]
@@ -78,29 +79,43 @@ def open_similar(
   return find
 
 
-def _scenes_of(
+def scenes_of(
   loaded: LoadedIndex, scenes: str | os.PathLike | None
-) -> dict[str, SceneGraphs]:
-  """Returns the scenes of images by their names without folders."""
+) -> dict[tuple[int, str], SceneGraphs]:
+  """Returns the scenes of images by number of the source and file name."""
+  files = loaded.files
   if scenes is not None:
-    files = [load_scenes(scenes)]
-  else:
-    files = [
-      load_scenes(records_dir=source["records"], split=source["split"])
-      for source in loaded.files.header["sources"]
-      if "records" in source
-    ]
-  return {
-    str(graphs.image_filename[i]): graphs[[i]]
-    for graphs in files
-    for i in range(len(graphs))
-  }
+    graphs = load_scenes(scenes)
+    at = {str(name): i for i, name in enumerate(graphs.image_filename)}
+    names = [_file_name(name) for name in files.image_filename]
+    places = Counter(names)  # of two that are called alike, which is it?
+    return {
+      (int(source), name): graphs[[at[name]]]
+      for source, name in zip(files.source, names, strict=True)
+      if name in at and places[name] == 1
+    }
+  found = {}
+  for number, source in enumerate(files.header["sources"]):
+    if "records" not in source:
+      continue
+    try:
+      graphs = load_scenes(records_dir=source["records"], split=source["split"])
+    except (ValueError, OSError) as error:
+      logging.warning("What differs is not shown: %s", error)
+      continue
+    for i, name in enumerate(graphs.image_filename):
+      found[number, str(name)] = graphs[[i]]
+  return found
 
 
 def _explained(
-  subject: Subject, hit: Hit, graphs: dict[str, SceneGraphs]
+  subject: Subject,
+  loaded: LoadedIndex,
+  hit: Hit,
+  graphs: dict[tuple[int, str], SceneGraphs],
 ) -> dict | None:
-  other = graphs.get(hit.image_filename.rsplit("/", 1)[-1])
+  source = int(loaded.files.source[_row(loaded, hit)])
+  other = graphs.get((source, _file_name(hit.image_filename)))
   if subject.scene is None or other is None:
     return None
   try:
@@ -110,8 +125,7 @@ def _explained(
 
 
 def _picture(loaded: LoadedIndex, hit: Hit) -> Image.Image | None:
-  files = loaded.files
-  (row,) = np.flatnonzero(files.image_index == hit.image_index)
+  files, row = loaded.files, _row(loaded, hit)
   source = files.header["sources"][files.source[row]]
   features = Features(
     {},
@@ -120,7 +134,16 @@ def _picture(loaded: LoadedIndex, hit: Hit) -> Image.Image | None:
     {"source": source},
   )
   try:
-    return load_pictures(features, [int(row)])[int(row)]
+    return load_pictures(features, [row])[row]
   except (ValueError, OSError) as error:
     logging.warning("The picture of a hit is not shown: %s", error)
     return None
+
+
+def _row(loaded: LoadedIndex, hit: Hit) -> int:
+  (row,) = np.flatnonzero(loaded.files.image_index == hit.image_index)
+  return int(row)
+
+
+def _file_name(path: str) -> str:
+  return str(path).rsplit("/", 1)[-1]

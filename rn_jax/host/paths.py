@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -97,3 +97,15 @@ def remove_folder(folder: Path, *, ignore_errors: bool = False) -> None:
     cast(Address, folder).rmtree(missing_ok=True)
   else:
     shutil.rmtree(folder, ignore_errors=ignore_errors)
+
+
+def names_apart(paths: Sequence[Path]) -> list[str]:
+  """Returns what tells paths apart: x and y of a/x/run and a/y/run."""
+  parts = [list(path.absolute().parts) for path in paths]
+  if len(parts) == 1:
+    return [parts[0][-1]]
+  for end in (-1, 0):
+    while all(len(p) > 1 for p in parts) and len({p[end] for p in parts}) == 1:
+      for p in parts:
+        p.pop(end)
+  return ["/".join(p) for p in parts]

@@ -12,13 +12,13 @@ def read_vectors(
   dataset: str,
   containing: str,
 ) -> tuple[np.ndarray, list[str]]:
-  """Reads the vectors of those images whose name contains a text.
+  """Reads the vectors of those images whose name, or folder, says so.
 
   Args:
     path: HDF5 file with one data set of vectors.
     names: Text file with the name of an image in each line, one per vector.
     dataset: Name of the data set.
-    containing: The text, such as "val".
+    containing: Part of the file's name, or the name of a folder: "val".
 
   Returns:
     float32 [N, D] in the order of the file, and the N names without folders.
@@ -34,8 +34,13 @@ def read_vectors(
     raise ValueError(
       "HDF5 files need h5py: pip install 'rn_jax[retrieval]'"
     ) from error
-  lines = Path(names).read_text(encoding="utf-8").split()
-  keep = [containing in line for line in lines]
+  text = Path(names).read_text(encoding="utf-8")
+  lines = [line.strip() for line in text.splitlines() if line.strip()]
+  # A folder says so with its whole name: images/val, but not /home/vale.
+  keep = [
+    containing in Path(line).name or containing in Path(line).parts
+    for line in lines
+  ]
   if not any(keep):
     raise ValueError(f"{names}: no name contains {containing!r}")
   try:

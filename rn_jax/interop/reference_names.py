@@ -207,10 +207,17 @@ def to_tensors(
     config: The `model` part of the config.
 
   Raises:
-    ValueError: The network is an AVF-RN.
+    ValueError: The network is an AVF-RN, or has other parts that the
+      reference's has not.
   """
   rows = entries(config)
   flat = flatten_dict(variables)
+  if other := flat.keys() ^ {path for _, path, _ in rows}:
+    parts = sorted({".".join(path[1:3]) for path in other})
+    raise ValueError(
+      "this network is built in another way than the reference's, which "
+      f"differs in {', '.join(parts)}"
+    )
   return {
     name: np.ascontiguousarray(
       np.asarray(flat[path]).transpose(np.argsort(axes))

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from rn_jax.evaluate import load_network, predict_split, score
-from rn_jax.host.paths import place
+from rn_jax.host.paths import names_apart, place
 from rn_jax.report.answered import Answered
 from rn_jax.report.blocks import Report, Section, Text
 from rn_jax.report.comparison import Row, group_runs
@@ -28,7 +28,6 @@ from rn_jax.report.runs import (
   flat_config,
   read_run,
   read_series,
-  run_names,
   unfinished,
 )
 
@@ -46,7 +45,7 @@ def compare_runs(folders: Sequence[Path], split: str) -> Report:
     ValueError: A run cannot be read, or none was evaluated.
   """
   runs, left_out = [], []
-  for folder, name in zip(folders, run_names(folders), strict=True):
+  for folder, name in zip(folders, names_apart(folders), strict=True):
     try:
       runs.append(read_run(folder, name, split))
     except NotEvaluatedError as error:
@@ -101,7 +100,7 @@ def explain_run(folder: Path, split: str, data_dir: str | None) -> Report:
     # It takes the training questions as well.
     known = json.loads((folder / f"eval_{split}.json").read_text())
     scores["question_only_accuracy"] = known.get("question_only_accuracy")
-  [name] = run_names([folder])
+  [name] = names_apart([folder])
   run = Run(name, config, seed, series, scores, unfinished(config, series))
   row = Row(name, [run])
   answered = Answered(

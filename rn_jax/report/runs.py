@@ -89,18 +89,6 @@ def find_runs(folders: Sequence[str]) -> list[Path]:
   return found
 
 
-def run_names(folders: Sequence[Path]) -> list[str]:
-  """Returns what of the paths tells runs apart: x and y of a/x/run, a/y/run."""
-  parts = [list(path.absolute().parts) for path in folders]
-  if len(parts) == 1:
-    return [parts[0][-1]]
-  for end in (-1, 0):
-    while all(len(p) > 1 for p in parts) and len({p[end] for p in parts}) == 1:
-      for p in parts:
-        p.pop(end)
-  return ["/".join(p) for p in parts]
-
-
 def read_run(folder: Path, name: str, split: str) -> Run:
   """Reads a run that was evaluated.
 
@@ -153,7 +141,7 @@ def flat_config(saved: dict) -> tuple[dict[str, Any], int]:
 
   Older configs get what today's have, so that all can be compared.
   """
-  nested = read_config(saved).to_dict()
+  nested = json.loads(read_config(saved).to_json())  # lists, no tuples
   seed = nested.pop("seed")
   return dict(flatten_dict(nested, sep=".")), seed
 

@@ -16,7 +16,7 @@ from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path, local_paths
+from rn_jax.host.paths import local_path, local_paths, names_apart
 from rn_jax.retrieval.describe.features import (
   Features,
   choose_descriptors,
@@ -92,7 +92,8 @@ def _descriptors(
   loaded: dict[Path, Features], scenes: SceneGraphs, wanted: Sequence[str]
 ) -> list[scoring.Candidate]:
   files = [*loaded]
-  names = [name for f in loaded.values() for name in f.descriptors]
+  labels = [f.label(name) for f in loaded.values() for name in f.descriptors]
+  apart = names_apart(files)
   rows = {
     path: features.rows_of_files(scenes.image_filename.tolist(), str(path))
     for path, features in loaded.items()
@@ -102,8 +103,8 @@ def _descriptors(
     path = files[number]
     features = loaded[path]
     label = features.label(name)
-    if names.count(name) > 1:
-      label = f"{label} ({path.stem})"
+    if labels.count(label) > 1:
+      label = f"{label} ({apart[number].removesuffix('.npz')})"
     candidates += scoring.of_vectors(
       label,
       features.descriptors[name][rows[path]],

@@ -54,6 +54,14 @@ def test_all_forms_say_the_same_whatever_they_are_called(write, tmp_path):
   assert all(where.startswith(f"{path}: ") for where, _ in found)
 
 
+def test_tables_with_gaps_have_numbers_with_a_point(tmp_path):
+  path = tmp_path / "a.csv"
+  path.write_text("image_index,question,answer\n3.0,How many?,2.0\n1.0,Any?,\n")
+  (_, first), (_, second) = read_question_file(path)
+  assert (first["image_index"], first["answer"]) == (3, "2")
+  assert second == {"image_index": 1, "question": "Any?"}
+
+
 @pytest.mark.parametrize(
   ("content", "message"),
   [

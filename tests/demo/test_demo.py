@@ -1,5 +1,6 @@
 """The demonstration without its page: what is shown, and what is refused."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 from places import ROOT
 
+from rn_jax.answer import load
 from rn_jax.demo import subjects
+from rn_jax.demo.answering import known_questions
 from rn_jax.demo.desk import FAILED, FORGOTTEN, Desk
 
 QUESTION = "How many cubes are there?"
@@ -69,6 +72,16 @@ def test_a_head_without_pairs_says_so(desk):
   shown = desk.example("no_pairs")
   assert "without pairs" in text_of(shown.said)
   assert "speaks for" not in shown.picture
+
+
+def test_questions_are_suggested_however_marks_are_read(checkpoints, desk):
+  network = load(checkpoints["states"], {"data.punctuation": "drop"})
+  words = {w: i for w, i in network.vocabulary["questions"].items() if w != "?"}
+  vocabulary = {**network.vocabulary, "questions": words}
+  network = dataclasses.replace(network, vocabulary=vocabulary)
+  subject = desk.example("states").subject
+  known = known_questions(load(checkpoints["states"]), subject)
+  assert known_questions(network, subject) == known != []
 
 
 def test_a_new_scene_has_questions_with_answers(desk, tools):

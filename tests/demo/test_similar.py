@@ -3,14 +3,16 @@
 import json
 import re
 import shutil
+import types
 
+import numpy as np
 import pytest
 from PIL import Image
 from small_network import write_network
 
 from rn_jax.demo import html
 from rn_jax.demo.desk import FAILED, Desk
-from rn_jax.demo.similar import NUM_HITS, open_similar
+from rn_jax.demo.similar import NUM_HITS, open_similar, scenes_of
 from rn_jax.demo.subjects import Subject
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.extract import extract_command
@@ -74,6 +76,24 @@ def test_records_bring_their_scenes(make_config, records_dir, scenes, tmp_path):
   assert found[0].name == scenes[1]["image_filename"]
   assert found[0].explained["distance"] == 0
   assert found[0].picture is not None
+
+
+def test_each_image_has_its_own_scene(records_dir, clevr_dir, scenes, tmp_path):
+  there = {"records": str(records_dir), "split": "val"}
+  gone = {"records": str(tmp_path / "gone"), "split": "val"}
+  name = scenes[0]["image_filename"]
+  index = types.SimpleNamespace(
+    header={"sources": [there, gone]},
+    source=np.array([0, 1, 1]),
+    image_filename=np.array([name, name, scenes[1]["image_filename"]]),
+  )
+  loaded = types.SimpleNamespace(files=index)
+  found = scenes_of(loaded, None)
+  assert {source for source, _ in found} == {0}
+  assert len(found) == len(scenes)
+  # The file does not say whose scenes they are.
+  found = scenes_of(loaded, clevr_dir / "scenes/CLEVR_val_scenes.json")
+  assert [*found] == [(1, scenes[1]["image_filename"])]
 
 
 def test_an_index_is_checked_before_the_page_is_there(tmp_path):

@@ -14,7 +14,7 @@ from places import ROOT
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_path, remove_folder
+from rn_jax.host.paths import local_path, names_apart, remove_folder
 
 # Flags that name a file or folder, in whatever command.
 NAMES = "|".join(
@@ -145,3 +145,13 @@ def test_a_folder_that_cannot_be_removed_is_an_error(tmp_path):
   with pytest.raises(FileNotFoundError):
     remove_folder(tmp_path / "folder")
   remove_folder(tmp_path / "folder", ignore_errors=True)
+
+
+def test_names_are_what_differs_in_paths():
+  def names(*paths):
+    return names_apart([pathlib.Path(path) for path in paths])
+
+  assert names("/a/x/run", "/a/y/run") == ["x", "y"]
+  assert names("/a/x", "/a/x/run") == ["x", "x/run"]
+  assert names("/a/x-0", "/b/x-0") == ["a", "b"]
+  assert names("/a/x") == ["x"]

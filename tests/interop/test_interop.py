@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from places import SHARED
+from small_network import write_network
 
 from rn_jax.checkpoint import CheckpointError, load_model, write_model
 from rn_jax.clevr import tokenize
@@ -219,6 +220,15 @@ def test_an_existing_checkpoint_is_kept(tmp_path, vocabulary):
   import_torch(tmp_path / "a.pth", vocabulary, tmp_path / "checkpoint")
   with pytest.raises(CheckpointError, match="already holds"):
     import_torch(tmp_path / "a.pth", vocabulary, tmp_path / "checkpoint")
+  variables, meta = load_model(tmp_path / "checkpoint")
+  with pytest.raises(CheckpointError, match="of step 0"):  # nor beside it
+    write_model(
+      tmp_path / "checkpoint",
+      variables,
+      config=meta["config"],
+      vocabulary=meta["vocabulary"],
+      step=7,
+    )
 
 
 def test_imports_and_exports_write_alone(tmp_path, vocabulary):
@@ -244,6 +254,32 @@ def test_an_avf_rn_is_not_exported(tmp_path):
   )
   with pytest.raises(ValueError, match="AVF-RN has no known PyTorch"):
     export_torch(tmp_path / "checkpoint", tmp_path / "x.pth")
+  assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize(
+  ("name", "changes", "part"),
+  [
+    ("found_fp", {}, "object_finder"),
+    (
+      "original_fp",
+      {
+        "model.encoder.context.kind": "se",
+        "model.encoder.context.stages": (2,),
+      },
+      "conv_encoder",
+    ),
+    ("original_fp", {"model.objects": "regions"}, "region_features"),
+    ("original_sd", {"model.head.kind": "object_relation"}, "relation_core"),
+  ],
+)
+def test_what_the_reference_does_not_have_is_not_exported(
+  make_config, tmp_path, name, changes, part
+):
+  config = make_config(name, **{"model.aggregation": "sum"} | changes)
+  write_network(tmp_path / "network", config)
+  with pytest.raises(ValueError, match=f"another way .*{part}"):
+    export_torch(tmp_path / "network", tmp_path / "x.pth")
   assert not (tmp_path / "x.pth").exists()
 
 

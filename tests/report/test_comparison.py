@@ -1,11 +1,12 @@
 """Which runs are one row, what tells rows apart, and their means."""
 
 import importlib
-import pathlib
+import json
 
 import numpy as np
 import pytest
 
+from configs import common
 from rn_jax.report.comparison import (
   differing_keys,
   group_runs,
@@ -18,7 +19,7 @@ from rn_jax.report.comparison import (
   thousands,
 )
 from rn_jax.report.published import published
-from rn_jax.report.runs import Run, flat_config, run_names, unfinished
+from rn_jax.report.runs import Run, flat_config, unfinished
 
 
 def make_run(name="x-0", seed=0, series=None, scores=None, **config):
@@ -80,6 +81,13 @@ def test_differing_keys():
   assert differing_keys(configs) == {"a": [1, 2], "c": [0, None]}
 
 
+def test_older_configs_are_like_those_of_today():
+  new = json.loads(common.get_config().to_json())
+  old = json.loads(common.get_config().to_json())
+  del old["data"]["curriculum"], old["model"]["encoder"]
+  assert flat_config(old) == flat_config(new)
+
+
 def test_settings_that_are_not_those_of_most():
   configs = [{"a": 1, "b": 0}, {"a": 2, "b": 0}, {"a": 2, "b": 3}]
   assert own_settings(configs) == [{"a": 1}, {}, {"b": 3}]
@@ -125,16 +133,6 @@ def test_confusions_are_added():
   other = make_run("z", scores=scores(0.5, [[1, 1], [0, 0]], ("no", "yes")))
   with pytest.raises(ValueError, match="same records"):
     pooled([*runs, other])
-
-
-def test_names_are_what_differs_in_paths():
-  def names(*paths):
-    return run_names([pathlib.Path(path) for path in paths])
-
-  assert names("/a/x/run", "/a/y/run") == ["x", "y"]
-  assert names("/a/x", "/a/x/run") == ["x", "x/run"]
-  assert names("/a/x-0", "/b/x-0") == ["a", "b"]
-  assert names("/a/x") == ["x"]
 
 
 def test_a_run_ended_or_says_where_it_stopped():

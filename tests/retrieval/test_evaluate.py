@@ -20,6 +20,7 @@ from rn_jax.retrieval.ground_truth import compute
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruthError
 from rn_jax.retrieval.scores import report_figures, scoring
 from rn_jax.retrieval.scores.baselines import relation_histogram
+from rn_jax.retrieval.scores.report_figures import better_vectors
 
 _QUERIES = [3, 0, 40, 41, 7]
 
@@ -166,6 +167,25 @@ def test_files_tell_of_every_query(truth, tmp_path):
   assert "| R-MAC | unit length |" in text
   for name in ("v2_soft_bars.png", "v2_soft_recall.png"):
     assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_networks_of_one_kind_have_a_row_each(truth, tmp_path):
+  path, truth = truth
+  vectors = relation_histogram(truth.scenes)
+  files = []
+  for name in "a", "b":
+    (tmp_path / name).mkdir()
+    files.append(
+      _save(
+        tmp_path / name / "features_val.npz",
+        {"g2_avg": vectors},
+        [f"val/{n}" for n in truth.scenes.image_filename],
+        {"g2_avg": {"metric": "cosine", "label": "2S-RN avg"}},
+      )
+    )
+  (table,) = evaluate(files, [path], tmp_path / "out", oracles=False)
+  labels = [row["label"] for row in better_vectors(table["rows"], "rho")]
+  assert labels[-2:] == ["2S-RN avg (a)", "2S-RN avg (b)"]
 
 
 def test_recall_has_a_panel_per_row_and_a_band_in_each(truth, tmp_path):

@@ -1,5 +1,6 @@
 """Galleries: the right images in the right places, in a page of their own."""
 
+import dataclasses
 import html.parser
 import re
 
@@ -95,6 +96,11 @@ def test_several_files_are_matched_by_image(features, truth):
 
 
 def test_what_is_not_there(features, truth):
+  other = dataclasses.replace(
+    features, image_filename=features.image_filename[::-1]
+  )
+  with pytest.raises(FeaturesError, match=r"image 0 is CLEVR_.* in others"):
+    compare([features, other], [1])
   with pytest.raises(FeaturesError, match="no descriptor 'c' here"):
     compare([features], [1], descriptors=["c"])
   with pytest.raises(FeaturesError, match="no image of index 9 here"):

@@ -160,7 +160,10 @@ def test_reads_h5(tmp_path):
   with h5py.File(path, "w") as file:
     file["rmac"] = VECTORS
     file["counts"] = np.arange(5)
-  lines = ["train/CLEVR_train_000000.png", "val/CLEVR_val_000007.png"]
+  lines = [
+    "eval/train/CLEVR_train_000000.png",
+    "my val/val/CLEVR_val_000007.png",
+  ]
   lines += [f"val/CLEVR_val_{i:06d}.png" for i in (3, 4, 5)]
   names.write_text("\n".join(lines) + "\n")
   with pytest.raises(ValueError, match="need --names"):

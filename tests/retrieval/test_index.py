@@ -19,6 +19,7 @@ from PIL import Image
 from places import ROOT
 from small_network import write_network
 
+from rn_jax.host import atomic
 from rn_jax.host.exclusive import BusyError, exclusive
 from rn_jax.retrieval.describe.archive import read_archive, write_archive
 from rn_jax.retrieval.describe.features import METRICS, Features, load_features
@@ -211,6 +212,19 @@ def test_interrupted_changes_change_nothing(tmp_path, monkeypatch, what):
   assert len(list(path.iterdir())) == 2
 
 
+def test_files_of_others_in_the_folder_stay(tmp_path):
+  path = tmp_path / "i"
+  path.mkdir()
+  names = ["vectors.faiss", "vectors_of_mine.faiss", "graph-1.usearch"]
+  names += ["image_x-val.npy", ".features.npz.0123-1.tmp"]
+  for name in names:
+    (path / name).touch()
+  build_index(make_features(9), "x", path)
+  remove_images(path, [3])
+  assert {p.name for p in path.iterdir()} >= {*names}
+  assert len(list(path.iterdir())) == len(names) + 2
+
+
 def test_a_full_disk_changes_nothing(tmp_path, capfd):
   path = tmp_path / "i"
   build_index(make_features(30), "x", path)
@@ -253,8 +267,9 @@ def test_the_same_call_again_makes_only_what_is_missing(
   build_index(make_features(), "x", path, **how)
   whole = {file: file.read_bytes() for file in path.iterdir()}
   # Killed before the file that says whose the vectors are, or while writing.
-  (path / "index.npz").rename(path / ".index.npz.1.tmp")
-  (path / "vectors.faiss").write_bytes(b"half")
+  nobody = f"{atomic._HOST}-{2**22 + 1}"  # more than there can be processes
+  (path / "index.npz").rename(path / f".index.npz.{nobody}.tmp")
+  (path / f"vectors-{'0' * 16}.faiss").write_bytes(b"half")
   build_index(make_features(), "x", path, **how)
   assert whole == {file: file.read_bytes() for file in path.iterdir()}
   assert "whole" not in caplog.text

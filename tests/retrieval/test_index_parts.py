@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from rn_jax.retrieval.describe.features import Features, save_features
-from rn_jax.retrieval.index import add_images, build_index, merge_index
+from rn_jax.retrieval.index import (
+  add_images,
+  build_index,
+  merge_index,
+  remove_images,
+)
 from rn_jax.retrieval.nearest import making
 from rn_jax.retrieval.nearest.index_files import (
   ImageIndexError,
@@ -170,6 +175,17 @@ def test_codes_of_one_training_are_handed_over(tmp_path, monkeypatch):
   write_index(dataclasses.replace(index, image_filename=renamed))
   assert len(merge_index(tmp_path / "a", tmp_path / "b")) == 400
   assert load_index(tmp_path / "a").files.vectors.ntotal == 400
+
+
+def test_of_images_called_alike_none_is_removed(tmp_path):
+  build_index(make_features(5, 0), "x", tmp_path / "i")
+  other = make_features(5, 1)
+  alike = np.array([f"0/{i}.png" for i in range(5)])
+  add_images(tmp_path / "i", dataclasses.replace(other, image_filename=alike))
+  with pytest.raises(ImageIndexError, match=r"'0/2.png'; .* index: 2, 7"):
+    remove_images(tmp_path / "i", ["0/2.png"])
+  assert len(remove_images(tmp_path / "i", [7])) == 9
+  assert len(remove_images(tmp_path / "i", ["0/2.png"])) == 8
 
 
 def test_merges_that_make_no_sense(tmp_path):

@@ -256,6 +256,7 @@ import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # bytes of a file
 rng = np.random.default_rng(0)
 params = {f"x{i}": rng.normal(size=(100, 99)) for i in range(30)}
+folder = folder.with_name("other")
 try:
   write_model(folder, {"params": params}, config={}, vocabulary={}, step=9)
 except OSError as error:

@@ -322,6 +322,7 @@ def test_mistakes_are_explained(flags, words, tmp_path):
     (("--config", "--mode=train"), "--config= needs a file"),
     (("--config.train.batch_size=0",), "config.train.batch_size is 0"),
     (("--config.model.dtype=float31",), "bfloat16"),
+    (("--config.train.cpu_devices=all",), "train.cpu_devices is 'all', not"),
     (("--workdir=gs://bucket/run",), "--workdir=gs://bucket/run"),
     (("--config.data.dir=gs://bucket/data",), "--config.data.dir"),
     (("--config.train.init_from=s3://bucket/run",), "--config.train.init_from"),

@@ -20,6 +20,8 @@ def test_members_are_counted_seed_by_seed(tmp_path):
     ("a-1", 1),
     ("tiny-ir_sd-1", 1),
   ]
+  logs = [m.log.name for m in members(["ir_v1.2.py"], 2, tmp_path)]
+  assert logs == ["ir_v1.2-0.log", "ir_v1.2-1.log"]
   with pytest.raises(ValueError, match="share a folder"):
     members(["configs/a.py", "others/a.py"], 1, tmp_path)
   with pytest.raises(ValueError, match="numbered 0 to 1"):
@@ -78,10 +80,11 @@ def test_one_member_by_its_index(command, tmp_path):
   assert [x["workdir"][-3:] for x in calls()] == ["b-1"]
 
 
-def test_a_signal_stops_the_sweep_after_the_member_has_saved(command, tmp_path):
+@pytest.mark.parametrize("saves", [True, False])  # not while it only starts
+def test_a_signal_stops_the_sweep(command, tmp_path, saves):
   command(
     "import os, signal, time\n"
-    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+    f"if {saves}: signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
     "(workdir / 'ready').touch()\n"
     "time.sleep(60)"
   )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from training_runs import flatten, read_lines
 
-from rn_jax import train
+from rn_jax import evaluate, train
 from rn_jax.checkpoint import load_model
 from rn_jax.data import input_pipeline
 from rn_jax.data.records import RecordError
@@ -52,6 +52,14 @@ def test_a_missing_split_is_found_before_any_is_read(
   config = make_config(**{f"data.{which}_split": "tast"})
   with pytest.raises(RecordError, match="split 'tast' is not there"):
     train.train(config, tmp_path / "run")
+
+
+def test_results_go_to_the_run_whatever_it_is_called(tmp_path):
+  run = tmp_path / "runs" / "7"
+  step = run / "checkpoints" / "200"
+  step.mkdir(parents=True)
+  for path in run, run / "checkpoints", step:
+    assert evaluate.run_folder(path) == run
 
 
 def test_a_split_without_answers_cannot_be_learned(

@@ -167,8 +167,8 @@ def remove_images(
     images: Their indices or names, or a single one.
 
   Raises:
-    ImageIndexError: There is no such image, none would be left, or FAISS cannot
-      add to such an index.
+    ImageIndexError: There is no such image or more than one, none would be
+      left, or FAISS cannot add to such an index.
   """
   single = isinstance(images, str) or is_index(images)
   wanted: Sequence[Any] = [images] if single else images
@@ -182,6 +182,12 @@ def remove_images(
         of = index.image_filename == str(image)
       if not of.any():
         raise ImageIndexError(f"{path}: there is no image {image!r} in it")
+      if of.sum() > 1:
+        indices = ", ".join(map(str, index.image_index[of]))
+        raise ImageIndexError(
+          f"{path}: several images are called {image!r}; name one by its "
+          f"index: {indices}"
+        )
       keep &= ~of
     if not keep.any():
       raise ImageIndexError(f"{path}: no image would be left")

@@ -16,12 +16,13 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import faiss
 import numpy as np
 
-from rn_jax.host.atomic import leftovers, replacing
+from rn_jax.host.atomic import clear, replacing
 from rn_jax.host.exclusive import exclusive
 from rn_jax.host.paths import local_path
 from rn_jax.retrieval.describe.archive import read_archive, write_archive
@@ -31,11 +32,9 @@ FORMAT_VERSION = 2  # 1: a folder of .npy files and index.json
 LOCK = ".lock"  # held by whoever writes to the folder
 _SIDECAR = "index.npz"
 _OLD_SIDECAR = "index.json"
-# What a change makes superfluous; all but the first are of version 1.
-_SUPERSEDED = (
-  *("vectors*.faiss", _OLD_SIDECAR, "vectors-*.npy", "image_*-*.npy"),
-  *("source-*.npy", "graph-*.usearch"),
-)
+_VECTORS = re.compile(r"vectors-[0-9a-f]{16}\.faiss")
+# What the first version wrote beside its index.json.
+_OLD = ("vectors-*.npy", "image_*-*.npy", "source-*.npy", "graph-*.usearch")
 
 
 class ImageIndexError(ValueError):
@@ -133,14 +132,15 @@ def open_index(path: str | os.PathLike, *, mapped: bool = True) -> ImageIndex:
 def write_index(index: ImageIndex) -> None:
   """Writes an index, whole or not at all, in place of one that is there."""
   index.folder.mkdir(parents=True, exist_ok=True)
-  with replacing(index.folder / "vectors.faiss") as temporary:
+  unnamed = index.folder / _vectors_name("0" * 16)
+  with replacing(unnamed) as temporary:
     with open(temporary, "wb") as file, faiss_errors(str(index.folder)):
       # FAISS's own files end silently short where a disk gets full.
       writer = faiss.PyCallbackIOWriter(file.write)  # pyright: ignore[reportAttributeAccessIssue]
       faiss.write_index(index.vectors, writer)
     digest = _sha256(temporary)
   name = _vectors_name(digest)
-  os.replace(index.folder / "vectors.faiss", index.folder / name)
+  os.replace(unnamed, index.folder / name)
   write_archive(
     index.folder / _SIDECAR,
     {"format_version": FORMAT_VERSION, "sha256": digest, **index.header},
@@ -150,12 +150,16 @@ def write_index(index: ImageIndex) -> None:
       "source": index.source,
     },
   )
-  for pattern in _SUPERSEDED:
-    for path in index.folder.glob(pattern):
-      if path.name != name:
+  # What that makes superfluous; the folder may have files of others, too.
+  for path in index.folder.iterdir():
+    if _VECTORS.fullmatch(path.name) and path.name != name:
+      path.unlink()
+  if (index.folder / _OLD_SIDECAR).exists():
+    for pattern in _OLD:
+      for path in index.folder.glob(pattern):
         path.unlink()
-  for path in leftovers(index.folder):  # of killed runs: it holds the lock
-    path.unlink()
+    (index.folder / _OLD_SIDECAR).unlink()
+  clear(index.folder)
 
 
 def check_fits(index: ImageIndex, metadata: dict, name: str) -> None:

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rn_jax.retrieval.describe.features import Features, choose_descriptors
+from rn_jax.retrieval.describe.features import (
+  Features,
+  FeaturesError,
+  choose_descriptors,
+)
 from rn_jax.retrieval.image_indices import image_indices
 from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruth
@@ -73,7 +77,8 @@ def compare(
     truth: Its scenes are the database; None: the images of the first features.
 
   Raises:
-    FeaturesError: The features lack an image or a descriptor.
+    FeaturesError: The features lack an image or a descriptor, or number the
+      images differently.
     ValueError: A query is none of the ground truth's.
   """
   queries = image_indices(queries)
@@ -83,6 +88,7 @@ def compare(
   if truth is None:
     at = features[0].rows_of(queries)
     rows = [f.rows_of(features[0].image_index) for f in features]
+    _check_same(features, rows)
     hits = np.zeros((len(queries), len(features[0])), bool)
   else:
     at = truth.scenes.positions(queries)
@@ -120,6 +126,25 @@ def compare(
       label = _label(features, f, name)
       sheet.rows.append(row(label, found[i], distance[i], hits[i]))
   return sheets
+
+
+def _check_same(
+  features: Sequence[Features], rows: Sequence[np.ndarray]
+) -> None:
+  """Raises FeaturesError unless the rows of all are of the same files."""
+
+  def name(number: int, place: int) -> str:
+    filename = features[number].image_filename[rows[number][place]]
+    return str(filename).rsplit("/", 1)[-1]
+
+  for number in range(1, len(features)):
+    for place, index in enumerate(features[0].image_index):
+      mine, theirs = name(0, place), name(number, place)
+      if mine != theirs:
+        raise FeaturesError(
+          f"image {index} is {mine} in the first features and {theirs} in "
+          f"others; describe the same images with both networks"
+        )
 
 
 def _label(features: Sequence[Features], one: Features, name: str) -> str:
