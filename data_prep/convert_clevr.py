@@ -172,7 +172,7 @@ def convert(
         "source": description,
       }
     manifest["vocabulary_sha256"] = words.sha256()
-    records_folder.finish_folder(output_dir, manifest, words)
+    records_folder.finish_folder(output_dir, manifest, words, splits)
   for split in splits:
     oddities.tell(
       f"{clevr_dir}: {split}", manifest["splits"][split]["warnings"]

@@ -19,10 +19,11 @@ from absl import flags, logging
 
 from data_prep.generation import split_files
 from data_prep.generation.job import BALANCED_SCENES, Job
+from data_prep.generation.picture_mark import see_to_pictures
 from data_prep.generation.scenes import SPLITS
 from data_prep.generation.split_lock import alone
 from data_prep.generation.staging import CLEVR, Staging, background_of
-from data_prep.world import read_world
+from data_prep.world import check_words, read_world
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
 from rn_jax.host import cli
 from rn_jax.host.paths import place
@@ -83,6 +84,7 @@ def generate(
     )
   if vocabulary is not None and records_dir is None:
     raise ValueError("vocabulary is for records; give records_dir too")
+  check_words(job.world, job.language.synonyms)
   if len(job.language.templates) < job.questions_per_scene:
     logging.warning(
       "%d templates give at most as many questions a scene, not %d.",
@@ -93,6 +95,8 @@ def generate(
   if records_dir is not None:
     records_dir = place(records_dir)
   with alone(output_dir, job.split):
+    if not images:
+      see_to_pictures(job, output_dir, overwrite)
     split_files.make(job, output_dir, pool, overwrite)
     # What follows imports JAX, which the rest does without.
     if annotations:

@@ -148,7 +148,8 @@ def _verify_files(records_dir: Path, manifest: dict, split: str) -> None:
     )
   }
   vocabulary = records_dir / records.VOCABULARY
-  expected[vocabulary] = manifest["vocabulary_sha256"]
+  if "vocabulary_sha256" in manifest:  # an earlier version did without
+    expected[vocabulary] = manifest["vocabulary_sha256"]
   for path, sha256 in expected.items():
     if not path.exists():
       raise RecordError(f"{path}: missing; convert the data again")

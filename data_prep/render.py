@@ -17,9 +17,11 @@ from pathlib import Path
 from absl import flags, logging
 
 from data_prep.annotation.files import annotate_split
+from data_prep.generation.picture_mark import read_mark, write_mark
 from data_prep.generation.split_lock import alone
 from data_prep.rendering.camera import FRAME
 from data_prep.rendering.drawing import draw_files
+from data_prep.rendering.engine import VERSION as RENDERER
 from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.data.images import ImageError, opened
 from rn_jax.host import cli
@@ -58,7 +60,8 @@ def render_split(
   Raises:
     SourceError: The scenes file is missing or damaged, or a scene of it.
     ValueError: A picture that is there has another size.
-    FileExistsError: There are annotations of other scenes or another size.
+    FileExistsError: There are pictures or annotations of other scenes or of
+      another size.
     BusyError: Another run makes pictures of this split in this folder.
   """
   pool = pool_of(None, beam_options)
@@ -69,7 +72,8 @@ def render_split(
   path = place(clevr_dir) / "scenes" / f"CLEVR_{split}_scenes.json"
   output_dir = place(output_dir or clevr_dir)
   folder = output_dir / "images" / split
-  scenes = list(read_elements(path, "scenes", hashlib.sha256()))
+  digest = hashlib.sha256()
+  scenes = list(read_elements(path, "scenes", digest))
   for i, scene in enumerate(scenes):
     name = scene.get("image_filename")
     # Nothing a file says may name a place outside the folder.
@@ -80,8 +84,30 @@ def render_split(
       annotate_split(
         clevr_dir, split, output_dir, size=size, frame=frame, pool=pool
       )
+    made_from = {
+      "scenes_sha256": digest.hexdigest(),
+      "frame": list(frame),
+      "renderer": RENDERER,
+    }
+    _check_mark(output_dir, folder, made_from)
     _draw_missing(scenes, path, folder, size, frame, pool)
   return folder
+
+
+def _check_mark(output_dir: Path, folder: Path, made_from: dict) -> None:
+  """Sees to it that pictures of other scenes are not taken for these.
+
+  Pictures without a mark are taken as they are: CLEVR's own have none.
+  """
+  mark = output_dir / ".made_from" / f"render-{folder.name}.json"
+  found = read_mark(mark)
+  if not any(folder.glob("*.png")):
+    write_mark(mark, made_from)
+  elif found not in (None, made_from):
+    raise FileExistsError(
+      f"{folder} has pictures of other scenes, or by another version of the "
+      "renderer; choose another output_dir, or remove the folder"
+    )
 
 
 def _draw_missing(

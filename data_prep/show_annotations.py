@@ -69,10 +69,16 @@ def show_annotations(
     if item["image_id"] in of_image:
       of_image[item["image_id"]].append(item)
   folder = Path(local_path(clevr_dir)) / "images" / split
-  drawn = [
-    _overlay(read_image(folder / image["file_name"]), of_image[image["id"]])
-    for image in images
-  ]
+  try:
+    drawn = [
+      _overlay(read_image(folder / image["file_name"]), of_image[image["id"]])
+      for image in images
+    ]
+  except (KeyError, TypeError, IndexError) as error:
+    raise SourceError(
+      f"{path}: an annotation is damaged, or none of data_prep ({error!r}); "
+      "remove the file, and make it with data_prep.render --annotations"
+    ) from error
   height, width, _ = drawn[0].shape
   rows = -(-len(drawn) // columns)
   sheet = Image.new("RGB", (columns * width, rows * height), "white")
@@ -98,6 +104,13 @@ def _overlay(
 ) -> UInt8[np.ndarray, "H W 3"]:
   canvas = pixels.astype(float)
   for item in annotations:
+    height, width = item["segmentation"]["size"]
+    if (height, width) != pixels.shape[:2]:
+      raise SourceError(
+        f"the annotations are of pictures of {width}x{height}, and there are "
+        f"some of {pixels.shape[1]}x{pixels.shape[0]}; draw or annotate them "
+        "with that size"
+      )
     hue = _HUES[item["object"] % len(_HUES)]
     seen, whole = (
       rle.decode(item[name]["counts"], *item[name]["size"])

@@ -15,7 +15,7 @@ draws it or asks about it knows what its words mean.
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,6 +148,27 @@ def parse_world(content: object) -> World:
     tables[plural] = {v: readers[name](v, table[v]) for v in table}
   world = World(**tables)
   return CLEVR if world == CLEVR else world
+
+
+def check_words(world: World, synonyms: Mapping[str, Sequence[str]]) -> None:
+  """Checks that a language has no name of a world for something else.
+
+  Args:
+    world: What objects can be.
+    synonyms: Value or relation → the words for it.
+
+  Raises:
+    ValueError: A name is a word for another value, or for no value at all.
+  """
+  names = [name for values in world.values.values() for name in values]
+  absent = {v for vs in clevr.ATTRIBUTES.values() for v in vs} - {*names}
+  for other, words in synonyms.items():
+    for name in names:
+      if name != other and name in words and other not in absent:
+        raise ValueError(
+          f"properties: {name!r} is a word for {other!r} in the questions, "
+          "which could be read in two ways; choose another name"
+        )
 
 
 def _solid(name: str, model: object) -> str:

@@ -69,13 +69,14 @@ def annotate_split(
     "size": list(size),
     "frame": list(frame),
   }
-  if path.exists() and not overwrite:
-    if _read_info(path) != info:
+  if path.exists():
+    if _read_info(path) == info:
+      return path
+    if not overwrite:
       raise FileExistsError(
         f"{path} is of other scenes or of pictures of another size (see its"
         ' "info"); choose another output_dir, or remove it'
       )
-    return path
   parts = Parts(path.parent / f".annotate-{split}", info)
   starts = range(0, len(scenes), _SCENES_PER_PART)
   items = [(k, scenes[a : a + _SCENES_PER_PART]) for k, a in enumerate(starts)]

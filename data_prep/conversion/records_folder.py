@@ -16,7 +16,7 @@ from rn_jax.data import records
 from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.records import FORMAT_VERSION, RecordError
 from rn_jax.host import atomic
-from rn_jax.host.paths import remove_folder
+from rn_jax.host.paths import is_address, remove_folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,9 +31,21 @@ def parts_folder(records_dir: Path, split: str) -> Path:
 
 
 def open_folder(output_dir: Path) -> dict:
-  """Returns the manifest of a finished folder, or the start of a new one."""
+  """Returns the manifest of a finished folder, or the start of a new one.
+
+  Raises:
+    RecordError: The folder is of another version, or holds other records.
+  """
   if (output_dir / records.MANIFEST).exists():
     return records.read_manifest(output_dir)
+  if output_dir.is_dir() and not list(output_dir.glob(".convert-*")):
+    shards = output_dir.glob(f"{records.DATASET_NAME}-*.tfrecord-*-of-*")
+    for path in shards:
+      raise RecordError(
+        f"{output_dir} has records without a {records.MANIFEST}, such as "
+        f"{path.name}, which another program may have made; convert into "
+        "another folder, or remove them first"
+      )
   return {"format_version": FORMAT_VERSION, "splits": {}}
 
 
@@ -52,12 +64,15 @@ def open_vocabulary(
     from_splits: Splits that an empty vocabulary can be made from.
 
   Raises:
-    RecordError: The folder has another vocabulary than the given one.
+    RecordError: The folder has another vocabulary than the given one, or than
+      its records were made with.
     SourceError: There is nothing to take or to make a vocabulary from.
   """
   own = output_dir / records.VOCABULARY
   if manifest["splits"] or (not given and not from_splits and own.exists()):
     vocabulary = Vocabulary.load(own)
+    if manifest["splits"]:
+      records.read_vocabulary(output_dir)  # is it still that of the records?
     if given and Vocabulary.load(given).sha256() != vocabulary.sha256():
       raise RecordError(
         f"{given} is not the vocabulary of the records in {output_dir}; leave"
@@ -141,32 +156,41 @@ def key_of(description: dict) -> str:
 
 
 def finish_folder(
-  records_dir: Path, manifest: dict, vocabulary: Vocabulary
+  records_dir: Path,
+  manifest: dict,
+  vocabulary: Vocabulary,
+  splits: Sequence[str],
 ) -> None:
-  """Makes a folder whose shards are all written a finished records folder."""
+  """Makes a folder whose shards are all written a finished records folder.
+
+  Args:
+    records_dir: The folder.
+    manifest: Of all splits that it has.
+    vocabulary: Of all splits.
+    splits: Those that were converted now, whose notes are not needed any more.
+  """
   write_text(records_dir / records.VOCABULARY, vocabulary.to_json())
   write_tfds_metadata(
     records_dir, manifest["splits"], json.loads(vocabulary.to_json())
   )
   text = json.dumps(manifest, indent=1) + "\n"
   write_text(records_dir / records.MANIFEST, text)
-  for path in _leftovers(records_dir, manifest):
-    if path.is_dir():
-      remove_folder(path)
-    else:
-      path.unlink()
+  for split in splits:
+    for path in _leftovers(records_dir, split, manifest["splits"][split]):
+      if path.is_dir():
+        remove_folder(path)
+      else:
+        path.unlink(missing_ok=True)
+  if not is_address(records_dir):
+    atomic.clear(records_dir)
 
 
-def _leftovers(records_dir: Path, manifest: dict) -> list[Path]:
-  """Returns shards that are not in the manifest, and notes of conversions."""
-  listed = {
-    shard["filename"]
-    for split in manifest["splits"].values()
-    for shard in split["shards"]
-  }
-  shards = records_dir.glob(f"{records.DATASET_NAME}-*.tfrecord-*-of-*")
+def _leftovers(records_dir: Path, split: str, entry: dict) -> list[Path]:
+  """Returns shards of a split that it does not list, and its notes."""
+  listed = {shard["filename"] for shard in entry["shards"]}
+  shards = records_dir.glob(f"{records.DATASET_NAME}-{split}.tfrecord-*-of-*")
+  notes = parts_folder(records_dir, split)
   return [
     *(path for path in shards if path.name not in listed),
-    *records_dir.glob(".convert-*"),
-    *atomic.leftovers(records_dir),
+    *(path for path in (notes, notes.with_suffix(".json")) if path.exists()),
   ]

@@ -49,6 +49,10 @@ def prepare(
   arguments = locals() | {"generator": VERSION}
   if image_size is None:  # the key stays that of when there were no pictures
     del arguments["image_size"]
+  else:
+    from data_prep.rendering.engine import VERSION as RENDERER
+
+    arguments["renderer"] = RENDERER
   language = load_language(language_dir or None, names=templates or None)
   # Its content counts, not where it lies.
   arguments |= {"language": language.fingerprint, "language_dir": None}

@@ -143,6 +143,17 @@ class Job:
     return -(-self.num_scenes // SCENES_PER_PART)
 
 
+def is_same(found: dict | None, info: dict) -> bool:
+  """Whether what a file says it was made from is what a job says.
+
+  The order of properties counts, too: scenes are drawn by it.
+  """
+  if found != info or found is None:
+    return False
+  one, other = (x.get("generator", x).get("properties") for x in (found, info))
+  return json.dumps(one) == json.dumps(other)
+
+
 def make_scene(
   job: Job, index: int, refused: Callable[[], None] = lambda: None
 ) -> dict:

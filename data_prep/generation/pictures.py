@@ -11,11 +11,17 @@ from PIL import Image
 from data_prep.conversion.clevr_source import Source
 from data_prep.conversion.scene_record import Drawing, encode_image
 from data_prep.convert_clevr import convert
-from data_prep.generation.job import VERSION, Job, make_scene
+from data_prep.generation.job import Job, is_same, make_scene
+from data_prep.generation.picture_mark import (
+  mark_path,
+  read_mark,
+  remove_pictures,
+  scenes_of,
+  write_mark,
+)
 from data_prep.generation.split_files import read_scenes
 from data_prep.rendering.drawing import draw_files, drawn
 from data_prep.rendering.engine import VERSION as RENDERER
-from rn_jax.host.atomic import replacing
 from rn_jax.host.pool import Pool
 from rn_jax.host.progress import progress_bar
 
@@ -42,7 +48,7 @@ def write_files(
   """
   folder = output_dir / "images" / job.split
   folder.mkdir(parents=True, exist_ok=True)
-  mark = output_dir / ".made_from" / f"images-{job.split}.json"
+  mark = mark_path(output_dir, job.split)
   present = _open_folder(folder, mark, describe(job, size), overwrite)
 
   with progress_bar(
@@ -123,9 +129,8 @@ def draw_for_records(
 def describe(job: Job, size: tuple[int, int]) -> dict:
   """What pictures depend on."""
   return {
-    "version": VERSION,
+    **scenes_of(job),
     "renderer": RENDERER,
-    **job.look(),
     "width": size[0],
     "height": size[1],
   }
@@ -134,33 +139,20 @@ def describe(job: Job, size: tuple[int, int]) -> dict:
 def _open_folder(
   folder: Path, mark: Path, made_from: dict, overwrite: bool
 ) -> set[str]:
-  """Returns the names of the pictures that a folder has, and marks it.
-
-  The mark is not in the folder: what reads CLEVR lists it and wants pictures.
-  """
-  mark.parent.mkdir(exist_ok=True)
+  """Returns the names of the pictures that a folder has, and marks it."""
   older = folder / ".made_from.json"  # where it was before
   if older.exists():
+    mark.parent.mkdir(exist_ok=True)
     older.replace(mark)
   present = {path.name for path in folder.glob("*.png")}
-  if present and _read_mark(mark) != made_from:
+  if present and not is_same(read_mark(mark), made_from):
     if not overwrite:
       raise FileExistsError(
         f"{folder} has pictures that were made from other arguments, or by "
         "another version of the renderer; choose another output_dir, or pass "
         "overwrite"
       )
-    for name in present:
-      (folder / name).unlink()
+    remove_pictures(folder)
     present = set()
-  with replacing(mark) as temporary:
-    temporary.write_text(json.dumps(made_from))
+  write_mark(mark, made_from)
   return present
-
-
-def _read_mark(mark: Path) -> dict | None:
-  """Returns what pictures were made from; None where nothing says it."""
-  try:
-    return json.loads(mark.read_text())
-  except (FileNotFoundError, ValueError, RecursionError):
-    return None

@@ -31,6 +31,7 @@ MIN_GAP = 0.25  # between two surfaces
 MIN_OFFSET = 0.4  # between two centres, along each of the four directions
 RELATION_MARGIN = 0.2
 MAX_TRIES = 50  # per object, before the scene starts over
+_ATTEMPTS = 20_000  # per scene, before it is given up
 
 # The splits, and the condition (of CLEVR CoGenT) that governs their colours.
 SPLITS = {
@@ -155,16 +156,17 @@ def sample_scene(
 
   Raises:
     KeyError: Unknown split.
+    ValueError: No scene was to be found.
   """
   condition = SPLITS[split]
   rng = random_stream("scene", seed, split, index)
   camera = sample_camera(seed, split, index, staging)
   lamps = sample_lamps(seed, split, index, staging)
   count = min_objects + int(rng.random() * (max_objects - min_objects + 1))
-  while True:
+  for _ in range(_ATTEMPTS):
     placed = _place(rng, count, world.sizes)
-    while placed is None:
-      placed = _place(rng, count, world.sizes)
+    if placed is None:
+      continue
     objects = [_dress(rng, *p, condition, camera, world) for p in placed]
     scene = {
       "split": split,
@@ -182,6 +184,12 @@ def sample_scene(
       scene["properties"] = world.to_json()
     if accept is None or accept(scene):
       return scene
+  raise ValueError(
+    f"scene {index} of {split} with {count} objects was not to be made in "
+    f"{_ATTEMPTS:,} attempts: they do not fit beside each other, or some show "
+    "too little. Take fewer or smaller objects, a lower min_visible_pixels, or "
+    "a camera that is nearer"
+  )
 
 
 def _place(

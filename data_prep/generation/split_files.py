@@ -9,7 +9,7 @@ from typing import TextIO
 
 from absl import logging
 
-from data_prep.generation.job import Job, make_scene
+from data_prep.generation.job import Job, is_same, make_scene
 from data_prep.generation.parts import make_parts
 from rn_jax.data.clevr_json import (
   SourceError,
@@ -39,7 +39,7 @@ def make(
     FileExistsError: One of the files was made from other arguments.
   """
   paths = paths_of(job, output_dir)
-  if not overwrite and _is_made(paths.values(), job):
+  if _is_made(paths.values(), job, overwrite):
     logging.info("Reusing %s", paths["questions"])
     return
   folder = output_dir / f".generate-{job.split}"
@@ -72,16 +72,19 @@ def read_scenes(job: Job, output_dir: Path) -> Iterator[dict]:
   return read_elements(path, "scenes", hashlib.sha256())
 
 
-def _is_made(paths: Iterable[Path], job: Job) -> bool:
+def _is_made(paths: Iterable[Path], job: Job, overwrite: bool) -> bool:
   """Whether the files are there.
 
   Raises:
-    FileExistsError: One of them was made from other arguments.
+    FileExistsError: One of them was made from other arguments, and is not to
+      be overwritten.
   """
   for path in paths:
     if not path.exists():
       continue
-    if _read_info(path) != job.info():
+    if not is_same(_read_info(path), job.info()):
+      if overwrite:
+        return False
       raise FileExistsError(
         f'{path} was made with other arguments (see its "info"); choose '
         "another output_dir, or pass overwrite"

@@ -93,6 +93,8 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
     manifest = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(manifest, dict):
       raise ValueError("it holds no object")
+    if not isinstance(manifest.get("splits", {}), dict):
+      raise ValueError("its splits are no object")
   except (ValueError, RecursionError) as error:
     raise RecordError(
       f"{path}: not readable as JSON ({error}); convert the data again"

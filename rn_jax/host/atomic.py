@@ -20,9 +20,18 @@ from rn_jax.host.write_errors import naming
 if TYPE_CHECKING:
   from rn_jax.host.addresses import Address
 
-# The host is in the name, for process numbers are those of one host only.
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-_OWNER = re.compile(r"\.(\w+)-(\d+)\.tmp")
+
+def _where() -> str:
+  """Returns what process numbers are of: a host, or a container of it."""
+  space = ""
+  with contextlib.suppress(OSError):
+    space = os.readlink("/proc/self/ns/pid")
+  return hashlib.sha256((socket.gethostname() + space).encode()).hexdigest()[:8]
+
+
+_HOST = _where()
+# Temporary files: of now, and of versions that did not name the host.
+_OWNER = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?(\d+)\.tmp")
 _ABANDONED = 24 * 3600  # seconds without a write, on whatever host
 
 
@@ -55,6 +64,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
       cast("Address", path).upload(temporary)
     return
+  if path.exists() and not (path.is_file() or path.is_dir()):
+    raise OSError(
+      f"{path} is no regular file and is not replaced; choose another place"
+    )
   if not path.parent.exists():
     raise FileNotFoundError(
       f"{path}: there is no folder {path.parent}; make it, or choose another "
@@ -81,7 +94,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 def leftovers(folder: Path) -> list[Path]:
   """Returns the temporary files in a folder: of programs killed or at work."""
-  return sorted(folder.glob(".*.tmp"))
+  return sorted(
+    path for path in folder.glob(".*.tmp") if _OWNER.fullmatch(path.name)
+  )
 
 
 def clear(folder: Path) -> None:
@@ -102,7 +117,7 @@ _clear_once = functools.cache(clear)  # large folders take long to list
 
 
 def _is_stale(path: Path) -> bool:
-  owner = _OWNER.search(path.name)
+  owner = _OWNER.fullmatch(path.name)
   if owner and owner[1] == _HOST:
     return not _is_running(int(owner[2]))
   return time.time() - path.stat().st_mtime > _ABANDONED

@@ -22,7 +22,10 @@ def divide_cpu(number: int | str | None, scenes: int) -> None:
     scenes: Scenes of a batch.
   """
   if number == "auto":
-    cores = len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+      cores = len(os.sched_getaffinity(0))
+    else:
+      cores = os.cpu_count() or 1
     number = next(n for n in range(cores, 0, -1) if scenes % n == 0)
   given = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if number and int(number) > 1 and not given:

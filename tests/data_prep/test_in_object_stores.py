@@ -150,6 +150,7 @@ def test_pictures_are_drawn_from_and_to_a_store(made, store):
   )
   render.render_split("gs://bucket", "train", width=48, height=32)
   assert str(folder) == "gs://bucket/images/train"
+  assert store.pop("bucket/.made_from/render-train.json")
   wanted = files(made / "clevr")
   assert store == {k: wanted[k] for k in store}
   assert len(store) == 4 + 2

@@ -111,12 +111,27 @@ def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path):
       path.touch()
     for path in (old, earlier):
       os.utime(path, (0, 0))
+    mine = [tmp_path / ".notes.tmp", tmp_path / ".mydb-12.tmp"]
+    for path in mine:
+      path.touch()
+      os.utime(path, (0, 0))
     before = sorted([stale, written, recent, old, earlier])
     assert leftovers(tmp_path) == before
     with replacing(tmp_path / "d.json") as temporary:
       temporary.touch()
       expected = sorted([written, recent, temporary])
       assert leftovers(tmp_path) == expected
+    assert all(path.exists() for path in mine)
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+  os.mkfifo(tmp_path / "pipe")
+  with (
+    pytest.raises(OSError, match="pipe is no regular file"),
+    replacing(tmp_path / "pipe"),
+  ):
+    pass
+  assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):

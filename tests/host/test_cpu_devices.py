@@ -12,6 +12,9 @@ import os
 import sys
 number, scenes, *cores = sys.argv[1:]
 os.sched_setaffinity(0, map(int, cores))
+if number == "macOS":  # which has no such functions
+  del os.sched_getaffinity
+  number = "auto"
 import jax
 from rn_jax.host.cpu_devices import divide_cpu
 divide_cpu(number if number == "auto" else int(number), int(scenes))
@@ -25,6 +28,7 @@ print(jax.device_count())
     ("auto", 64, "", 2),
     ("auto", 63, "", 1),  # two would not divide them
     ("3", 64, "", 3),
+    ("macOS", 1, "", 1),
     ("auto", 64, "--xla_force_host_platform_device_count=4", 4),
   ],
 )

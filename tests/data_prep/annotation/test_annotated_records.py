@@ -16,6 +16,7 @@ from data_prep.rendering import drawing
 from data_prep.rendering.camera import FRAME
 from data_prep.show_annotations import show_annotations
 from rn_jax.data import records
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.states import boxes_of_records
 from rn_jax.retrieval.describe.sources import split_source
@@ -156,6 +157,16 @@ def test_scenes_of_a_folder_are_annotated_and_shown(tmp_path):
   with Image.open(sheet) as image:
     assert image.size == (2 * SIZE[0], 2 * SIZE[1])
     assert len(image.convert("RGB").getcolors()) > 4  # the pictures are black
+  path = tmp_path / "annotations" / "CLEVR_train_annotations.json"
+  text = path.read_text()
+  path.write_text(text.replace('"segmentation"', '"polygons"'))
+  with pytest.raises(SourceError, match="an annotation is damaged"):
+    show_annotations(tmp_path, "train", sheet)
+  path.write_text(text)
+  picture = min((tmp_path / "images" / "train").iterdir())
+  Image.new("RGB", (9, 8)).save(picture)
+  with pytest.raises(SourceError, match="and there are some of 9x8"):
+    show_annotations(tmp_path, "train", sheet)
 
 
 def test_networks_read_the_boxes_of_records(tmp_path):

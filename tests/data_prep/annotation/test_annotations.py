@@ -199,8 +199,12 @@ def test_those_of_other_pictures_are_not_kept(clevr_dir, scenes):
   scenes_path.write_text(json.dumps({"scenes": scenes[:1]}))
   with pytest.raises(FileExistsError, match="other scenes"):
     annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1))
-  annotate_split(clevr_dir, "val", size=SIZE, pool=Pool(1), overwrite=True)
+  again = {"pool": Pool(1), "overwrite": True}
+  annotate_split(clevr_dir, "val", size=SIZE, **again)
   assert len(json.loads(path.read_text())["images"]) == 1
+  before = path.stat().st_mtime_ns
+  annotate_split(clevr_dir, "val", size=SIZE, **again)
+  assert path.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from rn_jax.clevr import (
 from rn_jax.data import records
 from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.records import RecordError
+from rn_jax.host import atomic
 
 GOLD = SHARED / "clevr_gold"
 
@@ -351,7 +352,7 @@ def test_interrupted_conversion_of_other_data_starts_anew(
       convert(clevr, out, workers=1, num_shards=3)
   # As a killed process leaves them.
   for name in (records.shard_name("train", 2, 3), ".convert-train.json"):
-    (out / f".{name}.123.tmp").write_text("half")
+    (out / f".{name}.{atomic._HOST}-{2**22 + 1}.tmp").write_text("half")
   (out / ".convert-train.json").write_text("notes of an earlier version")
   scenes = [make_scene(i) for i in range(6)]
   scenes[0]["objects"][0]["color"] = "blue"
@@ -391,6 +392,48 @@ def test_a_split_can_be_added_later(clevr, tmp_path):
   assert records.read_vocabulary(out) == words
   together = convert(clevr, tmp_path / "together")
   assert manifest == together
+
+
+def test_another_split_leaves_a_conversion_that_is_not_done(
+  clevr, tmp_path, monkeypatch
+):
+  scenes = [make_scene(i, "val") for i in range(6)]
+  write_clevr(clevr, "val", scenes, make_questions(6, "val"))
+  out = tmp_path / "out"
+  convert(clevr, out, ["train"], workers=1, num_shards=2)
+  with monkeypatch.context() as patch:
+    patch.setattr(convert_clevr, "build_scene", interrupt_at(5))
+    with pytest.raises(KeyboardInterrupt):
+      convert(clevr, out, ["val"], workers=1, num_shards=3)
+  mine = [out / ".notes.tmp", out / ".convert-notes.md"]
+  for path in mine:
+    path.touch()
+  left = {path for path in out.iterdir() if "val" in path.name}
+  assert len(left) == 3
+  convert(clevr, out, ["train"], workers=1, num_shards=2)
+  assert left | {*mine} <= {*out.iterdir()}
+
+
+def test_records_of_others_are_left_alone(clevr, tmp_path):
+  theirs = tmp_path / "clevr-train.tfrecord-00000-of-00064"
+  theirs.touch()
+  with pytest.raises(RecordError, match=r"such as clevr-train\.tfrecord-00000"):
+    convert(clevr, tmp_path)
+  assert [*tmp_path.glob("*.tfrecord*")] == [theirs]
+
+
+def test_a_vocabulary_that_was_exchanged_is_not_taken_on(clevr, tmp_path):
+  scenes = [make_scene(i, "val") for i in range(6)]
+  write_clevr(clevr, "val", scenes, make_questions(6, "val"))
+  out = tmp_path / "out"
+  convert(clevr, out, ["train"])
+  path = out / "vocabulary.json"
+  words = json.loads(path.read_text())
+  names, numbers = [*words["questions"]], [*words["questions"].values()]
+  words["questions"] = dict(zip(names, numbers[::-1], strict=True))
+  path.write_text(json.dumps(words))
+  with pytest.raises(RecordError, match=r"vocabulary\.json: its SHA-256"):
+    convert(clevr, out, ["val"])
 
 
 def test_a_split_that_does_not_fit_the_folder(clevr, tmp_path):

@@ -96,6 +96,14 @@ def shards(folder):
   return records.shard_paths(folder, "train")
 
 
+def test_records_of_an_earlier_version_are_counted(folder):
+  path = folder / "manifest.json"
+  manifest = json.loads(path.read_text())
+  del manifest["vocabulary_sha256"]
+  path.write_text(json.dumps(manifest))
+  assert inspect_split(folder, "train")["num_scenes"]
+
+
 def test_another_vocabulary_is_found(folder):
   path = folder / "vocabulary.json"
   words = json.loads(path.read_text())

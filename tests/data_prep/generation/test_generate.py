@@ -138,6 +138,7 @@ def test_reuse_and_overwrite(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(split_files, "make_parts", None)  # would fail if it were used
     make(tmp_path, "train", 5)
+    make(tmp_path, "train", 5, overwrite=True)  # they are those already
   for change in (
     {"num_scenes": 6},
     {"seed": 1},

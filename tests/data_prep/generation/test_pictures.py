@@ -128,6 +128,18 @@ def test_pictures_of_other_scenes_are_not_kept(tmp_path):
 
 
 @pytest.mark.usefixtures("rendered")
+def test_scenes_do_not_come_to_lie_beside_pictures_of_others(tmp_path):
+  make(tmp_path, "train", 3, images=True, size=(16, 16))
+  before = _images(tmp_path, "train")
+  make(tmp_path, "train", 3)
+  with pytest.raises(FileExistsError, match=r"images.train has pictures"):
+    make(tmp_path, "train", 3, 1)
+  assert _images(tmp_path, "train") == before
+  make(tmp_path, "train", 3, 1, overwrite=True)
+  assert not _images(tmp_path, "train")
+
+
+@pytest.mark.usefixtures("rendered")
 def test_pictures_of_two_looks_do_not_mix(tmp_path, monkeypatch):
   options = {"images": True, "size": (16, 16)}
   with monkeypatch.context() as patch:

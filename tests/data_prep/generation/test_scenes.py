@@ -168,6 +168,12 @@ def test_a_refused_scene_starts_over_with_as_many_objects():
   assert {len(s["objects"]) for s in offered} == {len(first["objects"])}
 
 
+def test_a_scene_that_cannot_be_made_is_given_up(monkeypatch):
+  monkeypatch.setattr(scenes, "_ATTEMPTS", 5)
+  with pytest.raises(ValueError, match=r"scene 1 of val .* in 5 attempts"):
+    scenes.sample_scene(3, "val", 1, accept=lambda _: False)
+
+
 def test_camera_and_lamps_are_jittered_each_on_their_own():
   scene = scenes.sample_scene(3, "val", 5)
   assert scene["camera"] == list(scenes.sample_camera(3, "val", 5))

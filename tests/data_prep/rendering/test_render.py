@@ -144,6 +144,17 @@ def test_a_split_is_drawn_and_gone_on_with(clevr_dir, scenes, pictures):
     render_split(clevr_dir, "val", width=16, height=16)
 
 
+def test_pictures_of_other_scenes_are_not_taken_for_these(clevr_dir, scenes):
+  folder = render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+  path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
+  path.write_text(json.dumps({"scenes": scenes[1:]}))
+  with pytest.raises(FileExistsError, match=f"{folder} has pictures of other"):
+    render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+  # CLEVR's own pictures have no mark.
+  (clevr_dir / ".made_from" / "render-val.json").unlink()
+  render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+
+
 def test_scenes_of_few_objects_are_counted_once(clevr_dir, scenes, caplog):
   path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   few = []

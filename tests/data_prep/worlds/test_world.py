@@ -13,14 +13,20 @@ from places import ROOT, SHARED
 from data_prep.annotation.coco import annotations_of, categories
 from data_prep.conversion.properties import one_world
 from data_prep.generate import generate
-from data_prep.generation.job import Job, make_scene
+from data_prep.generation.job import Job, is_same, make_scene
 from data_prep.generation.scenes import MIN_GAP, sample_scene
 from data_prep.language.programs import execute, scene_table
 from data_prep.rendering import geometry, trace, visibility_rule
 from data_prep.rendering.engine import render, stage_of
 from data_prep.rendering.picture import SMALL_TILES, index_picture
 from data_prep.rendering.visibility import visible_pixels
-from data_prep.world import CLEVR, parse_world, read_world, world_of
+from data_prep.world import (
+  CLEVR,
+  check_words,
+  parse_world,
+  read_world,
+  world_of,
+)
 from rn_jax.clevr import ATTRIBUTES
 
 FILE = ROOT / "examples" / "properties.json"
@@ -86,6 +92,27 @@ def test_malformed_files_are_refused(changes, message, tmp_path):
     read_world(path)
   assert str(caught.value).startswith(f"{path}: ")
   assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("changes", "name"),
+  [
+    ({"sizes": {"small": 0.35, "tiny": 0.3}}, "tiny"),
+    ({"shapes": {"sphere": "Sphere", "ball": "Cone"}}, "ball"),
+    ({"colors": {"shiny": [1, 2, 3]}}, "shiny"),
+    ({"sizes": {"tiny": 0.3, "large": 0.7}}, None),
+  ],
+)
+def test_a_name_is_no_word_for_something_else(changes, name):
+  world = parse_world(
+    _content(materials=CLEVR.to_json()["materials"]) | changes
+  )
+  synonyms = Job("val", 3).language.synonyms
+  if name is None:
+    check_words(world, synonyms)
+  else:
+    with pytest.raises(ValueError, match=f"'{name}' is a word for '"):
+      check_words(world, synonyms)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000])
@@ -235,5 +262,13 @@ def test_properties_are_part_of_what_data_are_made_from():
   }
   assert len(keys) == 2
   assert Job("val", 3).look() != Job("val", 3, world=WORLD).look()
+  # So is their order, by which they are drawn.
+  shapes = dict(reversed(WORLD.to_json()["shapes"].items()))
+  turned = Job("val", 3, world=parse_world(_content(shapes=shapes)))
+  job = Job("val", 3, world=WORLD)
+  for one, other in ((job.info(), turned.info()), (job.look(), turned.look())):
+    assert one == other
+    assert is_same(one, one)
+    assert not is_same(one, other)
   scene = make_scene(Job("val", 3, world=WORLD), 0)
   assert min(visible_pixels(scene)) >= 200
