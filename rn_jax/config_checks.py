@@ -12,11 +12,17 @@ _LEAST = {
   "data.questions_per_scene": 1,
   "eval.batch_size": 1,
   "model.embedding_size": 1,
+  "model.head.key_width": 1,
+  "model.head.layers": 0,
+  "model.head.num_relations": 1,
+  "model.head.width": 1,
   "model.lstm_units": 1,
+  "model.regions": 1,
   "model.spare_answers": 0,
   "train.batch_size": 1,
 }
-_WHOLE = (
+# Beside words, they may be numbers of this kind.
+WHOLE = (
   "data.max_question_length",
   "model.scenes_per_block",
   "train.cpu_devices",
@@ -42,7 +48,7 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     value = _get(config, key)
     if value is not None and value < least:
       raise ValueError(f"config.{key} is {value}, must be at least {least}")
-  for key in _WHOLE:
+  for key in WHOLE:
     value = _get(config, key)
     if isinstance(value, float) and not value.is_integer():
       raise ValueError(f"config.{key} is {value}, must be a whole number")
@@ -50,6 +56,11 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     value = _get(config, key)
     if value is not None and not value > 0:
       raise ValueError(f"config.{key} is {value}, must be above 0")
+  if not math.isfinite(_get(config, "train.double_batch_every") or 0):
+    raise ValueError(
+      "config.train.double_batch_every must be finite; 0 is for batches that "
+      "do not grow"
+    )
   if not math.isfinite(_get(config, "train.num_epochs") or 0):
     raise ValueError(
       "config.train.num_epochs must be finite; config.train.max_minutes makes "
@@ -63,6 +74,11 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     )
   if _get(config, "model.g_units") == ():
     raise ValueError("config.model.g_units is empty; g_theta needs a layer")
+  for key in "model.g_units", "model.f_units", "model.conv_channels":
+    if min(_get(config, key) or (1,)) < 1:
+      raise ValueError(
+        f"config.{key} is {_get(config, key)}; each is 1 or more"
+      )
 
 
 def check_training(config: ml_collections.ConfigDict) -> None:

@@ -94,7 +94,17 @@ def make_schedule(
   if config.schedule in ("constant", "plateau"):
     return optax.constant_schedule(peak)
   period = config.decay_epochs * steps_per_epoch
+  if config.schedule in ("exponential", "step", "restarts") and not period > 0:
+    raise ValueError(
+      f"config.optimizer.decay_epochs is {config.decay_epochs}, must be above "
+      f"0 for the schedule {config.schedule!r}"
+    )
   if config.schedule in ("exponential", "step"):
+    if not 0 < config.decay_rate <= 1:
+      raise ValueError(
+        f"config.optimizer.decay_rate is {config.decay_rate}, must be above 0 "
+        "and at most 1"
+      )
     return optax.exponential_decay(
       peak, period, config.decay_rate, staircase=config.schedule == "step"
     )
@@ -126,7 +136,9 @@ def make_schedule(
     fall = optax.cosine_decay_schedule(
       peak, max(num_steps - warmup - hold, 1), last / peak
     )
-    rise = optax.linear_schedule(0.0, peak, max(warmup, 1))
+    rise = optax.constant_schedule(peak)
+    if warmup:
+      rise = optax.linear_schedule(0.0, peak, warmup)
     return optax.join_schedules([rise, fall], [warmup + hold])
   raise ValueError(
     f"config.optimizer.schedule is {config.schedule!r}, not one of {SCHEDULES}"

@@ -167,7 +167,7 @@ def measure(
     # The first are slower. Twice as many each time, all of them together do not
     # take longer than `seconds`, and the last of them a quarter at least.
     calls, took = 1, 0.0
-    while took < seconds / 4 and calls * size < plan.num_steps:
+    while not took or (took < seconds / 4 and calls * size < plan.num_steps):
       calls *= 2
       took = run(calls)
   variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -273,7 +273,7 @@ def shorten(
   keys: dict[str, Any] = flatten_dict(config.to_dict(), sep=".")
   lengths: dict[str, Any] = {key: keys[key] * part for key in _LENGTHS}
   lengths["train.eval_every"] = lengths["train.num_epochs"] / evaluations
-  before = keys["train.num_epochs"] / keys["train.eval_every"]
+  before = max(1.0, keys["train.num_epochs"] / keys["train.eval_every"])
   lengths[_PATIENCE] = max(1, round(keys[_PATIENCE] * evaluations / before))
   stages = [shorten_stage(stage, part) for stage in config.data.curriculum]
   return _with(config, lengths | {_STAGES: stages})

@@ -23,6 +23,11 @@ def _reducer(
       f"and 1 and a patience from 1, not {config.decay_rate} and "
       f"{config.patience}"
     )
+  if config.final_learning_rate > config.learning_rate:
+    raise ValueError(
+      f"config.optimizer.final_learning_rate is {config.final_learning_rate}, "
+      f"above the learning_rate of {config.learning_rate}"
+    )
   return reduce_on_plateau(
     config.decay_rate,
     config.patience,
@@ -39,7 +44,7 @@ def scale_by_plateau(
     config: The `optimizer` part of a config.
 
   Raises:
-    ValueError: Its decay_rate or patience are out of range.
+    ValueError: Its decay_rate, patience or final rate are out of range.
   """
   init = _reducer(config).init
 

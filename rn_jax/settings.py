@@ -8,7 +8,7 @@ import ml_collections
 from ml_collections.config_dict import FieldReference
 
 from rn_jax.clevr import MAX_OBJECTS
-from rn_jax.config_checks import check_values
+from rn_jax.config_checks import WHOLE, check_values
 from rn_jax.default_config import get_config
 from rn_jax.models.blocks import scenes_in_cache
 from rn_jax.models.relation.head import make_head
@@ -61,7 +61,10 @@ def read_config(
   config.update_from_flattened_dict(dict(overrides or {}))
   for part, name in known:
     value, meanings = config[part][name], _NUMBERS[part, name]
-    value = config[part][name] = meanings.get(value, value)
+    value = meanings.get(value, value)
+    if f"{part}.{name}" in WHOLE and isinstance(value, float):
+      value = int(value) if value.is_integer() else value  # else it is refused
+    config[part][name] = value
     number = isinstance(value, int | float) and value > 0
     if not (number or value is None or value in meanings.values()):
       auto = "'auto', " * ("auto" in meanings.values())

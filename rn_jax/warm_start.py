@@ -37,9 +37,14 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       f"config.train.init_parts is {parts!r}, not one of {PARTS}"
     )
-  for path in filter(None, config.train.init_from.split(",")):
+  for path in _paths(config):
     if not is_address(path):
       find_steps(place(path), f"config.train.init_from={path}")
+
+
+def _paths(config: ml_collections.ConfigDict) -> list[str]:
+  parts = (part.strip() for part in config.train.init_from.split(","))
+  return [part for part in parts if part]
 
 
 def warm_start(
@@ -66,7 +71,7 @@ def warm_start(
   """
   check(config)
   parts, fresh = config.train.init_parts, None
-  for path in config.train.init_from.split(","):
+  for path in _paths(config):
     variables, meta = load_model(path)
     if parts == "all":
       state, taken, left = _take_all(

@@ -16,7 +16,7 @@ from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data import records
 from rn_jax.data.array_cache import load_arrays
 from rn_jax.data.array_file import join
-from rn_jax.data.decode import read_streams
+from rn_jax.data.decode import read_streams, stored_length
 from rn_jax.data.punctuation import renumber
 from rn_jax.data.states import state_arrays
 from rn_jax.data.vocabulary import answers_by_id
@@ -153,7 +153,7 @@ def load_dataset(
   if config.cache:
     size = config.image_size if inputs == "pixels" else config.max_objects
     read = "boxes" if inputs == "states" and config.boxes else inputs
-    settings = [split, read, size, config.max_question_length or 0]
+    settings = [split, read, size, stored_length(config) or 0]
     if share.count > 1:
       settings.append(f"{share.index}of{share.count}")
     key = json.dumps([_CACHE_VERSION, *settings, *_hashes(shards)])

@@ -179,6 +179,15 @@ def _collect(
     yield part
 
 
+def stored_length(config: ml_collections.ConfigDict) -> int | None:
+  """Returns how long questions may be as records have them; None: any length.
+
+  Where marks are read in another way, only then one knows how long they are.
+  """
+  split = config.punctuation == "split"
+  return config.max_question_length if split else None
+
+
 def _question_arrays(
   columns: dict[str, list], config: ml_collections.ConfigDict, where: str
 ) -> dict[str, np.ndarray]:
@@ -192,7 +201,7 @@ def _question_arrays(
   }
   return {
     "question": pad_rows(
-      words.astype(np.int16), lengths, config.max_question_length, where
+      words.astype(np.int16), lengths, stored_length(config), where
     ),
     "question_length": lengths,
     **numbers,

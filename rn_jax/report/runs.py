@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from rn_jax.plots.curves import Series
@@ -160,8 +161,13 @@ def unfinished(config: dict[str, Any], series: dict[str, Series]) -> str:
     (float(s["step"][-1]), float(s["epoch"][-1])) for s in series.values()
   )
   total = config["train.num_epochs"]
-  # An update less, as a run ends with a whole one; epochs have four decimals.
-  if step and (total - epoch) * step / epoch <= 1 + 1e-4 * step / epoch:
+  # An update less, as a run ends with a whole one, and the last may be larger
+  # than the others; epochs have four decimals.
+  least = 1.0
+  if grown := series.get("train/batch_size"):
+    read = questions_read(series, config["train.batch_size"], np.array(step))
+    least = float(grown["value"][-1]) * step / read
+  if step and (total - epoch) * step / epoch <= least + 1e-4 * step / epoch:
     return ""
   return (
     f"its training stopped in epoch {epoch:.4g} of {total:.4g}, and its "

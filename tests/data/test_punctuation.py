@@ -10,6 +10,7 @@ from rn_jax.answer import load
 from rn_jax.clevr import tokenize
 from rn_jax.data.dataset import load_dataset
 from rn_jax.data.punctuation import read_marks, words_with_marks
+from rn_jax.data.records import RecordError
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.data.vocabulary import MAX_WORDS, VocabularyError
 from rn_jax.evaluate import predict_split
@@ -54,6 +55,13 @@ def test_a_network_reads_the_words_that_it_was_trained_with(
   longest = questions["question_length"].max()
   assert questions["question"].shape == (len(asked), longest)
   assert questions["question"].max() <= len(dataset.vocabulary["questions"])
+  # Words count as they are read, not as the records have them.
+  config.data.max_question_length = int(longest)
+  assert load_dataset(config.data, "states", "val").num_questions == len(asked)
+  config.data.max_question_length = int(longest) - 1
+  with pytest.raises(RecordError, match="max_question_length"):
+    load_dataset(config.data, "states", "val")
+  config.data.max_question_length = None
 
   write_network(tmp_path / "checkpoints", config)
   network = load(tmp_path)

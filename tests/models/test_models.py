@@ -156,11 +156,14 @@ def test_the_pairwise_head_is_a_double_loop_over_pairs(
   np.testing.assert_allclose(result, expected, rtol=2e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", [*SIX, "avf_sd weighted"])
 def test_blocks_and_all_at_once_agree_in_value_and_gradient(name, monkeypatch):
   # Questions one at a time too, as 4,096 pairs of 64 cells are.
   monkeypatch.setattr(pairwise, "_PAIRS_IN_CACHE", 1)
+  name, *weighted = name.split()
   config = tiny.get_config(name)
+  if weighted:  # by position, of which a block may have the first ones only
+    config.model.aggregation = "weighted"
   batch = make_batch(np.random.default_rng(2), s=3)
   model = make_model(config)
   variables = init(model, batch)

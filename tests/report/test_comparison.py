@@ -144,6 +144,20 @@ def test_a_run_ended_or_says_where_it_stopped():
     "its training stopped in epoch 1.5 of 2,"
   )
   assert unfinished(config, {"val/loss": curve([0], [3])})  # before the first
+  # A last batch of eight questions may be half filled.
+  config = {"train.num_epochs": 2.0, "train.batch_size": 2}
+  grown = {
+    "train/loss": curve([5, 10], [1, 1]),
+    "train/samples_per_second": curve([5, 10], [1, 1]),
+    "train/questions": curve([5, 10], [10, 50]),
+    "train/batch_size": curve([5, 10], [2, 8]),
+  }
+  for series in grown.values():
+    series["epoch"] = np.array([0.38, 1.9])
+  assert unfinished(config, grown) == ""
+  for series in grown.values():
+    series["epoch"] = np.array([0.32, 1.6])
+  assert unfinished(config, grown)
   # Of 21.4 updates a run makes 21.
   assert unfinished({"train.num_epochs": 2.14}, {"x": curve([21], [1])}) == ""
 

@@ -92,12 +92,31 @@ def test_a_plateau_wants_a_rate_to_fall():
       make_optimizer(config, make_schedule(config, 1.0, 1))
 
 
+@pytest.mark.parametrize(
+  ("changes", "name"),
+  [
+    ({"schedule": "step", "decay_epochs": 0.0}, "decay_epochs"),
+    ({"schedule": "exponential", "decay_epochs": -1.0}, "decay_epochs"),
+    ({"schedule": "restarts", "decay_epochs": 0.0}, "decay_epochs"),
+    ({"schedule": "exponential", "decay_rate": 1.5}, "decay_rate"),
+    ({"schedule": "plateau", "final_learning_rate": 1.0}, "final_learning_"),
+  ],
+)
+def test_a_schedule_that_would_not_fall_is_named(changes, name):
+  config = make_config(**{"decay_epochs": 1.0, "decay_rate": 0.5} | changes)
+  with pytest.raises(ValueError, match=f"config.optimizer.{name}"):
+    make_optimizer(config, make_schedule(config, 1.0, 1))
+
+
 def test_a_warm_up_that_never_ends_is_told(caplog):
   config = make_config(schedule="cosine", warmup_epochs=2.0)
   make_schedule(config, 10.0, 21)
   assert not caplog.text
   make_schedule(config, 10.0, 20)
   assert "warmup_epochs=2 are 20 updates, the whole run 20" in caplog.text
+  config = make_config(schedule="cosine", warmup_epochs=0.0, hold_epochs=1.0)
+  schedule = make_schedule(config, 10.0, 21)
+  assert schedule(0) == schedule(9) == pytest.approx(config.learning_rate)
 
 
 def test_unknown_schedule_and_impossible_rates_are_named():

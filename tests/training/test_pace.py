@@ -1,6 +1,7 @@
 """A training that may take so long is made shorter, in all its parts."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -75,6 +76,10 @@ def test_a_training_is_as_long_as_the_time_that_is_left(make_config):
   shorter = fit(config, slow, 7_100, 14.0)
   assert shorter.train.num_epochs == 8
   assert shorter.train.eval_every == 4
+  config.train.eval_every = math.inf  # in the end alone
+  shorter = fit(config, slow, 24_000, 14.0)
+  assert shorter.train.eval_every == shorter.train.num_epochs
+  assert shorter.optimizer.patience == config.optimizer.patience
   with pytest.raises(ValueError, match=r"take 24 s, and an evaluation 45\.0 s"):
     fit(config, trial._replace(evaluation=45.0), 24_000, 14.0)
 
@@ -88,7 +93,9 @@ def test_a_trial_leaves_no_trace_where_there_is_time(
   )
   for limit in (None, 60):
     workdir = tmp_path / str(limit)
-    train.train(make_config(**{"train.max_minutes": limit}), workdir)
+    # The whole run is one call.
+    changes = {"train.max_minutes": limit, "train.updates_per_call": 1000}
+    train.train(make_config(**changes), workdir)
     found.append(flatten(load_model(workdir, "latest")[0]))
   assert len(trials) == 1
   assert 0 < trials[0].questions_per_second < np.inf

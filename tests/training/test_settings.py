@@ -37,6 +37,8 @@ def parse(*arguments):
     ("optimizer.clip_norm=0", None),
     ("optimizer.clip_norm=None", None),
     ("train.updates_per_call=4", 4),
+    ("train.updates_per_call=4.0", 4),
+    ("data.max_question_length=5e1", 50),
     ("train.updates_per_call=0", "auto"),
     ("train.updates_per_call=auto", "auto"),
   ],
@@ -44,7 +46,9 @@ def parse(*arguments):
 def test_command_lines_may_have_words_and_numbers(argument, expected):
   part, name = argument.split("=")[0].split(".")
   config, overrides = parse(f"--config.{argument}")
-  assert read_config(config.to_dict())[part][name] == expected
+  found = read_config(config.to_dict())[part][name]
+  assert found == expected
+  assert isinstance(found, type(expected))
   # Into the config of a checkpoint, whose values had the type of numbers.
   saved = common.get_config().to_dict()
   saved["model"]["scenes_per_block"] = -1

@@ -14,6 +14,7 @@ from rn_jax.steps import make_model
 from rn_jax.train_finder import FinderNetwork
 from rn_jax.train_pictures import pictures_config
 from rn_jax.train_state import TrainState
+from rn_jax.warm_start import check as check_warm_start
 from rn_jax.warm_start import warm_start
 
 
@@ -216,6 +217,11 @@ def test_only_a_fresh_run_reads_the_other_network(
   assert len(states) == 2
   with pytest.raises(CheckpointError, match="no checkpoint here"):
     train.train(config, tmp_path / "anew")
+  config.train.init_from = f"{tmp_path / 'trained'}, {tmp_path / 'nothing'},"
+  with pytest.raises(CheckpointError, match="nothing: no checkpoint here"):
+    check_warm_start(config)
+  config.train.init_from = f" {tmp_path / 'trained'},"
+  check_warm_start(config)
 
 
 def test_all_that_fits_is_taken_and_words_keep_their_rows(

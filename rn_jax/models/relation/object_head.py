@@ -69,6 +69,8 @@ class ObjectHead(nn.Module):
 
   def activations(self, num_objects: int) -> int:
     """Returns how many numbers are at work at once for a scene's question."""
+    if not self.layers:
+      return num_objects * self.width
     layer = self.layers[0]
     each = 2 * self.width + 2 * layer.num_relations * layer.key_width
     return num_objects * each + 2 * layer.num_relations * num_objects**2

@@ -1,5 +1,6 @@
 """The pairwise head: parameters of g_theta, and the sum over its pairs."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -138,11 +139,16 @@ class Pairwise(nn.Module):
     """Returns the weight of each pair, of all scenes or of each; None: ones."""
     weights = None
     if self.aggregation == "weighted":
+      side = num_objects
+      if self.has_variable("params", "position_weights"):
+        # A block of scenes may come with their first objects only.
+        known = self.get_variable("params", "position_weights").size
+        side = max(side, math.isqrt(known))
       weights = self.param(
         "position_weights",
         lambda key, shape: jax.random.uniform(key, shape, minval=-1.0),
-        (num_objects * num_objects,),
-      ).reshape(num_objects, num_objects)
+        (side * side,),
+      ).reshape(side, side)[:num_objects, :num_objects]
     if mask is not None:
       both = (mask[:, :, None] & mask[:, None]).astype(jnp.float32)
       weights = both if weights is None else weights * both
