@@ -198,7 +198,7 @@ def _train() -> None:
         "--config.data.dir=DIR is needed: a folder made by "
         "`python -m data_prep.convert_clevr`"
       )
-    train.check(config, workdir)  # before they are made
+    train.check(config, workdir)  # mistakes are found before they are made
     # One process makes the built-in data; the others find them made.
     size = config.data.image_size if config.model.inputs == "pixels" else None
     with parallel.first_process_first("built-in data"):

@@ -74,6 +74,8 @@ def show_annotations(
       _overlay(read_image(folder / image["file_name"]), of_image[image["id"]])
       for image in images
     ]
+  except SourceError as error:
+    raise SourceError(f"{path}: {error}") from None
   except (KeyError, TypeError, IndexError) as error:
     raise SourceError(
       f"{path}: an annotation is damaged, or none of data_prep ({error!r}); "

@@ -9,6 +9,9 @@ from pathlib import Path
 from data_prep.generation.job import VERSION, Job, is_same
 from rn_jax.host.atomic import replacing
 
+# What a mark says of pictures, besides their scenes.
+_OF_PICTURES = ("renderer", "width", "height")
+
 
 def mark_path(output_dir: Path, split: str) -> Path:
   """Returns where the mark of a split's pictures is."""
@@ -68,6 +71,3 @@ def remove_pictures(folder: Path) -> None:
   """Removes the pictures in a folder."""
   for path in folder.glob("*.png"):
     path.unlink()
-
-
-_OF_PICTURES = ("renderer", "width", "height")
