@@ -6,8 +6,9 @@
 g_theta has two layers, 512 and 2,048; their sum over pairs is the descriptor,
 and the question joins two layers later. 5,105,788 parameters with 82 words and
 28 answers. No accuracy is published, and this project has not trained it on
-CLEVR. Of a 2S-RN (configs/ir_sd.py) init_from takes g_0, whose width is the
-same; without it all layers are fresh.
+CLEVR; docs/rankings.md has a smaller one, of scenes made here. Of a 2S-RN
+(configs/ir_sd.py) init_from takes g_0, whose width is the same; without it all
+layers are fresh.
 """
 
 import ml_collections
