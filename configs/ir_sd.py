@@ -3,9 +3,9 @@
     python launch.py --config=configs/ir_sd.py --workdir=W \
         --config.data.dir=RECORDS
 
-Not trained on CLEVR by this project; docs/rankings.md has a smaller one that was
-trained on scenes made here. The reference reaches 97.9 % from states
-with the RN, and found the two-stage network almost as accurate.
+Not trained on CLEVR by this project; docs/rankings.md has a smaller one, of
+scenes made here. The reference reaches 97.9 % from states with the RN, and
+found the two-stage network almost as accurate.
 """
 
 import ml_collections
