@@ -93,8 +93,8 @@ def test_a_trial_leaves_no_trace_where_there_is_time(
   )
   for limit in (None, 60):
     workdir = tmp_path / str(limit)
-    # The whole run is one call.
-    changes = {"train.max_minutes": limit, "train.updates_per_call": 1000}
+    # The whole run, of two updates, is one call.
+    changes = {"train.max_minutes": limit, "train.updates_per_call": 3}
     train.train(make_config(**changes), workdir)
     found.append(flatten(load_model(workdir, "latest")[0]))
   assert len(trials) == 1
