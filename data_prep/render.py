@@ -17,7 +17,11 @@ from pathlib import Path
 from absl import flags, logging
 
 from data_prep.annotation.files import annotate_split
-from data_prep.generation.picture_mark import read_mark, write_mark
+from data_prep.generation.picture_mark import (
+  mark_path,
+  read_mark,
+  write_mark,
+)
 from data_prep.generation.split_lock import alone
 from data_prep.rendering.camera import FRAME
 from data_prep.rendering.drawing import draw_files
@@ -99,7 +103,7 @@ def _check_mark(output_dir: Path, folder: Path, made_from: dict) -> None:
 
   Pictures without a mark are taken as they are: CLEVR's own have none.
   """
-  mark = output_dir / ".made_from" / f"render-{folder.name}.json"
+  mark = mark_path(output_dir, folder.name, "render")
   found = read_mark(mark)
   if not any(folder.glob("*.png")):
     write_mark(mark, made_from)

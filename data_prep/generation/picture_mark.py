@@ -13,9 +13,9 @@ from rn_jax.host.atomic import replacing
 _OF_PICTURES = ("renderer", "width", "height")
 
 
-def mark_path(output_dir: Path, split: str) -> Path:
-  """Returns where the mark of a split's pictures is."""
-  return output_dir / ".made_from" / f"images-{split}.json"
+def mark_path(output_dir: Path, split: str, by: str = "images") -> Path:
+  """Returns where the mark is of a split's pictures, by what made them."""
+  return output_dir / ".made_from" / f"{by}-{split}.json"
 
 
 def read_mark(mark: Path) -> dict | None:

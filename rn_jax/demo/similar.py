@@ -10,7 +10,7 @@ from absl import logging
 from PIL import Image
 
 from rn_jax.demo.subjects import Subject
-from rn_jax.retrieval.describe.features import Features
+from rn_jax.retrieval.describe.features import Features, file_name
 from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
 from rn_jax.retrieval.pages.thumbnails import load_pictures
 from rn_jax.retrieval.scene_graphs.explanation import explain_pair
@@ -68,7 +68,7 @@ def open_similar(
       return None
     return [
       Alike(
-        _file_name(hit.image_filename),
+        file_name(hit.image_filename),
         hit.distance,
         _picture(loaded, hit),
         _explained(subject, loaded, hit, graphs),
@@ -87,7 +87,7 @@ def scenes_of(
   if scenes is not None:
     graphs = load_scenes(scenes)
     at = {str(name): i for i, name in enumerate(graphs.image_filename)}
-    names = [_file_name(name) for name in files.image_filename]
+    names = list(map(file_name, files.image_filename))
     places = Counter(names)  # of two that are called alike, which is it?
     return {
       (int(source), name): graphs[[at[name]]]
@@ -115,7 +115,7 @@ def _explained(
   graphs: dict[tuple[int, str], SceneGraphs],
 ) -> dict | None:
   source = int(loaded.files.source[_row(loaded, hit)])
-  other = graphs.get((source, _file_name(hit.image_filename)))
+  other = graphs.get((source, file_name(hit.image_filename)))
   if subject.scene is None or other is None:
     return None
   try:
@@ -143,7 +143,3 @@ def _picture(loaded: LoadedIndex, hit: Hit) -> Image.Image | None:
 def _row(loaded: LoadedIndex, hit: Hit) -> int:
   (row,) = np.flatnonzero(loaded.files.image_index == hit.image_index)
   return int(row)
-
-
-def _file_name(path: str) -> str:
-  return str(path).rsplit("/", 1)[-1]

@@ -103,7 +103,7 @@ class Features:
     Raises:
       FeaturesError: There is no such image, or its name occurs twice.
     """
-    names = [str(name).rsplit("/", 1)[-1] for name in self.image_filename]
+    names = list(map(file_name, self.image_filename))
     rows = {name: row for row, name in enumerate(names)}
     missing = [name for name in filenames if name not in rows]
     if missing:
@@ -120,6 +120,11 @@ class Features:
         "one split or folder"
       )
     return np.array([rows[name] for name in filenames], np.int64)
+
+
+def file_name(image_filename: str) -> str:
+  """Returns the name of an image without its folders."""
+  return str(image_filename).rsplit("/", 1)[-1]
 
 
 def choose_descriptors(

@@ -9,6 +9,7 @@ from rn_jax.retrieval.describe.features import (
   Features,
   FeaturesError,
   choose_descriptors,
+  file_name,
 )
 from rn_jax.retrieval.image_indices import image_indices
 from rn_jax.retrieval.nearest.search import make_index, nearest, prepare
@@ -132,18 +133,18 @@ def _check_same(
   features: Sequence[Features], rows: Sequence[np.ndarray]
 ) -> None:
   """Raises FeaturesError unless the rows of all are of the same files."""
-
-  def name(number: int, place: int) -> str:
-    filename = features[number].image_filename[rows[number][place]]
-    return str(filename).rsplit("/", 1)[-1]
-
-  for number in range(1, len(features)):
-    for place, index in enumerate(features[0].image_index):
-      mine, theirs = name(0, place), name(number, place)
+  first, *others = (
+    list(map(file_name, f.image_filename[at]))
+    for f, at in zip(features, rows, strict=True)
+  )
+  for names in others:
+    for index, mine, theirs in zip(
+      features[0].image_index, first, names, strict=True
+    ):
       if mine != theirs:
         raise FeaturesError(
           f"image {index} is {mine} in the first features and {theirs} in "
-          f"others; describe the same images with both networks"
+          "others; describe the same images with both networks"
         )
 
 
