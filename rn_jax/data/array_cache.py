@@ -54,9 +54,13 @@ def load_arrays(
   """
   records_dir = place(records_dir)
   name_of = hashlib.sha256(str(records_dir.resolve()).encode()).hexdigest()[:12]
-  folders = [user_cache_dir() / "arrays" / name_of]
+  folders = []
   if not is_address(records_dir):  # whose files cannot be mapped
-    folders.insert(0, records_dir / "cache")
+    folders.append(records_dir / "cache")
+  try:
+    folders.append(user_cache_dir() / "arrays" / name_of)
+  except OSError as error:
+    logging.warning("Decoded arrays may have to stay in memory: %s", error)
   for folder in folders:
     arrays = _read(folder / name, key)
     if arrays is not None:

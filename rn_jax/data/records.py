@@ -24,7 +24,7 @@ from rn_jax.data.tfrecord import (
 )
 from rn_jax.data.vocabulary import VocabularyError
 from rn_jax.host.paths import place
-from rn_jax.host.user_cache import user_cache_dir
+from rn_jax.host.user_cache import in_user_cache
 
 __all__ = [
   "FORMAT_VERSION",
@@ -77,7 +77,7 @@ def read_manifest(records_dir: str | os.PathLike) -> dict:
       "make one with `python -m data_prep.convert_clevr --clevr_dir=... "
       f"--output_dir={records_dir}`"
     )
-    if user_cache_dir() in records_dir.parents:
+    if in_user_cache(records_dir):
       remedy = (
         "a training made it for itself, and makes it again when it is started"
         " again; or name another with --config.data.dir=DIR"

@@ -23,10 +23,10 @@ def enable(folder: str | None) -> None:
   if folder is None:
     if jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
       return
-    of_user = user_cache_dir() / "xla" / _cpu()
-    folder = str(of_user)
     try:
+      of_user = user_cache_dir() / "xla" / _cpu()
       of_user.mkdir(parents=True, exist_ok=True)
+      folder = str(of_user)
     except OSError as error:
       logging.warning("Compiled programs are not kept: %s", error)
       folder = ""

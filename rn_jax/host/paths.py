@@ -9,6 +9,8 @@ from typing import IO, cast
 
 # Path("gs://bucket") has one slash; a Windows drive has one letter.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+# How files are named that are no UTF-8, in texts that are: caf\\udce9.png.
+NAMES = "backslashreplace"
 _STORES = ("gs", "s3")  # each with an extra of its name; see setup.py
 
 

@@ -12,19 +12,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from absl import flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
-from rn_jax.host.paths import local_paths
+from rn_jax.host.paths import NAMES, local_paths
 from rn_jax.retrieval.describe.features import load_features
 from rn_jax.retrieval.pages.gallery_page import html_page
 from rn_jax.retrieval.pages.gallery_picture import draw_sheets
 from rn_jax.retrieval.pages.gallery_sheets import compare
 from rn_jax.retrieval.pages.thumbnails import load_pictures
 from rn_jax.retrieval.scene_graphs.ground_truth_file import load_ground_truth
-from rn_jax.run_log import quiet_backends
 
 
 def write_gallery(
@@ -66,14 +64,13 @@ def write_gallery(
   for path, suffix in zip(output, suffixes, strict=True):
     with replacing(path) as temporary:
       if suffix == ".html":
-        temporary.write_text(html_page(sheets, pictures), encoding="utf-8")
+        page = html_page(sheets, pictures)
+        temporary.write_text(page, encoding="utf-8", errors=NAMES)
       else:
         draw_sheets(sheets, pictures).save(temporary, format="png")
 
 
 def _main(output: list[str], query: list[str], **settings) -> None:
-  quiet_backends()
-  jax.config.update("jax_default_matmul_precision", "highest")
   write_gallery(output, queries=[int(q) for q in query], **settings)
   print("\n".join(output))
 

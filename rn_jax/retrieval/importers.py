@@ -15,6 +15,7 @@ the order of the file (needs h5py: pip install 'rn_jax[retrieval]').
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,15 +66,9 @@ def import_features(
     vectors = read_feature_list(path)
     filenames = [f"CLEVR_{split}_{i:06d}.png" for i in range(len(vectors))]
   metric = metric or ("cosine" if is_h5 else "euclidean")
-  index = np.arange(len(filenames), dtype=np.int64)
-  numbers = [_NUMBER.search(filename) for filename in filenames]
-  if all(numbers):
-    found = np.array([int(number[1]) for number in numbers if number], np.int64)
-    if len(np.unique(found)) == len(found):
-      index = found
   return Features(
     {name: vectors},
-    index,
+    numbers_in(filenames),
     np.array(filenames),
     {
       "descriptors": {name: {"label": label or name, "metric": metric}},
@@ -83,6 +78,19 @@ def import_features(
       },
     },
   )
+
+
+def numbers_in(filenames: Sequence[str]) -> np.ndarray:
+  """Returns the numbers in names, or those of the rows if they are no indices.
+
+  Returns:
+    [N] int64, unique.
+  """
+  numbers = [_NUMBER.search(filename) for filename in filenames]
+  found = [int(number[1]) for number in numbers if number]
+  if len({*found}) == len(filenames) and max(found, default=0) < 2**63:
+    return np.array(found, np.int64)
+  return np.arange(len(filenames), dtype=np.int64)
 
 
 def _main(input: str, output: str, name: str, **settings) -> None:

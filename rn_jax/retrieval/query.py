@@ -27,6 +27,7 @@ from absl import app, flags
 
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
+from rn_jax.host.paths import NAMES
 from rn_jax.retrieval.image_indices import is_index
 from rn_jax.retrieval.nearest.loaded_index import Hit, LoadedIndex, load_index
 from rn_jax.run_log import quiet_backends
@@ -79,7 +80,7 @@ def _main(
     print(text, end="")
     return
   with replacing(output) as temporary:
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors=NAMES)
 
 
 if __name__ == "__main__":

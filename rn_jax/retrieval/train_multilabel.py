@@ -57,7 +57,7 @@ def make_config(
   )
   config.train.update(
     fraction=fraction,
-    val_fraction=val_fraction or fraction,
+    val_fraction=fraction if val_fraction is None else val_fraction,
     batch_size=64,
     num_epochs=epochs,
     eval_every=10,

@@ -118,6 +118,23 @@ def test_decoded_once_and_again_when_damaged_or_of_other_records(tmp_path):
   assert names == {"x"}
 
 
+def test_a_user_without_a_home_has_arrays_all_the_same(
+  tmp_path, monkeypatch, caplog
+):
+  def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+  monkeypatch.delenv("XDG_CACHE_HOME")
+  monkeypatch.setattr("pathlib.Path.home", no_home)
+  assert_same(load(tmp_path, "x"), example_arrays())
+  assert (tmp_path / "cache" / "x").is_file()
+  records = tmp_path / "of others"
+  records.mkdir()
+  (records / "cache").write_text("in the way")
+  assert_same(load(records, "x"), example_arrays())
+  assert "XDG_CACHE_HOME=FOLDER" in caplog.text
+
+
 def test_read_only_records_use_the_users_folder(tmp_path, user_cache, caplog):
   records_dir = tmp_path / "records"
   records_dir.mkdir()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -56,6 +57,25 @@ def test_what_jax_was_told_stands(settings):
   assert jax.config.jax_compilation_cache_dir  # by conftest.py
   compile_cache.enable(None)
   assert settings == {"jax_compilation_cache_dir": None}
+
+
+def test_a_user_without_a_home_compiles_again(monkeypatch, caplog):
+  found = {}
+  config = types.SimpleNamespace(
+    jax_compilation_cache_dir=None, update=found.__setitem__
+  )
+
+  def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+  monkeypatch.setattr("pathlib.Path.home", no_home)
+  monkeypatch.setattr(
+    compile_cache, "jax", types.SimpleNamespace(config=config)
+  )
+  compile_cache.enable(None)
+  assert found == {"jax_compilation_cache_dir": None}
+  assert "Compiled programs are not kept: no place for a cache" in caplog.text
 
 
 @pytest.mark.parametrize(("folder", "found"), [("here", "here"), ("", None)])

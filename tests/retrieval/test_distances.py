@@ -169,6 +169,17 @@ def test_edge_costs_in_closed_form_are_those_of_the_assignment():
     assert found[i, j] == found[j, i] == expected
 
 
+def test_edge_costs_of_many_objects_stay_in_range():
+  rng = np.random.default_rng(0)
+  ours = rng.integers(0, 127, (3, 20), np.int8)
+  theirs = rng.integers(0, 127, (4, 3, 30), np.int8)
+  for quirk in False, True:
+    wide = bipartite.edge_costs(ours.astype(int), theirs.astype(int), quirk)
+    found = bipartite.edge_costs(ours, theirs, quirk)
+    np.testing.assert_array_equal(found, wide)
+  assert wide.max() > 127
+
+
 @pytest.mark.parametrize("match", MATCHES)
 @pytest.mark.parametrize("method", ["v2", "exact"])
 def test_distances_are_symmetric_and_blind_to_the_numbering(method, match):

@@ -169,6 +169,50 @@ def test_files_tell_of_every_query(truth, tmp_path):
     assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_what_cannot_be_ranked_has_no_number(count, tmp_path):
+  # Of 2 and 3 scenes there is no order to speak of; 8 are all equally far.
+  scenes = generated(count)
+  if count == 8:
+    scenes = generated(count, min_objects=1, max_objects=1)
+  compute(scenes, tmp_path / "v2_hard.npz", match="hard")
+  (table,) = evaluate([], [tmp_path / "v2_hard.npz"], tmp_path / "out")
+  assert {row["metrics"]["tau"]["mean"] for row in table["rows"]} >= {None}
+  text = (tmp_path / "out" / "evaluation.md").read_text()
+  assert "| – |" in text
+  assert "nan" not in text
+  for name in ("evaluation.json", "v2_hard_bars.png", "v2_hard_recall.png"):
+    assert (tmp_path / "out" / name).is_file()
+
+
+def test_ground_truths_of_one_rule_are_told_apart(tmp_path):
+  paths = [tmp_path / "all.npz", tmp_path / "some.npz"]
+  for path, count in zip(paths, (12, 9), strict=True):
+    compute(generated(count), path)
+  evaluate([], paths, tmp_path / "out", oracles=False)
+  with open(tmp_path / "out" / "evaluation.csv", newline="") as file:
+    lines = list(csv.DictReader(file))
+  assert {line["ground_truth"] for line in lines} == {"v2 soft"}
+  assert {line["file"] for line in lines} == {str(path) for path in paths}
+  text = (tmp_path / "out" / "evaluation.md").read_text()
+  assert "## v2 soft (all)\n" in text
+  assert "## v2 soft (some)\n" in text
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_equally_far_is_equally_far_whatever_the_rounding(metric):
+  # Nothing in common with the first but the length they are brought to.
+  vectors = np.zeros((200, 40))
+  vectors[0, :7] = 3
+  counts = np.random.default_rng(0).integers(0, 9, (199, 33))
+  vectors[1:, 7:] = counts
+  unit = scoring.of_vectors("x", vectors, metric)[-1]
+  (distances,) = unit.distances(np.array([0]))
+  assert len(np.unique(distances[1:])) == 1
+  assert distances[0] == 0
+  assert distances[1] == pytest.approx(1 if metric == "cosine" else 2**0.5)
+
+
 def test_networks_of_one_kind_have_a_row_each(truth, tmp_path):
   path, truth = truth
   vectors = relation_histogram(truth.scenes)

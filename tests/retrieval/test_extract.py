@@ -140,6 +140,8 @@ def test_pools_unit_pairs_and_leaves_out_padding():
     np.testing.assert_allclose(
       pool(-pairs, first, pooling, True), [-0.6, -0.8], rtol=1e-6
     )
+    nothing = pool(pairs, ~first & first, pooling, False)  # an empty picture
+    np.testing.assert_array_equal(nothing, [0, 0])
 
 
 @pytest.mark.parametrize("mask_objects", [True, False])

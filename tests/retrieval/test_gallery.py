@@ -2,7 +2,9 @@
 
 import dataclasses
 import html.parser
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,6 +217,20 @@ def test_writes_what_is_asked_for(features, truth, tmp_path):
     write_gallery([tmp_path / "g.pdf"], [tmp_path / "f.npz"], [1])
 
 
+def test_names_that_are_no_utf8_do_not_spoil_a_page(features, tmp_path):
+  names = features.image_filename.copy()
+  names[1] = "caf\udce9.png"
+  odd = dataclasses.replace(features, image_filename=names)
+  save_features(tmp_path / "f.npz", odd)
+  for name in features.image_filename.tolist() + [names[1]]:
+    path = os.fsencode(tmp_path / Path(name).name)
+    with open(path, "wb") as file:
+      Image.new("RGB", (6, 4)).save(file, "png")
+  page = tmp_path / "x.html"
+  write_gallery([page], [tmp_path / "f.npz"], [1], images=tmp_path)
+  assert "caf\\udce9.png" in page.read_text()
+
+
 def test_pictures_come_from_records(make_config, records_dir, clevr_dir):
   config = make_config("ir_fp")
   found = split_source(config.data, "pixels", "val").read(0, 5)
@@ -233,6 +249,13 @@ def test_pictures_come_from_records(make_config, records_dir, clevr_dir):
   features.image_filename[1] = "else.png"
   with pytest.raises(ValueError, match=r"has no else\.png"):
     load_pictures(features, [3, 1])
+
+
+def test_pictures_are_no_larger_than_a_page_shows_them(features, tmp_path):
+  for name in features.image_filename[:2].tolist():
+    Image.new("RGB", (3000, 2000)).save(tmp_path / Path(name).name)
+  pictures = load_pictures(features, [0, 1], tmp_path)
+  assert {picture.size for picture in pictures.values()} == {(480, 320)}
 
 
 def test_scenes_without_images_are_drawn(clevr_dir, records_dir, tmp_path):

@@ -188,6 +188,20 @@ def test_reads_h5(tmp_path):
     import_features(path, "rmac", names=names)
 
 
+@pytest.mark.parametrize(
+  ("names", "index"),
+  [
+    (["a_7.png", "b_3.png"], [7, 3]),
+    (["a_7.png", "b_7.png"], [0, 1]),
+    (["a_7.png", "b.png"], [0, 1]),
+    (["12345678901234567890123.jpg", "3.jpg"], [0, 1]),
+    ([], []),
+  ],
+)
+def test_images_are_numbered_by_their_names_or_their_rows(names, index):
+  assert importers.numbers_in(names).tolist() == index
+
+
 def test_one_writes_at_a_time(tmp_path):
   path, output = tmp_path / "x.pickle", tmp_path / "f.npz"
   path.write_bytes(pickle.dumps(BATCHES))

@@ -25,6 +25,7 @@ from rn_jax.retrieval.describe.archive import read_archive, write_archive
 from rn_jax.retrieval.describe.features import METRICS, Features, load_features
 from rn_jax.retrieval.extract import extract_command
 from rn_jax.retrieval.index import add_images, build_index, remove_images
+from rn_jax.retrieval.nearest import index_files
 from rn_jax.retrieval.nearest.index_files import (
   LOCK,
   ImageIndexError,
@@ -346,6 +347,11 @@ def test_refuses_what_does_not_belong(tmp_path):
     ("network", {"checkpoint_sha256": "2" * 64}, "another network"),
     ("descriptors", {"x": {"label": "Y"}}, "descriptor 'x' .X., not 'x' .Y."),
     ("preprocessing", {"size": 9}, "prepared in another way"),
+    (
+      "network",
+      features.metadata["network"] | {"overrides": {"model.dtype": "bfloat16"}},
+      "other settings of the network: its own, not .'model.dtype'",
+    ),
   ):
     other = make_features(20, seed=1)
     other.metadata[key] = value
@@ -431,6 +437,60 @@ def test_results_as_json_and_csv(tmp_path):
   assert [int(row["rank"]) for row in rows] == [1, 2]
   assert float(rows[1]["distance"]) == hits[1].distance
   assert rows[0]["path"] == hits[0].path
+
+
+def test_asks_with_the_settings_it_was_made_with(
+  make_config, clevr_dir, tmp_path
+):
+  write_network(tmp_path / "network", make_config("ir_sd"))
+  settings = {"model.mask_objects": False, "eval.batch_size": 3}
+  features = load_features(
+    extract_command(tmp_path / "network", tmp_path, overrides=settings)
+  )
+  assert features.metadata["network"]["overrides"] == {
+    "model.mask_objects": False
+  }
+  build_index(features, "g2_avg", tmp_path / "i")
+  scenes = json.loads((clevr_dir / "scenes/CLEVR_val_scenes.json").read_text())
+  hit = load_index(tmp_path / "i").like([scenes["scenes"][2]], k=1)[0]
+  assert hit.image_filename == scenes["scenes"][2]["image_filename"]
+  assert hit.distance < 1e-5
+
+
+def test_a_picture_is_itself_through_whatever_link(
+  make_config, clevr_dir, tmp_path
+):
+  write_network(tmp_path / "network", make_config("ir_fp"))
+  real, link = tmp_path / "real", tmp_path / "link"
+  shutil.copytree(clevr_dir / "images" / "val", real)
+  link.symlink_to(real)
+  build_index(
+    load_features(
+      extract_command(tmp_path / "network", tmp_path, images=[str(link)])
+    ),
+    "g2_avg",
+    tmp_path / "i",
+  )
+  index = load_index(tmp_path / "i")
+  for folder in real, link:
+    file = sorted(folder.iterdir())[1]
+    names = [hit.image_filename for hit in index.like([file])]
+    assert len(names) == len(index.files) - 1
+    assert file.name not in names
+
+
+def test_opens_what_is_changed_meanwhile(tmp_path, monkeypatch):
+  build_index(make_features(10), "x", tmp_path / "i")
+  whole = index_files._sha256
+
+  def change_once(path):
+    monkeypatch.setattr(index_files, "_sha256", whole)
+    digest = whole(path)
+    add_images(tmp_path / "i", make_features(5, seed=1, folder="/b", first=10))
+    return digest
+
+  monkeypatch.setattr(index_files, "_sha256", change_once)
+  assert len(open_index(tmp_path / "i")) == 15
 
 
 def test_asks_by_image_files(make_config, clevr_dir, tmp_path):

@@ -103,6 +103,9 @@ def test_each_split_has_a_fraction_of_its_own(records_dir):
     for split, size in zip(("train", "val"), sizes, strict=True):
       images = program.load_images(config, split).scenes["image"]
       assert len(images) == size
+  config = program.make_config(records_dir, image_size=32, val_fraction=0.0)
+  with pytest.raises(ValueError, match="fraction"):
+    program.load_images(config, "val")
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ from rn_jax.retrieval.describe.pooling import describe_scene
 from rn_jax.settings import read_config
 from rn_jax.steps import make_model
 
+# What a network reads of a scene, besides its own settings.
+_READ = ("data.image_size", "data.max_objects", "data.boxes")
+
 
 def make_extract_step(
   model: RelationNetwork | MultilabelNetwork,
@@ -170,6 +173,7 @@ def load_extractor(
       "checkpoint_sha256": meta["hashes"]["model"],
       "step": meta["step"],
       "config": config.model.to_dict(),
+      "overrides": _telling(overrides, read_config(meta["config"]), config),
     },
     "preprocessing": _preprocessing(config),
     "descriptors": {d.name: d.metadata() for d in descriptors},
@@ -189,6 +193,24 @@ def load_extractor(
     parallel.pmap_predict_step(make_extract_step(model, descriptors)),
     parallel.replicate(variables),
   )
+
+
+def _telling(
+  overrides: Mapping[str, Any] | None,
+  saved: ml_collections.ConfigDict,
+  used: ml_collections.ConfigDict,
+) -> dict[str, Any]:
+  """Returns what of the overrides makes other vectors than the network's."""
+  telling = {}
+  for key in overrides or {}:
+    model = key.startswith("model.") and key != "model.scenes_per_block"
+    before, now = (
+      functools.reduce(getattr, key.split("."), config)
+      for config in (saved, used)
+    )
+    if (model or key in _READ) and before != now:
+      telling[key] = now
+  return telling
 
 
 def _preprocessing(config: ml_collections.ConfigDict) -> dict:

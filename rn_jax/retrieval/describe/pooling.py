@@ -24,6 +24,8 @@ def pool_vectors(
 ) -> Float[Array, " D"]:
   """Pools the vectors of a scene's objects, or of its pairs of objects.
 
+  Where there are none, as in a picture in which no object was found: zeros.
+
   Args:
     vectors: Of each object or pair.
     mask: Which objects there are; None: all.
@@ -41,9 +43,9 @@ def pool_vectors(
     scale = 1.0 / jnp.maximum(norm, _SMALLEST_NORM)
   if pooling != "max":
     total = (counts * scale) @ vectors
-    return total if pooling == "sum" else total / counts.sum()
-  scaled = vectors * scale[:, None]
-  return jnp.where(counts[:, None] > 0, scaled, -jnp.inf).max(0)
+    return total if pooling == "sum" else total / jnp.maximum(counts.sum(), 1)
+  scaled = jnp.where(counts[:, None] > 0, vectors * scale[:, None], -jnp.inf)
+  return jnp.where(counts.any(), scaled.max(0), 0)
 
 
 def describe_scene(

@@ -93,39 +93,58 @@ def open_index(path: str | os.PathLike, *, mapped: bool = True) -> ImageIndex:
 
   Raises:
     ImageIndexError: There is none, or it is damaged or of another version.
+    PermissionError: It may not be read.
   """
   folder = Path(local_path(path))
   if not exists(folder):
     raise ImageIndexError(
       f"{path}: no index here; make one with python -m rn_jax.retrieval.index"
     )
+  while True:
+    now = _when_written(folder)
+    try:
+      return _read(folder, mapped)
+    except PermissionError:
+      raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+      if _when_written(folder) != now:
+        continue  # somebody changed it meanwhile
+      raise ImageIndexError(
+        f"{path}: unreadable ({error}); make it anew: python -m "
+        "rn_jax.retrieval.index --features=FEATURES.npz --descriptor=NAME "
+        f"--output={path} --overwrite"
+      ) from error
+
+
+def _when_written(folder: Path) -> tuple[int, int] | None:
   try:
-    if not (folder / _SIDECAR).exists():
-      raise ValueError("an earlier version wrote it")
-    arrays, header = read_archive(folder / _SIDECAR)
-    version = header.pop("format_version")
-    if version != FORMAT_VERSION:
-      raise ValueError(
-        f"format version {version}, this program reads {FORMAT_VERSION}"
-      )
-    digest = header.pop("sha256")
-    file = folder / _vectors_name(digest)
-    if _sha256(file) != digest:
-      raise ValueError(f"{file.name} is damaged, or of another index")
-    with faiss_errors(file.name):
-      if mapped:
-        vectors = _mapped(file, header["factory"])
-      else:
-        vectors = faiss.read_index(str(file))
-    index = ImageIndex(folder, header, vectors, **arrays)
-    if {vectors.ntotal} != {len(array) for array in arrays.values()}:
-      raise ValueError("its files do not fit together")
-  except (ValueError, KeyError, TypeError, OSError) as error:
-    raise ImageIndexError(
-      f"{path}: unreadable ({error}); make it anew: python -m "
-      "rn_jax.retrieval.index --features=FEATURES.npz --descriptor=NAME "
-      f"--output={path} --overwrite"
-    ) from error
+    status = (folder / _SIDECAR).stat()
+  except FileNotFoundError:
+    return None
+  return status.st_mtime_ns, status.st_ino
+
+
+def _read(folder: Path, mapped: bool) -> ImageIndex:
+  if not (folder / _SIDECAR).exists():
+    raise ValueError("an earlier version wrote it")
+  arrays, header = read_archive(folder / _SIDECAR)
+  version = header.pop("format_version")
+  if version != FORMAT_VERSION:
+    raise ValueError(
+      f"format version {version}, this program reads {FORMAT_VERSION}"
+    )
+  digest = header.pop("sha256")
+  file = folder / _vectors_name(digest)
+  if _sha256(file) != digest:
+    raise ValueError(f"{file.name} is damaged, or of another index")
+  with faiss_errors(file.name):
+    if mapped:
+      vectors = _mapped(file, header["factory"])
+    else:
+      vectors = faiss.read_index(str(file))
+  index = ImageIndex(folder, header, vectors, **arrays)
+  if {vectors.ntotal} != {len(array) for array in arrays.values()}:
+    raise ValueError("its files do not fit together")
   return index
 
 
@@ -190,6 +209,15 @@ def check_fits(index: ImageIndex, metadata: dict, name: str) -> None:
     raise ImageIndexError(
       f"{index.folder} was made with another network: {checkpoint}, whose "
       f"weights hash to {str(networks[0])[:12]}, not {str(networks[1])[:12]}"
+    )
+  settings = [
+    (network or {}).get("overrides", {})
+    for network in (index.header["network"], metadata.get("network"))
+  ]
+  if settings[0] != settings[1]:
+    raise ImageIndexError(
+      f"{index.folder} was made with other settings of the network: "
+      f"{settings[0] or 'its own'}, not {settings[1] or 'its own'}"
     )
   preprocessing = metadata.get("preprocessing")
   if index.header["preprocessing"] != preprocessing:

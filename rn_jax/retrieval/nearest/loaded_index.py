@@ -172,7 +172,8 @@ class LoadedIndex:
     for place, description in enumerate(self.files.header["sources"]):
       if "folder" in description:
         name = os.path.relpath(
-          os.path.abspath(local_path(path)), description["folder"]
+          os.path.realpath(local_path(path)),
+          os.path.realpath(description["folder"]),
         )
         same |= (self.files.source == place) & (
           self.files.image_filename == Path(name).as_posix()
@@ -189,7 +190,8 @@ class LoadedIndex:
       )
     name = header["descriptor"]["name"]
     path = self._checkpoint or header["network"]["checkpoint"]
-    extractor = load_extractor(path, [name])
+    settings = header["network"].get("overrides")
+    extractor = load_extractor(path, [name], settings)
     check_fits(self.files, extractor.metadata, name)
     return extractor
 

@@ -10,8 +10,6 @@ from PIL import Image
 from rn_jax.host.templates import read_template
 from rn_jax.retrieval.pages.gallery_sheets import Sheet, Tile
 
-# As the pictures of CLEVR are; an enlarged picture shows all of it.
-_WIDTH = 480
 _QUALITY = 85
 _HIT = "✓"
 
@@ -64,11 +62,7 @@ def caption(rank: int, tile: Tile) -> str:
 
 
 def _encode(picture: Image.Image) -> dict:
-  width = min(_WIDTH, picture.width)
-  height = round(picture.height * width / picture.width)
   content = io.BytesIO()
-  picture.resize((width, height), Image.Resampling.LANCZOS).save(
-    content, "jpeg", quality=_QUALITY
-  )
+  picture.save(content, "jpeg", quality=_QUALITY)
   jpeg = base64.b64encode(content.getvalue()).decode()
-  return {"width": width, "height": height, "jpeg": jpeg}
+  return {"width": picture.width, "height": picture.height, "jpeg": jpeg}

@@ -15,6 +15,8 @@ from rn_jax.data.states import state_description
 from rn_jax.plots.contact_sheet import draw_from_above
 from rn_jax.retrieval.describe.features import Features
 
+# As the pictures of CLEVR are; an enlarged picture of a page shows all of it.
+WIDTH = 480
 _INCHES, _DPI = 2.0, 100  # of a scene drawn from above
 
 
@@ -33,7 +35,8 @@ def load_pictures(
       folders in them.
 
   Returns:
-    RGB pictures by row. Scenes of records without images are drawn from above.
+    RGB pictures by row, at most WIDTH wide. Scenes of records without images
+    are drawn from above.
 
   Raises:
     ValueError: A picture is not readable, or nobody says where they are.
@@ -78,7 +81,11 @@ def _find(folder: Path, name: str) -> Path:
 
 def _open(file: Path | bytes, name: str | None = None) -> Image.Image:
   with opened(file, name) as image:
-    return to_rgb(image, 0)
+    picture = to_rgb(image, 0)
+  if picture.width > WIDTH:
+    height = max(1, round(picture.height * WIDTH / picture.width))
+    picture = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
+  return picture
 
 
 def _draw(scene: dict) -> Image.Image:

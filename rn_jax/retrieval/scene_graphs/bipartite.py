@@ -62,6 +62,7 @@ def edge_costs(a: np.ndarray, b: np.ndarray, quirk: bool) -> np.ndarray:
   Returns:
     int16 [D, N, M].
   """
+  a, b = a.astype(np.int16), b.astype(np.int16)  # costs go past 127
   a, b = a[None, :, :, None], b[:, :, None]  # [1, 3, N, 1], [D, 3, 1, M]
   more, less = np.maximum(a - b, 0), np.maximum(b - a, 0)  # [D, 3, N, M]
   more_one, less_one = more[:, 0] + more[:, 1], less[:, 0] + less[:, 1]

@@ -88,7 +88,13 @@ def spearman_within(
 
 
 def kendall_tau(distances: np.ndarray, truth: np.ndarray) -> np.ndarray:
-  """Kendall's tau-b of each row, of distances or levels: float64 [Q]."""
+  """Kendall's tau-b of each row, of distances or levels.
+
+  Returns:
+    float64 [Q]; NaN where all are equal, or fewer than three.
+  """
+  if distances.shape[1] < 3:  # SciPy would divide by zero
+    return np.full(len(distances), np.nan)
   return np.array(
     [
       # The method concerns the p-value; this one is quick.

@@ -55,7 +55,7 @@ def summarise(
     "metadata": truth.metadata,
     "num_scenes": len(truth.scenes),
     "query_index": truth.query_index.tolist(),
-    "random_level": random_level,
+    "random_level": {m: _number(level) for m, level in random_level.items()},
     "rows": rows,
   }
 
@@ -102,7 +102,7 @@ def _csv(tables: list[dict]) -> str:
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(
     [
-      *("ground_truth", "kind", "descriptor", "vector", "metric"),
+      *("ground_truth", "file", "kind", "descriptor", "vector", "metric"),
       *("mean", "interval", "queries"),
     ]
   )
@@ -111,8 +111,8 @@ def _csv(tables: list[dict]) -> str:
       for metric, summary in row["metrics"].items():
         writer.writerow(
           [
-            *(table["ground_truth"], row["kind"], row["label"], row["vector"]),
-            metric,
+            *(table["ground_truth"], table["file"]),
+            *(row["kind"], row["label"], row["vector"], metric),
             *(summary[key] for key in ("mean", "interval", "queries")),
           ]
         )
@@ -126,17 +126,17 @@ def markdown(table: dict) -> str:
   lines = [header, ["---", "---", *("---:" for _ in metrics)]]
   levels = table["random_level"]
   lines.append(
-    ["*any order, on average*", "", *(f"{levels[m]:.3f}" for m in metrics)]
+    ["*any order, on average*", "", *(_three(levels[m]) for m in metrics)]
   )
   for row in table["rows"]:
     label = row["label"] if row["kind"] == "descriptor" else f"*{row['label']}*"
     cells = (_cell(row["metrics"][m]) for m in metrics)
     lines.append([label, row["vector"], *cells])
-  # The first row is random: never constant.
+  # The first row is random: hardly ever constant.
   same = table["rows"][0]["metrics"]["rho_same_count"]["queries"]
   return "\n".join(
     [
-      f"## {table['ground_truth']}\n",
+      f"## {table['ground_truth']} ({Path(table['file']).stem})\n",
       f"{len(table['query_index'])} queries, {table['num_scenes']} scenes; "
       "mean ± half of the 95 % interval over the queries. A query is not in "
       "its own ranking. In italics: rows that know nothing, the number of "
@@ -149,8 +149,10 @@ def markdown(table: dict) -> str:
 
 
 def _cell(summary: dict) -> str:
-  if summary["mean"] is None:
-    return "–"
   if summary["interval"] is None:
-    return f"{summary['mean']:.3f}"
+    return _three(summary["mean"])
   return f"{summary['mean']:.3f} ± {summary['interval']:.3f}"
+
+
+def _three(mean: float | None) -> str:
+  return "–" if mean is None else f"{mean:.3f}"

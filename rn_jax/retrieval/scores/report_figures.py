@@ -1,5 +1,7 @@
 """Draws scores of rankings: bars with their intervals, and curves of recall."""
 
+import math
+
 import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
@@ -18,16 +20,21 @@ def _name(row: dict) -> str:
 
 
 def better_vectors(rows: list[dict], metric: str) -> list[dict]:
-  """Keeps, of a descriptor as it is and at unit length, the better by mean."""
+  """Keeps, of a descriptor as it is and at unit length, the better by mean.
+
+  One without a mean is kept where the other has none either.
+  """
   best = {}
   for row in rows:
     key = row["kind"], row["label"]
-    mean = row["metrics"][metric]["mean"]
-    if mean is None:
-      continue
-    if key not in best or mean > best[key]["metrics"][metric]["mean"]:
+    if key not in best or _mean(row, metric) > _mean(best[key], metric):
       best[key] = row
   return list(best.values())
+
+
+def _mean(row: dict, metric: str) -> float:
+  mean = row["metrics"][metric]["mean"]
+  return -math.inf if mean is None else mean
 
 
 def draw_bars(table: dict) -> Figure:
@@ -49,7 +56,10 @@ def draw_bars(table: dict) -> Figure:
   )
   for number, metric in enumerate(metrics, start=1):
     axes = figure.add_subplot(lines, columns, number)
-    rows = better_vectors(table["rows"], metric)[::-1]
+    known = (
+      r for r in table["rows"] if r["metrics"][metric]["mean"] is not None
+    )
+    rows = better_vectors([*known], metric)[::-1]
     summaries = [row["metrics"][metric] for row in rows]
     axes.barh(
       range(len(rows)),
@@ -59,7 +69,8 @@ def draw_bars(table: dict) -> Figure:
       error_kw={"ecolor": _INK, "elinewidth": 1, "capsize": 2},
     )
     level = table["random_level"][metric]
-    axes.axvline(level, color=_SOFT, linestyle=(0, (4, 3)), linewidth=1)
+    if level is not None:
+      axes.axvline(level, color=_SOFT, linestyle=(0, (4, 3)), linewidth=1)
     axes.set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize=8)
     axes.set_title(
       _TITLES.get(metric, metric.replace("ndcg", "nDCG")),

@@ -73,7 +73,7 @@ def of_vectors(
   unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
   source = (source or {}) | {"size": x.shape[1], "metric": metric}
   if metric == "cosine":
-    chosen = {"unit length": lambda queries: 1 - unit[queries] @ unit.T}
+    chosen = {"unit length": lambda queries: _tied(1 - unit[queries] @ unit.T)}
   else:
     chosen = {"as it is": _euclidean(x), "unit length": _euclidean(unit)}
   return [Candidate(label, kind, v, d, source) for v, d in chosen.items()]
@@ -84,9 +84,19 @@ def _euclidean(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
   def distances(queries: np.ndarray) -> np.ndarray:
     squared = squares[queries, None] + squares - 2 * (x[queries] @ x.T)
-    return np.sqrt(np.maximum(squared, 0))
+    return np.sqrt(_tied(np.maximum(squared, 0)))
 
   return distances
+
+
+def _tied(distances: np.ndarray) -> np.ndarray:
+  """Makes equal what only rounding tells apart, row by row.
+
+  At unit length, vectors with nothing in common are equally far, up to an error
+  that depends on their norms: as an order, that would mean something.
+  """
+  grain = 1e-12 * np.abs(distances).max(axis=1, keepdims=True)
+  return np.round(distances / np.maximum(grain, np.finfo(float).tiny)) * grain
 
 
 def sanity_rows(scenes: SceneGraphs) -> list[Candidate]:
@@ -130,7 +140,7 @@ def score(
 
   Returns:
     Scores of each candidate; and what a random ranking reaches on average, for
-    those of METRICS that have such a level.
+    those of METRICS that have such a level; NaN where it has none.
   """
   positions = truth.query_position
   size = len(truth.scenes) - 1
@@ -155,7 +165,7 @@ def score(
     joined = {m: np.concatenate([b[m] for b in metrics]) for m in metrics[0]}
     scores.append(Scores(joined, ks, np.concatenate(curves)))
   expected = {
-    m: float(np.nanmean(np.concatenate([b[m] for b in levels])))
+    m: ranking.mean_and_interval(np.concatenate([b[m] for b in levels]))[0]
     for m in levels[0]
   }
   return scores, expected
