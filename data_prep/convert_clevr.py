@@ -151,7 +151,6 @@ def convert(
         image_size=image_size,
         num_shards=num,
         # Folders made without it do not have it.
-        **({"skip_missing": True} if skip_missing else {}),
         **({"annotations": True} if annotations else {}),
       )
       known = records_folder.check_fits(

@@ -25,6 +25,7 @@ from data_prep.generation.split_lock import alone
 from data_prep.generation.staging import CLEVR, Staging, background_of
 from data_prep.world import check_words, read_world
 from rn_jax.clevr import HEIGHT, MAX_OBJECTS, MIN_VISIBLE_PIXELS, WIDTH
+from rn_jax.data.records import VOCABULARY
 from rn_jax.host import cli
 from rn_jax.host.paths import place
 from rn_jax.host.pool import pool_of
@@ -94,10 +95,17 @@ def generate(
   output_dir = place(output_dir)
   if records_dir is not None:
     records_dir = place(records_dir)
+    known = vocabulary is not None or (records_dir / VOCABULARY).exists()
+    if not known and not job.split.startswith("train"):
+      raise ValueError(
+        f"{records_dir} has no vocabulary yet: make the train split first, "
+        "into the same records_dir, or give a vocabulary"
+      )
   with alone(output_dir, job.split):
-    if not images:
-      see_to_pictures(job, output_dir, overwrite)
-    split_files.make(job, output_dir, pool, overwrite)
+    made = split_files.is_made(job, output_dir, overwrite)
+    see_to_pictures(job, output_dir, overwrite, made)
+    if not made:
+      split_files.make(job, output_dir, pool)
     # What follows imports JAX, which the rest does without.
     if annotations:
       from data_prep.annotation.files import annotate_split

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from data_prep.conversion.shards import sha256_of
 from rn_jax.clevr import QUESTION_TYPES
@@ -43,7 +43,7 @@ def inspect_split(
     Counters "answer", "question_type", "question_length" (tokens),
     "objects", "questions" (both per scene), "family"; numbers "num_scenes",
     "num_questions", "num_bytes", "num_shards"; "image" as in the manifest;
-    "contact_sheet", the path of the drawing.
+    "contact_sheet", the path of the drawing; None: it could not be written.
 
   Raises:
     RecordError: A checksum, a count or an index is wrong.
@@ -86,7 +86,11 @@ def inspect_split(
     if number % every == 0 and len(drawn) < num_drawn:
       drawn.append(_panel(scene, answers))
   sheet = records_dir / f"contact_sheet_{split}.png"
-  draw_contact_sheet(sheet, drawn, f"{split}: {entry['num_scenes']:,} scenes")
+  try:
+    draw_contact_sheet(sheet, drawn, f"{split}: {entry['num_scenes']:,} scenes")
+  except OSError as error:  # the folder may be another's
+    logging.warning("No contact sheet: %s", error)
+    sheet = None
   return {
     **counters,
     "num_scenes": entry["num_scenes"],
@@ -196,7 +200,8 @@ def report(split: str, found: dict) -> str:
       f"  {'█' * round(30 * count / top)}".rstrip()
       for key, count in found[name].most_common()
     ]
-  lines.append(f"  contact sheet: {found['contact_sheet']}")
+  if found["contact_sheet"]:
+    lines.append(f"  contact sheet: {found['contact_sheet']}")
   return "\n".join(lines)
 
 

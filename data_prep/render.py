@@ -200,6 +200,8 @@ def _main(
   annotations: bool,
   beam_options: str | None,
 ) -> None:
+  if image_size and (width or height):
+    raise ValueError("give either image_size, or width and height")
   folder = render_split(
     clevr_dir,
     split,

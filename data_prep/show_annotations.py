@@ -61,11 +61,9 @@ def show_annotations(
     raise SourceError(
       f"{path}: no such file; make it with data_prep.render --annotations"
     )
-  images = list(
-    itertools.islice(read_elements(path, "images", _Unread()), num_images)
-  )
+  images = list(itertools.islice(read_elements(path, "images"), num_images))
   of_image = {image["id"]: [] for image in images}
-  for item in read_elements(path, "annotations", _Unread()):
+  for item in read_elements(path, "annotations"):
     if item["image_id"] in of_image:
       of_image[item["image_id"]].append(item)
   folder = Path(local_path(clevr_dir)) / "images" / split
@@ -92,13 +90,6 @@ def show_annotations(
   with replacing(output) as temporary:
     sheet.save(temporary, format="PNG", optimize=True)
   return output
-
-
-class _Unread:
-  """In place of a hash that nobody wants."""
-
-  def update(self, data: bytes) -> None:
-    pass
 
 
 def _overlay(

@@ -137,6 +137,11 @@ def answer_class(
   for name, answers in classes.items():
     if answer in answers:
       return name
+  if answer.isdecimal():
+    raise ValueError(
+      f"{answer!r} is no answer of CLEVR's, whose counts end at {MAX_OBJECTS}; "
+      "leave the question out"
+    )
   number = sum(map(len, classes.values()))
   raise ValueError(f"{answer!r} is not one of CLEVR's {number} answers")
 

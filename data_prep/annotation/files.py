@@ -11,11 +11,7 @@ from data_prep.annotation.reading import path_of
 from data_prep.conversion.properties import one_world
 from data_prep.rendering.camera import FRAME
 from data_prep.world import World
-from rn_jax.data.clevr_json import (
-  SourceError,
-  read_elements,
-  read_value,
-)
+from rn_jax.data.clevr_json import SourceError, read_elements, read_info
 from rn_jax.host.atomic import replacing
 from rn_jax.host.parts import Parts
 from rn_jax.host.paths import place
@@ -70,7 +66,7 @@ def annotate_split(
     "frame": list(frame),
   }
   if path.exists():
-    if _read_info(path) == info:
+    if read_info(path) == info:
       return path
     if not overwrite:
       raise FileExistsError(
@@ -136,13 +132,6 @@ def _image_of(scene: dict, size: Size) -> dict:
     "width": size[0],
     "height": size[1],
   }
-
-
-def _read_info(path: Path) -> dict | None:
-  try:
-    return read_value(path, "info")
-  except SourceError:
-    return None
 
 
 def _make(

@@ -20,6 +20,7 @@ from data_prep.conversion.growing_vocabulary import Vocabulary
 from data_prep.conversion.image_folder import find_images
 from data_prep.conversion.oddities import Oddities, note
 from data_prep.conversion.properties import learn_world
+from data_prep.generation.picture_mark import check_pictures
 from rn_jax.clevr import DIRECTIONS
 from rn_jax.data.clevr_json import SourceError, read_elements
 from rn_jax.host.paths import place
@@ -141,6 +142,12 @@ def load_split(
   fingerprints = {name: d.hexdigest() for name, d in digests.items()}
   result = list(sources.values())
   if has_images and images != "drawn":
+    check_pictures(
+      clevr_dir,
+      split,
+      scenes_path if has_scenes else questions_path,
+      fingerprints.get("scenes"),
+    )
     names = [source.image_filename for source in result]
     paths, fingerprints["images"] = find_images(
       names, image_dir, oddities if skip_missing else None

@@ -25,6 +25,8 @@ _MEANING = {
   "questions",
   "other_split": "scenes or questions are marked as of another split than the "
   "file's",
+  "unknown_objects": "scenes have objects that are not CLEVR's, or that lack "
+  "something; their records have the image alone",
   "program": "questions have a program that is damaged or of an unknown form; "
   "their type is unknown",
 }

@@ -109,7 +109,7 @@ def check_fits(
   for name, other in manifest["splits"].items():
     if (other["image"] is not None) != images:
       reason = f"with{'' if images else 'out'} images"
-    elif other["source"]["arguments"] != {
+    elif _known(other["source"]["arguments"]) != {
       **description["arguments"],
       "num_shards": other["source"]["arguments"]["num_shards"],
     }:
@@ -151,8 +151,18 @@ def describe(
 def key_of(description: dict) -> str:
   """Returns a hash of a description; the same key means the same shards."""
   content = {k: v for k, v in description.items() if k != "folder"}
+  content["arguments"] = _known(description["arguments"])
   text = json.dumps(content, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _known(arguments: dict) -> dict:
+  """Returns arguments without one that earlier versions noted.
+
+  Whether missing images are skipped changes nothing where none is missing, and
+  where some are, the fingerprints are of those that are there.
+  """
+  return {k: v for k, v in arguments.items() if k != "skip_missing"}
 
 
 def finish_folder(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 from PIL import Image
 
 from data_prep.annotation import rle
@@ -123,14 +122,14 @@ def build_scene(
     unknown = isinstance(error, KeyError | UnknownAttributeError)
     if image is None or not unknown:
       raise SourceError(problem) from None
-    logging.log_first_n(
-      logging.WARNING,
-      "%s; the record has the image without them",
-      3,
-      problem,
-    )
     scene = nothing
-    objects, relationships, oddities = _read_scene(nothing, values)
+    objects, relationships, _ = _read_scene(nothing, values)
+    oddities = ["unknown_objects"]
+  if image is None and not len(objects["rotation"]):
+    raise SourceError(
+      f"{source.where} ({source.image_filename}) has no objects, and without "
+      "an image there is nothing to look at; leave it and its questions out"
+    )
   if annotations:
     objects |= _annotation_arrays(
       scene.get("annotations", ()), len(objects["rotation"])

@@ -105,7 +105,9 @@ def write_shards(
   """
   bounds = [len(sources) * i // num_shards for i in range(num_shards + 1)]
   names = [records.shard_name(split, i, num_shards) for i in range(num_shards)]
-  parts = Parts(parts_folder(records_dir, split), key)
+  notes = parts_folder(records_dir, split)
+  notes.mkdir(parents=True, exist_ok=True)  # tells whose the shards are
+  parts = Parts(notes, key)
   entries = {entry["filename"]: entry for entry in known}
   for i, name in enumerate(names):
     noted = parts.read(i)

@@ -13,6 +13,7 @@ from data_prep.generate import generate
 from data_prep.generation.job import VERSION, Job
 from data_prep.language.reading import load_language
 from rn_jax.data import records
+from rn_jax.host.exclusive import exclusive
 from rn_jax.host.user_cache import user_cache_dir
 
 
@@ -70,7 +71,6 @@ def prepare(
         f"config.generate.num_{split}_scenes is {num_scenes}; built-in data "
         "need scenes to train on, and others to validate with"
       )
-  logging.info("Making data in %s", root)
   make = generate
   if image_size is not None:  # pictures are drawn into the records
     make = functools.partial(
@@ -79,20 +79,25 @@ def prepare(
       records_dir=records_dir,
       record_size=image_size,
     )
-  for split, num_scenes in sizes.items():
-    job = Job(
-      split,
-      num_scenes,
-      seed,
-      min_objects,
-      max_objects,
-      min_visible_pixels,
-      language_dir=language_dir or None,
-      templates=tuple(templates),
-    )
-    make(root, job)
-  if image_size is None:
-    convert(root, records_dir, splits=tuple(sizes))
+  # Other trainings may want the same data: they wait for one to make them.
+  with exclusive(root / ".prepare.lock", wait=True):
+    if _has(records_dir, sizes):
+      return records_dir
+    logging.info("Making data in %s", root)
+    for split, num_scenes in sizes.items():
+      job = Job(
+        split,
+        num_scenes,
+        seed,
+        min_objects,
+        max_objects,
+        min_visible_pixels,
+        language_dir=language_dir or None,
+        templates=tuple(templates),
+      )
+      make(root, job)
+    if image_size is None:
+      convert(root, records_dir, splits=tuple(sizes))
   return records_dir
 
 

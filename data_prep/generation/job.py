@@ -18,8 +18,9 @@ from data_prep.rendering.visibility_rule import shows_every_object
 from data_prep.world import World
 from rn_jax.clevr import MAX_OBJECTS, MIN_VISIBLE_PIXELS
 
-# Goes up whenever the same arguments would give other data.
-VERSION = 3
+# Goes up whenever the same arguments would give other data: of CLEVR's objects,
+# or of a world's.
+VERSION, WORLD_VERSION = 3, 4
 
 # A part is what one worker makes at a time, and what an interruption keeps.
 SCENES_PER_PART = 250
@@ -105,6 +106,11 @@ class Job:
     """The templates and synonyms; see load_language for what it raises."""
     return _language_of(self.language_dir, self.templates)
 
+  @property
+  def version(self) -> int:
+    """Of what makes the data."""
+    return VERSION if self.world == world_facts.CLEVR else WORLD_VERSION
+
   def info(self) -> dict:
     """What the data depend on, for the head of the files."""
     made_from = asdict(self)
@@ -112,7 +118,7 @@ class Job:
     for name in ("language_dir", "templates", "staging", "world"):
       del made_from[name]
     made_from["language"] = self.language.fingerprint
-    generator = {"version": VERSION, **made_from, **self._changes()}
+    generator = {"version": self.version, **made_from, **self._changes()}
     return {"split": split, "version": "1.0", "generator": generator}
 
   def _changes(self) -> dict:

@@ -1,29 +1,42 @@
 """What tells of which scenes the pictures in a folder are.
 
 The mark is not in the folder: what reads CLEVR lists it and wants pictures.
+There is one for pictures that were made with their scenes ("images"), and one
+for those that were drawn of a scenes file ("render").
 """
 
 import json
 from pathlib import Path
 
-from data_prep.generation.job import VERSION, Job, is_same
+from data_prep.annotation.reading import path_of
+from data_prep.generation.job import Job, is_same
+from rn_jax.data.clevr_json import SourceError, read_info
 from rn_jax.host.atomic import replacing
 
 # What a mark says of pictures, besides their scenes.
 _OF_PICTURES = ("renderer", "width", "height")
+# What a scenes file is made from, but no scene depends on.
+_OF_QUESTIONS = ("num_scenes", "questions_per_scene", "count_answers")
+_OF_QUESTIONS += ("language",)
 
 
 def mark_path(output_dir: Path, split: str, by: str = "images") -> Path:
   """Returns where the mark is of a split's pictures, by what made them."""
-  return output_dir / ".made_from" / f"{by}-{split}.json"
+  mark = output_dir / ".made_from" / f"{by}-{split}.json"
+  older = output_dir / "images" / split / ".made_from.json"
+  if by == "images" and older.exists():  # where it was before
+    mark.parent.mkdir(exist_ok=True)
+    older.replace(mark)
+  return mark
 
 
 def read_mark(mark: Path) -> dict | None:
   """Returns what pictures were made from; None where nothing says it."""
   try:
-    return json.loads(mark.read_text())
+    made_from = json.loads(mark.read_text())
   except (FileNotFoundError, ValueError, RecursionError):
     return None
+  return made_from if isinstance(made_from, dict) else None
 
 
 def write_mark(mark: Path, made_from: dict) -> None:
@@ -35,36 +48,93 @@ def write_mark(mark: Path, made_from: dict) -> None:
 
 def scenes_of(job: Job) -> dict:
   """Returns what tells the scenes of pictures."""
-  return {"version": VERSION, **job.look()}
+  return {"version": job.version, **job.look()}
 
 
-def see_to_pictures(job: Job, output_dir: Path, overwrite: bool) -> None:
+def see_to_pictures(
+  job: Job, output_dir: Path, overwrite: bool, made: bool
+) -> None:
   """Sees to it that scenes do not come to lie beside pictures of others.
 
+  Nor beside annotations of others.
+
   Args:
-    job: What the scenes are made from, of which no pictures are to be drawn.
+    job: What the scenes are made from.
     output_dir: Folder in CLEVR's layout.
-    overwrite: Remove such pictures.
+    overwrite: Remove pictures that were made with other scenes, and
+      annotations.
+    made: Whether the scenes are there already, and stay.
 
   Raises:
-    FileExistsError: There are such pictures.
+    FileExistsError: There are such pictures, or pictures that were not made
+      with their scenes: these are never removed.
   """
-  mark = mark_path(output_dir, job.split)
-  found = read_mark(mark)
-  if found is None:
-    return
-  wanted = scenes_of(job)
-  known = {k: v for k, v in found.items() if k not in _OF_PICTURES}
-  if is_same(known, wanted):
-    return
   folder = output_dir / "images" / job.split
-  if not overwrite:
+  marks = [mark_path(output_dir, job.split, by) for by in ("images", "render")]
+  found = read_mark(marks[0])
+  if not any(folder.glob("*.png")):
+    for mark in marks:
+      mark.unlink(missing_ok=True)
+  elif found is not None:
+    if not is_same(_without(found, _OF_PICTURES), scenes_of(job)):
+      if not overwrite:
+        raise FileExistsError(
+          f"{folder} has pictures that were made from other arguments; choose "
+          "another output_dir, or pass overwrite"
+        )
+      remove_pictures(folder)
+      marks[0].unlink()
+  elif not made:
     raise FileExistsError(
-      f"{folder} has pictures that were made from other arguments; choose "
-      "another output_dir, or pass overwrite"
+      f"{folder} has pictures that were not made with these scenes; choose "
+      "another output_dir, or remove them"
     )
-  remove_pictures(folder)
-  mark.unlink()
+  annotations = path_of(output_dir, job.split)
+  if annotations.exists() and not made:
+    if not overwrite:
+      raise FileExistsError(
+        f"{annotations} is of other scenes; choose another output_dir, or pass "
+        "overwrite"
+      )
+    annotations.unlink()
+
+
+def check_pictures(
+  clevr_dir: Path, split: str, made: Path, scenes_sha256: str | None
+) -> None:
+  """Checks that the pictures of a folder are of its scenes.
+
+  Args:
+    clevr_dir: Folder in CLEVR's layout.
+    split: Name of the split.
+    made: A file of it, whose `info` says what the scenes are made from.
+    scenes_sha256: Hash of the scenes file; None: there is none.
+
+  Raises:
+    SourceError: They are of others. Pictures without a mark are believed:
+      CLEVR's own have none.
+  """
+  by_generator, by_renderer = (
+    read_mark(mark_path(clevr_dir, split, by)) for by in ("images", "render")
+  )
+  fits = True
+  if by_generator is not None:
+    info = read_info(made)
+    of_scenes = {"split": info.get("split"), **info.get("generator", {})}
+    fits = is_same(
+      _without(by_generator, _OF_PICTURES), _without(of_scenes, _OF_QUESTIONS)
+    )
+  elif by_renderer is not None and scenes_sha256 is not None:
+    fits = by_renderer.get("scenes_sha256") == scenes_sha256
+  if not fits:
+    raise SourceError(
+      f"{clevr_dir / 'images' / split} has pictures of other scenes than "
+      f"{made}; remove them, and draw these (data_prep.render)"
+    )
+
+
+def _without(made_from: dict, names: tuple[str, ...]) -> dict:
+  return {k: v for k, v in made_from.items() if k not in names}
 
 
 def remove_pictures(folder: Path) -> None:

@@ -140,12 +140,13 @@ def _open_folder(
   folder: Path, mark: Path, made_from: dict, overwrite: bool
 ) -> set[str]:
   """Returns the names of the pictures that a folder has, and marks it."""
-  older = folder / ".made_from.json"  # where it was before
-  if older.exists():
-    mark.parent.mkdir(exist_ok=True)
-    older.replace(mark)
   present = {path.name for path in folder.glob("*.png")}
   if present and not is_same(read_mark(mark), made_from):
+    if read_mark(mark) is None:
+      raise FileExistsError(
+        f"{folder} has pictures that were not made with their scenes; choose "
+        "another output_dir, or remove them"
+      )
     if not overwrite:
       raise FileExistsError(
         f"{folder} has pictures that were made from other arguments, or by "

@@ -1,7 +1,6 @@
 """The scenes file and the questions file of a generated split."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,21 +10,15 @@ from absl import logging
 
 from data_prep.generation.job import Job, is_same, make_scene
 from data_prep.generation.parts import make_parts
-from rn_jax.data.clevr_json import (
-  SourceError,
-  read_elements,
-  read_value,
-)
+from rn_jax.data.clevr_json import read_elements, read_info
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import remove_folder
 from rn_jax.host.pool import Pool
 from rn_jax.host.progress import progress_bar
 
 
-def make(
-  job: Job, output_dir: Path, pool: Pool, overwrite: bool = False
-) -> None:
-  """Makes the files, unless they are there from the same arguments.
+def make(job: Job, output_dir: Path, pool: Pool) -> None:
+  """Makes the files.
 
   Until they are finished, parts of them lie in a hidden folder beside them.
 
@@ -33,15 +26,8 @@ def make(
     job: What to make.
     output_dir: Folder in CLEVR's layout.
     pool: Who makes the parts.
-    overwrite: Replace files that were made from other arguments.
-
-  Raises:
-    FileExistsError: One of the files was made from other arguments.
   """
   paths = paths_of(job, output_dir)
-  if _is_made(paths.values(), job, overwrite):
-    logging.info("Reusing %s", paths["questions"])
-    return
   folder = output_dir / f".generate-{job.split}"
   folder.mkdir(parents=True, exist_ok=True)
   num_questions = _join(job, make_parts(job, folder, pool), paths)
@@ -69,35 +55,35 @@ def read_scenes(job: Job, output_dir: Path) -> Iterator[dict]:
   path = paths_of(job, output_dir).get("scenes")
   if path is None:
     return (make_scene(job, index) for index in range(job.num_scenes))
-  return read_elements(path, "scenes", hashlib.sha256())
+  return read_elements(path, "scenes")
 
 
-def _is_made(paths: Iterable[Path], job: Job, overwrite: bool) -> bool:
-  """Whether the files are there.
+def is_made(job: Job, output_dir: Path, overwrite: bool) -> bool:
+  """Returns whether the files are there, from the same arguments.
+
+  Args:
+    job: What is to be made.
+    output_dir: Folder in CLEVR's layout.
+    overwrite: Files that were made from other arguments may be replaced.
 
   Raises:
-    FileExistsError: One of them was made from other arguments, and is not to
-      be overwritten.
+    FileExistsError: One of them was, and may not.
   """
-  for path in paths:
+  paths = paths_of(job, output_dir)
+  for path in paths.values():
     if not path.exists():
       continue
-    if not is_same(_read_info(path), job.info()):
+    if not is_same(read_info(path), job.info()):
       if overwrite:
         return False
       raise FileExistsError(
         f'{path} was made with other arguments (see its "info"); choose '
         "another output_dir, or pass overwrite"
       )
-  return all(path.exists() for path in paths)
-
-
-def _read_info(path: Path) -> dict | None:
-  """What a file says it was made from; None where it says nothing."""
-  try:
-    return read_value(path, "info")
-  except SourceError:
-    return None
+  made = all(path.exists() for path in paths.values())
+  if made:
+    logging.info("Reusing %s", paths["questions"])
+  return made
 
 
 def _join(

@@ -112,9 +112,10 @@ def describe(
     for slot, value in filled.items()
   }
   text = " ".join((wording % words).split())
-  if "a object" in text or "A object" in text:
-    text = re.sub(r"\b([Aa]) (?=object\b)", r"\1n ", text)
-  return text
+  return _A_BEFORE_VOWEL.sub(r"\1n ", text)
+
+
+_A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeiou])")
 
 
 @functools.cache

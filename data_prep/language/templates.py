@@ -146,6 +146,8 @@ class Template:
       return known[last.removeprefix("query_")]
     if last.endswith("count"):
       return tuple(range(MAX_OBJECTS + 1))
+    if len(known.get(last.removeprefix("equal_"), ())) == 1:
+      return (True,)
     return (True, False)
 
   @functools.cached_property

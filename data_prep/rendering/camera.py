@@ -117,10 +117,19 @@ def axes_of(
 ) -> tuple[
   Float[np.ndarray, "3"], Float[np.ndarray, "3"], Float[np.ndarray, "3"]
 ]:
-  """Unit vectors right and up in the picture, and back towards the camera."""
-  x, y, z = np.asarray(camera, float) / np.linalg.norm(camera)
+  """Unit vectors right and up in the picture, and back towards the camera.
+
+  From straight above, right is that of the first axis.
+
+  Raises:
+    ValueError: The camera is where it looks to.
+  """
+  distance = np.linalg.norm(camera)
+  if not distance > 0:
+    raise ValueError("a camera or lamp stands in the middle, where it looks to")
+  x, y, z = np.asarray(camera, float) / distance
   level = np.hypot(x, y)
-  right = np.array([-y / level, x / level, 0.0])
+  right = np.array([-y / level, x / level, 0.0] if level else [1.0, 0.0, 0.0])
   up = np.array([-z * right[1], z * right[0], level])
   return right, up, np.array([x, y, z])
 

@@ -88,11 +88,13 @@ def lamps_of(scene: dict, positions: Mapping | None = None) -> Lamps:
 def _square(name: str, position) -> tuple:
   try:
     center = np.array(position, float)
-    right, up, back = axes_of(center)
   except (TypeError, ValueError):
     center = np.full(3, np.nan)
-  if center.shape != (3,) or not np.isfinite(center).all():
-    raise ValueError(f"lamp {name!r} is at {position!r}, must be three numbers")
+  if center.shape != (3,) or not np.isfinite(center).all() or not center.any():
+    raise ValueError(
+      f"lamp {name!r} is at {position!r}, must be three numbers, not all 0"
+    )
+  right, up, back = axes_of(center)
   half = _SIDE[name] / 2
   radiance = _RADIANCE[name] * np.array(_COLOR[name])
   return center, half * right, half * up, -back, radiance, _SIDE[name] ** 2

@@ -123,6 +123,19 @@ def read_value(path: str | os.PathLike, key: str) -> Any:
       raise SourceError(f"{path}: broken JSON ({_reason(error)})") from None
 
 
+def read_info(path: str | os.PathLike) -> dict:
+  """Returns what a file says of itself, {} where it says nothing.
+
+  Raises:
+    OSError: It cannot be opened.
+  """
+  try:
+    info = read_value(path, "info")
+  except SourceError:
+    return {}
+  return info if isinstance(info, dict) else {}
+
+
 def read_elements(
   path: str | os.PathLike, key: str, digest=None
 ) -> Iterator[dict]:

@@ -4,12 +4,12 @@ import collections
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 # Of CLEVR's files: CLEVR_val_000000.png may lie about as 000000.png.
-_PREFIX = re.compile(r"CLEVR_[^_]+_")
+_PREFIX = re.compile(r"^CLEVR_[^_]+_")
 
 
 class SceneNames:
@@ -79,6 +79,8 @@ class SceneNames:
     ):
       if form in table:
         return self._only(table[form], repr(name), "give more of its path")
+    if name.isdecimal() and self._read_indices is not None:
+      return self._by_index(int(name))  # as tables have an image's number
     raise ValueError(
       f"is about {name!r}, which is not in {self._place} (its scenes are "
       f"called like {self._names[0]}); give the scenes that it is about, or "
@@ -121,6 +123,6 @@ class SceneNames:
 
 def _forms(name: str) -> tuple[str, str, str]:
   """Returns a name without folders; also without suffix, and prefix."""
-  last = PurePosixPath(name).name
+  last = PureWindowsPath(name).name  # either slash parts folders
   stem = PurePosixPath(last).stem
   return last, stem, _PREFIX.sub("", stem, count=1)

@@ -110,6 +110,8 @@ def test_what_is_no_file_is_refused(tmp_path):
     ({"image_filename": "sub/000000.png"}, 3),
     ({"image_filename": "CLEVR_val_000009.png"}, 4),
     ({"image": "b.v2"}, 5),
+    ({"image": "41"}, 1),
+    ({"image_filename": "images\\val\\CLEVR_val_000001.png"}, 1),
   ],
 )
 def test_scenes_are_found_by_their_names(fields, row):
@@ -129,6 +131,7 @@ def test_scenes_are_found_by_their_names(fields, row):
     ({"image_index": "1"}, "no whole number"),
     ({"image_index": True}, "no whole number"),
     ({"image_filename": 3}, "no file's name"),
+    ({"image": "x_CLEVR_val_000001"}, "not in here"),
     ({"question": "Any?"}, "does not say which scene"),
   ],
 )

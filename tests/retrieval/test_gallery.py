@@ -222,7 +222,7 @@ def test_names_that_are_no_utf8_do_not_spoil_a_page(features, tmp_path):
   names[1] = "caf\udce9.png"
   odd = dataclasses.replace(features, image_filename=names)
   save_features(tmp_path / "f.npz", odd)
-  for name in features.image_filename.tolist() + [names[1]]:
+  for name in [*features.image_filename.tolist(), names[1]]:
     path = os.fsencode(tmp_path / Path(name).name)
     with open(path, "wb") as file:
       Image.new("RGB", (6, 4)).save(file, "png")

@@ -1,5 +1,6 @@
 """Conversion of CLEVR folders: values, variants, resuming, bad input."""
 
+import errno
 import io
 import json
 import subprocess
@@ -26,7 +27,7 @@ from rn_jax.clevr import (
 from rn_jax.data import records
 from rn_jax.data.clevr_json import SourceError
 from rn_jax.data.records import RecordError
-from rn_jax.host import atomic
+from rn_jax.host import atomic, parts
 
 GOLD = SHARED / "clevr_gold"
 
@@ -608,7 +609,10 @@ def test_objects_of_another_kind_are_left_out_beside_an_image(tmp_path, change):
   thing.update(change)
   image = Image.new("RGB", (8, 8))
   root = write_clevr(tmp_path, "train", scenes, make_questions(2), image)
-  convert(root, tmp_path / "out", workers=1, image_size=8)
+  manifest = convert(root, tmp_path / "out", workers=1, image_size=8)
+  assert manifest["splits"]["train"]["warnings"] == {
+    "unknown_objects": {"count": 1, "first": "CLEVR_train_000001.png"}
+  }
   first, second = records.read_scenes(tmp_path / "out", "train")
   assert len(first["objects"]["color"]) == 2
   assert len(second["objects"]["color"]) == 0
@@ -621,6 +625,21 @@ def test_objects_of_another_kind_are_left_out_beside_an_image(tmp_path, change):
   write_clevr(tmp_path, "train", scenes, make_questions(2))
   with pytest.raises(SourceError, match=r"scene 1 .*not those of CLEVR"):
     convert(root, tmp_path / "damaged", image_size=8)
+
+
+def test_a_first_conversion_that_was_cut_short_is_gone_on_with(
+  clevr, tmp_path, monkeypatch
+):
+  def fail(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(parts.Parts, "write", fail)
+    with pytest.raises(OSError, match="No space left"):
+      convert(clevr, tmp_path / "out", images="no", workers=1)
+  assert list((tmp_path / "out").glob("*.tfrecord-*"))
+  convert(clevr, tmp_path / "out", images="no", workers=1)
+  records.read_split(tmp_path / "out", "train")
 
 
 def test_bad_files(clevr, tmp_path):

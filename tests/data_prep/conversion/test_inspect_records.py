@@ -54,6 +54,14 @@ def test_counts_and_picture(folder):
   assert red in colors
 
 
+def test_a_folder_that_takes_no_sheet_is_counted_all_the_same(folder, caplog):
+  (folder / "contact_sheet_train.png").mkdir()
+  found = inspect_split(folder, "train")
+  assert found["contact_sheet"] is None
+  assert "No contact sheet" in caplog.text
+  assert "contact sheet" not in report("train", found)
+
+
 def test_what_a_test_split_does_not_have_is_not_counted(tmp_path):
   questions = make_questions(7, "test")
   for question in questions:

@@ -274,8 +274,44 @@ def test_scenes_without_an_image_are_left_out_and_told_of(tmp_path, caplog):
     convert(tmp_path, out, workers=1, skip_missing=True)
   paths[3].unlink()
   image.save(paths[3])
-  with pytest.raises(RecordError, match=r"other arguments .*skip_missing"):
+  with pytest.raises(RecordError, match="from other files"):
     convert(tmp_path, out, workers=1)
+
+
+def test_what_is_whole_stays_when_the_rest_needs_skip_missing(tmp_path):
+  image, out = Image.new("RGB", (30, 20)), tmp_path / "out"
+  for split in "train", "val":
+    scenes = [make_scene(i, split) for i in range(2)]
+    write_clevr(tmp_path, split, scenes, make_questions(2, split), image)
+  (tmp_path / "images" / "val" / "CLEVR_val_000001.png").unlink()
+  convert(tmp_path, out, ["train"], workers=1)
+  (shard,) = out.glob("clevr-train*")
+  written = shard.stat().st_mtime_ns
+  splits = convert(tmp_path, out, workers=1, skip_missing=True)["splits"]
+  assert splits["val"]["num_scenes"] == 1
+  assert shard.stat().st_mtime_ns == written
+  # Earlier versions noted the argument.
+  manifest = records.read_manifest(out)
+  for entry in manifest["splits"].values():
+    entry["source"]["arguments"]["skip_missing"] = True
+  (out / records.MANIFEST).write_text(json.dumps(manifest))
+  convert(tmp_path, out, workers=1, skip_missing=True)
+  assert shard.stat().st_mtime_ns == written
+
+
+def test_a_scene_of_nothing_is_refused(tmp_path):
+  scenes = [make_scene(0), make_scene(1)]
+  scenes[1]["objects"] = []
+  scenes[1]["relationships"] = None
+  with pytest.raises(SourceError, match=r"scene 1 .* has no objects"):
+    warnings_of(tmp_path, scenes)
+
+
+def test_counts_that_clevr_does_not_have_are_refused(tmp_path):
+  questions = make_questions(1)
+  questions.append(make_question(0, "How many cubes?", "12", "count"))
+  with pytest.raises(SourceError, match=r"2: '12' .* counts end at 10"):
+    warnings_of(tmp_path, [make_scene(0)], questions)
 
 
 def test_only_image_files_can_be_left_out(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent import futures
 
 import pytest
 from places import ROOT
@@ -56,6 +57,19 @@ def test_data_are_reused_and_depend_on_all_that_makes_them(
   assert prepare(language_dir=str(copy)) != first
   monkeypatch.setattr(builtin, "VERSION", builtin.VERSION + 1)
   assert prepare() != first
+
+
+def test_of_two_trainings_one_makes_the_data(prepare, monkeypatch):
+  made = []
+  monkeypatch.setattr(
+    builtin,
+    "generate",
+    lambda root, job: made.append(job.split) or generate(root, job, workers=1),
+  )
+  with futures.ThreadPoolExecutor() as pool:
+    first, second = pool.map(lambda _: prepare(), range(2))
+  assert first == second
+  assert made == ["train", "val"]
 
 
 def test_an_interrupted_preparation_is_finished(prepare, monkeypatch):

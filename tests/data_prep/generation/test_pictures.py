@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from data_prep.convert_clevr import convert
 from data_prep.generate import generate
 from data_prep.generation import pictures
 from data_prep.generation.job import Job
+from data_prep.render import render_split
 from data_prep.rendering import drawing
 from data_prep.rendering.camera import FRAME
 from rn_jax.data import records
+from rn_jax.data.clevr_json import SourceError
 from rn_jax.host.exclusive import BusyError, exclusive
 
 
@@ -132,11 +135,66 @@ def test_scenes_do_not_come_to_lie_beside_pictures_of_others(tmp_path):
   make(tmp_path, "train", 3, images=True, size=(16, 16))
   before = _images(tmp_path, "train")
   make(tmp_path, "train", 3)
+  with pytest.raises(FileExistsError, match="made with other arguments"):
+    make(tmp_path, "train", 3, 1)
+  shutil.rmtree(tmp_path / "scenes")
+  shutil.rmtree(tmp_path / "questions")
   with pytest.raises(FileExistsError, match=r"images.train has pictures"):
     make(tmp_path, "train", 3, 1)
   assert _images(tmp_path, "train") == before
   make(tmp_path, "train", 3, 1, overwrite=True)
   assert not _images(tmp_path, "train")
+
+
+@pytest.mark.usefixtures("rendered")
+@pytest.mark.parametrize("images", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_pictures_that_were_not_made_here_stay(tmp_path, known, images):
+  # Of another program, or drawn of the scenes that were there before.
+  if known:
+    make(tmp_path, "train", 3)
+    render_split(tmp_path, "train", width=16, height=16)
+  else:
+    folder = tmp_path / "images" / "train"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(folder / "CLEVR_train_000000.png")
+  before = _images(tmp_path, "train")
+  options = {"images": images, "size": (16, 16), "overwrite": True}
+  with pytest.raises(FileExistsError, match="not made with these scenes"):
+    make(tmp_path, "train", 3, 1, **options)
+  assert _images(tmp_path, "train") == before
+
+
+@pytest.mark.usefixtures("rendered")
+@pytest.mark.parametrize("drawn", [False, True])
+def test_pictures_of_other_scenes_are_not_converted(tmp_path, drawn):
+  options = {"images": True, "size": (16, 16)} if drawn else {}
+  make(tmp_path / "a", "train", 3, **options)
+  if not drawn:
+    render_split(tmp_path / "a", "train", width=16, height=16)
+  convert(tmp_path / "a", tmp_path / "fits", image_size=16)
+  make(tmp_path / "b", "train", 3, 1)
+  for name in "images", ".made_from":
+    shutil.copytree(tmp_path / "a" / name, tmp_path / "b" / name)
+  with pytest.raises(SourceError, match="pictures of other scenes than"):
+    convert(tmp_path / "b", tmp_path / "no", image_size=16)
+  convert(tmp_path / "b", tmp_path / "states", images="no")
+
+
+def test_annotations_of_other_scenes_do_not_stay(tmp_path):
+  make(tmp_path, "train", 3, annotations=True)
+  path = tmp_path / "annotations" / "CLEVR_train_annotations.json"
+  before = path.read_bytes()
+  make(tmp_path, "train", 3, overwrite=True)
+  assert path.read_bytes() == before  # the scenes are those already
+  make(tmp_path, "train", 3, 1, overwrite=True)
+  assert not path.exists()
+
+
+def test_records_without_a_vocabulary_are_refused_at_once(tmp_path):
+  with pytest.raises(ValueError, match="make the train split first"):
+    make(tmp_path, "val", 3, records_dir=tmp_path / "records")
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("rendered")

@@ -104,6 +104,7 @@ def test_the_ground_has_the_scenes_colour(scenes, pictures):
   [
     ({"objects": []}, "no objects"),
     ({"lamps": {"key": [1, 2, 3]}}, "lamps"),
+    ({"lamps": dict.fromkeys(("key", "fill", "back"), (0, 0, 0))}, "not all 0"),
     ({"camera": [1, 2]}, "camera"),
     ({"background": [1, 2]}, "background"),
     ({"background": [1, 2, 300]}, "background"),

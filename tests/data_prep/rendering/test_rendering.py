@@ -59,6 +59,15 @@ def test_a_frame_of_another_ratio_shows_more():
   np.testing.assert_array_equal(taller.axes[[0, 2]], usual.axes[[0, 2]])
 
 
+def test_a_camera_straight_above_has_a_picture():
+  axes = np.array(camera.axes_of([0.0, 0.0, 10.0]))
+  np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+  np.testing.assert_allclose(axes[2], [0, 0, 1])
+  assert np.linalg.det(axes) == pytest.approx(1)
+  with pytest.raises(ValueError, match="in the middle"):
+    camera.axes_of([0.0, 0.0, 0.0])
+
+
 def test_pixel_coords_that_no_camera_makes_are_refused():
   scene = sample_scene(0, "train", 0)
   del scene["camera"]

@@ -4,6 +4,7 @@ import collections
 import functools
 import hashlib
 import json
+import re
 
 import jax
 import numpy as np
@@ -232,8 +233,25 @@ def test_questions_are_about_the_world_and_have_its_answers(tmp_path):
   new = {v for values in WORLD.new_values.values() for v in values}
   assert new <= answers
   assert new | {"cones", "capsules"} <= words
+  texts = path.read_text()
+  assert " an orange " in texts
+  assert not re.search(r"\b[Aa] [aeiou]", texts)
   gone = {"cylinder", "green", "brown", "gray", "yellow", "cyan", "purple"}
   assert not gone & (words | answers)
+
+
+def test_what_all_objects_share_is_not_asked_for(tmp_path):
+  content = _content()
+  content["materials"] = dict(list(content["materials"].items())[:1])
+  job = Job("val", 60, 2, world=parse_world(content), min_visible_pixels=0)
+  generate(tmp_path, job, workers=1)
+  path = tmp_path / "questions" / "CLEVR_val_questions.json"
+  functions = {
+    question["program"][-1]["function"]
+    for question in json.loads(path.read_text())["questions"]
+  }
+  assert {"equal_color", "query_color"} <= functions
+  assert not {"equal_material", "query_material"} & functions
 
 
 def test_annotations_count_the_worlds_shapes(scenes):
