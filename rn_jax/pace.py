@@ -27,20 +27,8 @@ from rn_jax.data.dataset import Dataset
 from rn_jax.evaluate import Predictor
 from rn_jax.models import RelationNetwork
 from rn_jax.plan import Plan, make_plan
-from rn_jax.settings import read_config, resolve
+from rn_jax.settings import LENGTHS, PATIENCE, STAGES, read_config, resolve
 
-# What is counted in epochs.
-_LENGTHS = (
-  "train.num_epochs",
-  "train.eval_every",
-  "train.double_batch_every",
-  "optimizer.warmup_epochs",
-  "optimizer.hold_epochs",
-  "optimizer.decay_epochs",
-  "optimizer.double_every",
-)
-_STAGES = "data.curriculum"
-_PATIENCE = "optimizer.patience"  # counted in evaluations
 # Of the time: what the trial may take, and what updates and evaluations may.
 # The rest is for checkpoints, log lines and plots.
 _TRIAL, _USED = 0.02, 0.95
@@ -100,7 +88,7 @@ def decided(
       limit,
       saved.train.num_epochs,
     )
-    return _with(config, {k: keys[k] for k in (*_LENGTHS, _PATIENCE, _STAGES)})
+    return _with(config, {k: keys[k] for k in (*LENGTHS, PATIENCE, STAGES)})
   return None
 
 
@@ -126,7 +114,7 @@ def decide(
   make_plan(config, model, dataset)  # a mistake is found before the trial
   # Stages have questions that are shorter, and large batches are faster.
   mixture = read_config(
-    config.to_dict(), {_STAGES: (), "train.double_batch_every": 0.0}
+    config.to_dict(), {STAGES: (), "train.double_batch_every": 0.0}
   )
   plan = make_plan(mixture, model, dataset)
   pace = measure(mixture, plan, dataset, predict)
@@ -271,16 +259,16 @@ def shorten(
   With so many evaluations, that of the fresh network not counted.
   """
   keys: dict[str, Any] = flatten_dict(config.to_dict(), sep=".")
-  lengths: dict[str, Any] = {key: keys[key] * part for key in _LENGTHS}
+  lengths: dict[str, Any] = {key: keys[key] * part for key in LENGTHS}
   lengths["train.eval_every"] = lengths["train.num_epochs"] / evaluations
   before = max(1.0, keys["train.num_epochs"] / keys["train.eval_every"])
-  lengths[_PATIENCE] = max(1, round(keys[_PATIENCE] * evaluations / before))
+  lengths[PATIENCE] = max(1, round(keys[PATIENCE] * evaluations / before))
   stages = [shorten_stage(stage, part) for stage in config.data.curriculum]
-  return _with(config, lengths | {_STAGES: stages})
+  return _with(config, lengths | {STAGES: stages})
 
 
 def _with(
   config: ml_collections.ConfigDict, lengths: dict[str, Any]
 ) -> ml_collections.ConfigDict:
-  stages = tuple(lengths[_STAGES])
-  return read_config(config.to_dict(), lengths | {_STAGES: stages})
+  stages = tuple(lengths[STAGES])
+  return read_config(config.to_dict(), lengths | {STAGES: stages})

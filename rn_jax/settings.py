@@ -28,6 +28,20 @@ _NUMBERS = {
   ("train", "max_minutes"): {},
 }
 
+# What config.train.max_minutes may make shorter; see pace.py. These are counted
+# in epochs,
+LENGTHS = (
+  "train.num_epochs",
+  "train.eval_every",
+  "train.double_batch_every",
+  "optimizer.warmup_epochs",
+  "optimizer.hold_epochs",
+  "optimizer.decay_epochs",
+  "optimizer.double_every",
+)
+STAGES = "data.curriculum"
+PATIENCE = "optimizer.patience"  # and this in evaluations
+
 
 def read_config(
   saved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None

@@ -10,11 +10,12 @@ from rn_jax.plots.curves import Series
 from rn_jax.report.runs import Run
 from rn_jax.retrieval.scores.ranking import mean_and_interval
 from rn_jax.run_series import questions_read
+from rn_jax.settings import LENGTHS, PATIENCE, STAGES
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """Runs whose configs differ in the seed alone."""
+  """Runs whose configs differ in the seed alone, and in their pace."""
 
   name: str
   runs: list[Run]
@@ -28,7 +29,7 @@ def group_runs(runs: Sequence[Run]) -> list[Row]:
   """
   groups: list[list[Run]] = []
   for run in runs:
-    same = [group for group in groups if group[0].config == run.config]
+    same = [g for g in groups if _planned(g[0]) == _planned(run)]
     if not same:
       groups.append([run])
       continue
@@ -46,6 +47,19 @@ def group_runs(runs: Sequence[Run]) -> list[Row]:
     )
     for name, group in zip(names, groups, strict=True)
   ]
+
+
+def _planned(run: Run) -> dict[str, Any]:
+  """Returns a config without what a trial decided at the start of the run."""
+  if run.config.get("train.max_minutes") is None:
+    return run.config
+  # All was made shorter in the same proportion, but for the evaluations.
+  of_evaluations = ("train.eval_every", PATIENCE)
+  rest = {k: v for k, v in run.config.items() if k not in of_evaluations}
+  whole = rest["train.num_epochs"]
+  lengths = {k: round(rest[k] / whole, 9) for k in LENGTHS if k in rest}
+  stages = [stage.partition(":")[0] for stage in rest.get(STAGES, ())]
+  return rest | lengths | {STAGES: stages}
 
 
 def _row_name(runs: Sequence[Run]) -> str:

@@ -27,11 +27,12 @@ def published(config: Mapping[str, Any]) -> dict | None:
   Returns:
     `name`, `figure` (per cent right, as it was published) and `where`, of the
     entry of published.json that asks for most of what the config has; None if
-    there is none.
+    there is none, or nothing was published of it.
   """
   fitting = [
     entry
     for entry in _published()["experiments"]
     if entry["config"].items() <= config.items()
   ]
-  return max(fitting, key=lambda entry: len(entry["config"]), default=None)
+  best = max(fitting, key=lambda entry: len(entry["config"]), default=None)
+  return best if best and best["figure"] is not None else None
