@@ -10,7 +10,7 @@ from ml_collections import config_flags
 from rn_jax import config_checks, config_mistakes
 from rn_jax.data.own_questions import OwnQuestions
 from rn_jax.host import cli
-from rn_jax.host.paths import local_path, place
+from rn_jax.host.paths import absolute, local_path, place
 from rn_jax.host.write_errors import explain
 from rn_jax.retrieval.describe import descriptors
 
@@ -141,14 +141,21 @@ def main(argv: list[str]) -> None:
         ),
         own,
       )
-  except (
-    *(FlaxError, FloatingPointError, JaxRuntimeError),
-    *(OSError, ValueError),
-  ) as error:
-    broken = hosts.explain_broken(error)
-    if _DEBUG.value or (isinstance(error, JaxRuntimeError) and not broken):
+  except app.UsageError:
+    raise
+  except Exception as error:
+    told = isinstance(
+      error, FlaxError | FloatingPointError | OSError | ValueError
+    ) and not isinstance(error, JaxRuntimeError)
+    broken = None
+    if told or isinstance(error, JaxRuntimeError):
+      broken = hosts.explain_broken(error)
+    if (told or broken) and not _DEBUG.value:
+      logging.error("%s (--debug shows where)", broken or explain(error))
+    elif hosts.is_alone():
       raise
-    logging.error("%s (--debug shows where)", broken or explain(error))
+    else:  # raised, it would wait for the others, and they for it
+      logging.exception("This process failed")
     hosts.leave(broken=broken is not None)
 
 
@@ -167,9 +174,9 @@ def _start_jax() -> None:
     config_checks.check_training(_CONFIG.value)
     config = settings.read_config(_CONFIG.value.to_dict())
     train, data = config.train, config.data
-    cpu_devices.divide_cpu(
-      train.cpu_devices, train.batch_size // data.questions_per_scene
-    )
+    scenes = train.batch_size // data.questions_per_scene
+    processes = hosts.expected(_NUM_PROCESSES.value)
+    cpu_devices.divide_cpu(train.cpu_devices, scenes // processes)
   else:
     # What one only looks at is computed as exactly as the accelerator can.
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -204,6 +211,8 @@ def _train() -> None:
     with parallel.first_process_first("built-in data"):
       made = builtin.prepare(**config.generate.to_dict(), image_size=size)
     config.data.dir = str(made)
+  # It is looked for again from other folders.
+  config.data.dir = absolute(config.data.dir)
   train.train(config, workdir)
 
 
@@ -228,7 +237,7 @@ def _use(network: str, own: OwnQuestions | None) -> None:
   from rn_jax import answer, evaluate, predict
   from rn_jax.retrieval import extract
 
-  workdir = place(_WORKDIR.value or evaluate.run_folder(network))
+  workdir = place(_WORKDIR.value or evaluate.results_folder(network))
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   match _MODE.value:
     case "ask":

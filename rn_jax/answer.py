@@ -21,11 +21,10 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from rn_jax.clevr import tokenize
 from rn_jax.data.decode import pad_questions, roomy_length
 from rn_jax.data.images import pixels_of, read_image
-from rn_jax.data.punctuation import read_marks
-from rn_jax.data.states import read_objects, state_arrays
+from rn_jax.data.punctuation import read_asked
+from rn_jax.data.states import read_objects, state_arrays, warn_of_boxes
 from rn_jax.data.vocabulary import answers_by_id, with_nearest
 from rn_jax.evaluate import load_network
 from rn_jax.host.atomic import replacing
@@ -64,7 +63,8 @@ class Network:
       scene: From pixels an image file or a Pillow image, of any size and mode
         (it is squeezed to a square, as CLEVR's images are for training). From
         states a scene of CLEVR's scenes file, or a JSON file of one scene.
-      question: In the words of the vocabulary; case does not matter.
+      question: In the words of the vocabulary; case does not matter, nor a
+        question mark at the end.
 
     Returns:
       All answers with their probabilities, most probable first.
@@ -135,7 +135,7 @@ class Network:
 
   def _tokens(self, question: str) -> np.ndarray:
     known = self.vocabulary["questions"]
-    words = read_marks(tokenize(question), self.config.data.punctuation)
+    words = read_asked(question, known, self.config.data.punctuation)
     if not words:
       raise ValueError("the question is empty")
     unknown = [word for word in dict.fromkeys(words) if word not in known]
@@ -163,6 +163,7 @@ def load(
       may be.
   """
   variables, config, vocabulary = load_network(checkpoint, overrides)
+  warn_of_boxes(config.data)
   model = make_model(
     config, len(vocabulary["questions"]), len(vocabulary["answers"])
   )

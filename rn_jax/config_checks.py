@@ -88,6 +88,11 @@ def check_training(config: ml_collections.ConfigDict) -> None:
     ValueError: One is out of its range; the message names it.
   """
   check_values(config)
+  if _get(config, "model.dtype") == "float16":
+    raise ValueError(
+      "config.model.dtype is float16, in which most gradients of a training "
+      "are 0; train with bfloat16 (a trained network can be asked in float16)"
+    )
   for part in ("g", "f"):
     units = _get(config, f"model.{part}_units") or ()
     rates = _get(config, f"model.{part}_dropout") or ()

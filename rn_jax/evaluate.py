@@ -226,7 +226,8 @@ def evaluate_command(
   if dataset.from_file is not None:
     result["skipped_questions"] = dataset.from_file.num_skipped
   else:
-    result |= _of_the_training(workdir, dataset.split, result["num_examples"])
+    result["data_sha256"] = dataset.sha256
+    result |= _of_the_training(workdir, dataset.split, result)
   path = write_evaluation(workdir, result, dataset.split)
   lines = [metrics.format_report(result), path]
   if jax.process_index() == 0:
@@ -234,17 +235,22 @@ def evaluate_command(
   return lines + what_was_skipped(dataset)
 
 
-def _of_the_training(workdir: Path, split: str, num_examples: int) -> dict:
+def _of_the_training(workdir: Path, split: str, result: dict) -> dict:
   """Returns what only a training measures of a split, if it has.
 
-  That is the accuracy without the scenes, which needs the training questions.
+  That is the accuracy without the scenes, which needs the training questions;
+  of the same questions.
   """
   try:
     before = run_plots.read_evaluation(workdir / f"eval_{split}.json")
   except (OSError, ValueError):
     return {}
   name = "question_only_accuracy"
-  same = before.get("num_examples") == num_examples
+  # Earlier versions did not write the hash.
+  same = all(
+    before.get(key, result[key]) == result[key]
+    for key in ("num_examples", "data_sha256")
+  )
   return {name: before[name]} if same and name in before else {}
 
 
@@ -263,14 +269,18 @@ def what_was_skipped(dataset: Dataset) -> list[str]:
   ]
 
 
-def run_folder(checkpoint: str | os.PathLike) -> Path:
-  """Returns the folder of the run that a checkpoint's path belongs to."""
-  path = place(checkpoint)
+def results_folder(checkpoint: str | os.PathLike) -> Path:
+  """Returns where results of a checkpoint go, if nobody says: to its run.
+
+  Those of one step, which need not be the run's best, get a folder there.
+  """
+  path, step = place(checkpoint), None
   if (path / "checkpoints").is_dir():
     return path  # whatever its name
-  if path.name.isdigit():  # one step
-    path = path.parent
-  return path.parent if path.name == "checkpoints" else path
+  if path.name.isdigit():
+    path, step = path.parent, path.name
+  run = path.parent if path.name == "checkpoints" else path
+  return run if step is None else run / f"step_{step}"
 
 
 def write_evaluation(workdir: Path, result: dict, split: str) -> Path:

@@ -11,6 +11,9 @@ import threading
 from typing import NoReturn
 
 import jax
+from jax.experimental import multihost_utils
+
+from rn_jax import parallel
 
 # How long a process that failed waits for the others.
 _GRACE_SECONDS = 5
@@ -33,20 +36,63 @@ def join(
   """
   given = [coordinator_address, num_processes, process_id]
   if coordinator_address is not None and None not in given:
-    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    jax.distributed.initialize(
+      coordinator_address,
+      num_processes,
+      process_id,
+      cluster_detection_method="deactivate",  # which would choose devices
+    )
     check_own_address(coordinator_address)
   elif any(value is not None for value in given):
     raise ValueError(
       "--coordinator_address, --num_processes and --process_id go together; "
       "on TPU pods and under SLURM leave out all three"
     )
-  elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+  elif expected(None) > 1:
     jax.distributed.initialize()
+    _use_all_gpus()
   elif importlib.util.find_spec("libtpu"):
     # JAX knows a pod by its metadata server; where there is none it finds no
     # coordinator, and this is a single host.
     with contextlib.suppress(ValueError):
       jax.distributed.initialize()
+  _meet()
+
+
+def expected(num_processes: int | None) -> int:
+  """Returns how many processes a run will have, as far as one can say before.
+
+  Args:
+    num_processes: As somebody gave it, if anybody did.
+  """
+  return num_processes or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def is_alone() -> bool:
+  """Returns whether a run has one process."""
+  return jax.process_count() == 1
+
+
+def _meet() -> None:
+  """Lets CPUs connect while all processes are here.
+
+  They do when they first sum over a set of devices, and wait for each other for
+  half a minute only; later, one may have data to make, or a slow compiler.
+  """
+  if not is_alone():
+    multihost_utils.sync_global_devices("joined")
+    parallel.sum_of_ones()
+
+
+def _use_all_gpus() -> None:
+  """Takes back that a task of SLURM sees the one GPU of its number.
+
+  That is right for as many tasks as GPUs; one alone on its host has all.
+  """
+  tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
+  if re.fullmatch(r"1(\(x\d+\))?", tasks):
+    for platform in "cuda", "rocm":
+      jax.config.update(f"jax_{platform}_visible_devices", "all")
 
 
 def check_own_address(coordinator_address: str) -> None:
@@ -86,7 +132,7 @@ def explain_broken(error: Exception) -> str | None:
   the runtime raises them, they are JaxRuntimeErrors or ValueErrors.
   """
   found = re.search(r"\b(UNKNOWN|UNAVAILABLE|ABORTED|INTERNAL): .*", str(error))
-  if jax.process_count() == 1 or not found:
+  if is_alone() or not found:
     return None
   return (
     f"process {jax.process_index()} of {jax.process_count()} can go on no "
@@ -106,7 +152,7 @@ def leave(*, broken: bool) -> NoReturn:
     broken: Another process failed first, so there is nothing to wait for. Else
       others that fail alike get some seconds to end in good order.
   """
-  if jax.process_count() > 1:
+  if not is_alone():
     if jax.process_index() == 0 or not broken:
       # Without process 0 the others are aborted in mid-sentence.
       end = threading.Thread(target=jax.distributed.shutdown, daemon=True)

@@ -56,6 +56,12 @@ def agree(decision: _Decided) -> _Decided:
   )
 
 
+def sum_of_ones() -> int:
+  """Sums over all devices of all processes; returns how many there are."""
+  ones = np.ones(jax.local_device_count(), np.int32)
+  return int(jax.pmap(lambda x: jax.lax.psum(x, AXIS), AXIS)(ones)[0])
+
+
 def sum_over_processes(*numbers: int) -> tuple[int, ...]:
   """Returns the sums of what all processes call it with."""
   of_all = multihost_utils.process_allgather(np.array(numbers))

@@ -107,7 +107,8 @@ def train(member: Member, settings: Sequence[str]) -> resource.struct_rusage:
     previous = signal.signal(signal.SIGTERM, stop)
     try:
       _, status, usage = os.wait4(process.pid, 0)
-    except KeyboardInterrupt:  # the terminal has told it, too
+    except KeyboardInterrupt:  # of the terminal, it was told already
+      process.send_signal(signal.SIGINT)
       process.wait()
       raise
     finally:

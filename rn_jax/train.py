@@ -146,6 +146,7 @@ def _train(
       run.fit(state)
     result = run.best_scores(workdir)
 
+  result["data_sha256"] = validation.sha256
   result["question_only_accuracy"] = _question_only(dataset, validation)
   path = evaluate.write_evaluation(workdir, result, validation.split)
   if jax.process_index() == 0:

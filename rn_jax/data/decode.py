@@ -21,8 +21,8 @@ from rn_jax.data.vocabulary import MAX_WORDS
 from rn_jax.host.progress import progress_bar
 
 _SCENES_PER_PART = 128
-# The least padding; networks with the reference's semantics need it, see
-# default_config.py, to all others it makes no difference.
+# The least padding. Networks that read padding, see default_config.py, were
+# trained with some; to others it makes no difference.
 _PADDING = 8
 _COLUMNS = 50
 _NUMBERS = ("answer", "question_type", "function", "question_index")

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from rn_jax.clevr import QUESTION_TYPES, tokenize
+from rn_jax.clevr import QUESTION_TYPES
 from rn_jax.data.dataset import Dataset, FromFile
 from rn_jax.data.decode import decode_index, pad_questions
-from rn_jax.data.punctuation import read_marks
+from rn_jax.data.punctuation import read_asked
 from rn_jax.data.question_file import QuestionFileError, read_question_file
 from rn_jax.data.question_form import (
   answer_text,
@@ -146,8 +146,8 @@ def read_questions(
   unnumbered, total = [], 0
   for total, (where, element) in enumerate(read_question_file(path), start=1):
     try:
-      words = tokenize(question_text(element))
-      words = read_marks(words, config.punctuation)
+      text = question_text(element)
+      words = read_asked(text, known, config.punctuation)
       if most_words and len(words) > most_words:
         raise ValueError(
           f"has {len(words)} words, more than --config.data.max_question_length"

@@ -6,11 +6,11 @@ All three are made of the same records, by the same rule when a network is
 asked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
-from rn_jax.clevr import is_mark
+from rn_jax.clevr import is_mark, tokenize
 from rn_jax.data.decode import pad_questions
 from rn_jax.data.vocabulary import MAX_WORDS, VocabularyError
 
@@ -46,6 +46,25 @@ def read_marks(words: Sequence[str], punctuation: str) -> list[str]:
       read.append(word)
     joins = not mark
   return read
+
+
+def read_asked(
+  question: str, known: Container[str], punctuation: str
+) -> list[str]:
+  """Returns the words of a question that somebody wrote, as a network reads it.
+
+  People leave out the question mark at the end, without which a network that
+  has hardly seen such questions is often wrong, and sure of it.
+
+  Args:
+    question: Its text.
+    known: Words of the network; one that knows no question mark gets none.
+    punctuation: See read_marks.
+  """
+  words = tokenize(question)
+  if words and not is_mark(words[-1]) and "?" in known:
+    words.append("?")
+  return read_marks(words, punctuation)
 
 
 def words_with_marks(

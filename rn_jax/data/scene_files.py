@@ -14,7 +14,7 @@ from rn_jax.data.image_files import find_image_files
 from rn_jax.data.images import read_image
 from rn_jax.data.own_questions import OwnQuestions, read_questions
 from rn_jax.data.scene_names import SceneNames
-from rn_jax.data.states import read_objects, state_arrays
+from rn_jax.data.states import read_objects, state_arrays, warn_of_boxes
 from rn_jax.host.paths import local_paths
 from rn_jax.host.progress import progress_bar
 
@@ -48,6 +48,7 @@ def ask_files(
       return {"image": _read_images(paths, config.image_size)}
 
   else:
+    warn_of_boxes(config)
     found, indices, objects = _read_scenes(own.images, config.max_objects)
 
     def read(rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ml_collections
 import numpy as np
+from absl import logging
 
 from rn_jax.clevr import ATTRIBUTES
 from rn_jax.data.records import RecordError
@@ -138,6 +139,20 @@ def read_states(
     return rows
   boxes = boxes_of_records(objects, config.max_objects, where)
   return np.concatenate([rows, boxes], -1)
+
+
+def warn_of_boxes(config: ml_collections.ConfigDict) -> None:
+  """Says so where a network reads the boxes of records, and there are none.
+
+  Args:
+    config: The `data` part of a config.
+  """
+  if config.boxes:
+    logging.warning(
+      "The network learned with the boxes of records (config.data.boxes). Of a "
+      "scene of its own they are computed from the places of the objects, and "
+      "answers may be worse"
+    )
 
 
 def boxes_of_records(

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rn_jax.answer import Network
-from rn_jax.clevr import tokenize
-from rn_jax.data.punctuation import read_marks
+from rn_jax.data.punctuation import read_asked
 from rn_jax.demo.subjects import SceneTools, Subject
 from rn_jax.plots.pairs import NUMBER
 from rn_jax.why import Why
@@ -115,7 +114,7 @@ def known_questions(network: Network, subject: Subject) -> list[str]:
   return [
     question
     for question in subject.questions
-    if all(word in words for word in read_marks(tokenize(question), marks))
+    if all(word in words for word in read_asked(question, words, marks))
   ]
 
 

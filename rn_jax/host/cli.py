@@ -107,9 +107,10 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
   """Parses the command line and calls `main` with the flags by name.
 
   Args:
-    main: Takes each flag as an argument of its name. A ValueError or an OSError
-      that it raises ends the program with status 1 and `error: MESSAGE`; an
-      app.UsageError with the help text, and an interruption with status 130.
+    main: Takes each flag as an argument of its name. A ValueError, OSError
+      or FloatingPointError that it raises ends the program with status 1 and
+      `error: MESSAGE`; an app.UsageError with the help text, and an
+      interruption with status 130.
     *holders: What flags.DEFINE_… returned.
   """
 
@@ -118,7 +119,7 @@ def run(main: Callable[..., None], *holders: flags.FlagHolder) -> None:
       raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     try:
       main(**{holder.name: holder.value for holder in holders})
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
       raise SystemExit(f"error: {explain(error)}") from error
     except KeyboardInterrupt:
       print(

@@ -14,8 +14,9 @@ import os
 from pathlib import Path
 
 import ml_collections
-from absl import flags
+from absl import flags, logging
 
+from rn_jax import default_config
 from rn_jax.checkpoint import load_model
 from rn_jax.host import cli
 from rn_jax.host.exclusive import writing
@@ -51,12 +52,39 @@ def export_torch(
     tensors = to_tensors(variables, config.model)
   except ValueError as error:
     raise ValueError(f"{checkpoint}: {error}") from error
+  _warn_of_reading(config)
   tensors = {f"{prefix}{name}": array for name, array in tensors.items()}
   is_safetensors = Path(output).suffix == ".safetensors"
   write = write_safetensors if is_safetensors else write_state_dict
   with writing(Path(local_path(output))):
     write(output, tensors)
   return {name: array.shape for name, array in tensors.items()}
+
+
+def _warn_of_reading(config: ml_collections.ConfigDict) -> None:
+  """Says what the network reads otherwise than the reference would."""
+  theirs = config.copy_and_resolve_references()
+  default_config.use_reference_semantics(theirs)
+  theirs.model.reverse_question = True
+  theirs.data.punctuation = "split"
+  for part, name in (
+    *(("model", name) for name in ("padding", "reverse_question")),
+    *(("model", name) for name in ("one_hot_objects", "mask_objects")),
+    *(("data", name) for name in ("punctuation", "max_objects")),
+  ):
+    ours = config[part].get(name, theirs[part][name])
+    of_objects = "objects" in name
+    if ours != theirs[part][name] and (
+      config.model.inputs == "states" or not of_objects
+    ):
+      logging.warning(
+        "The reference reads otherwise than this network learned to: its "
+        "%s.%s is %r, there it is %r",
+        part,
+        name,
+        ours,
+        theirs[part][name],
+      )
 
 
 def _main(checkpoint: str, output: str, prefix: str) -> None:

@@ -9,7 +9,7 @@ from small_network import write_network
 from rn_jax.answer import load
 from rn_jax.clevr import tokenize
 from rn_jax.data.dataset import load_dataset
-from rn_jax.data.punctuation import read_marks, words_with_marks
+from rn_jax.data.punctuation import read_asked, read_marks, words_with_marks
 from rn_jax.data.records import RecordError
 from rn_jax.data.spelling import spell, write_scene
 from rn_jax.data.vocabulary import MAX_WORDS, VocabularyError
@@ -25,6 +25,20 @@ def test_marks_by_hand():
   assert read_marks(["?", "a", "?", "!"], "keep") == ["?", "a?", "!"]
   with pytest.raises(ValueError, match="'off', none of split, keep, drop"):
     read_marks(WORDS, "off")
+
+
+def test_a_question_mark_that_people_left_out_is_read():
+  text, without = "A cube; is it red?", "a cube; is it red "
+  for punctuation in "split", "keep", "drop":
+    known = words_with_marks(
+      {word: i for i, word in enumerate(WORDS, 1)}, punctuation
+    )
+    expected = read_marks(WORDS, punctuation)
+    assert read_asked(text, known, punctuation) == expected
+    assert read_asked(without, known, punctuation) == expected
+  assert read_asked("a cube.", known, "split")[-1] == "."
+  assert read_asked("a cube", {"a", "cube"}, "split") == ["a", "cube"]
+  assert read_asked(" ", {"?"}, "split") == []
 
 
 def test_words_are_numbered_whatever_the_split_has():

@@ -6,6 +6,8 @@ import sys
 import pytest
 from places import ROOT
 
+from rn_jax.host import cli
+
 COMMANDS = [["launch.py"], ["-m", "data_prep.convert_clevr"]]
 
 
@@ -21,6 +23,15 @@ def test_help_says_what_the_command_does(command):
   assert shown.returncode == 0, shown.stderr
   assert "flags:" in shown.stdout
   assert not shown.stderr
+
+
+def test_a_training_that_diverges_ends_with_a_line(monkeypatch, capsys):
+  def diverge():
+    raise FloatingPointError("loss is nan at update 3")
+
+  monkeypatch.setattr(cli.app, "run", lambda call, **_: call(["program"]))
+  with pytest.raises(SystemExit, match="error: loss is nan at update 3"):
+    cli.run(diverge)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import sys
 
 import jax
@@ -281,6 +282,29 @@ def test_what_the_reference_does_not_have_is_not_exported(
   with pytest.raises(ValueError, match=f"another way .*{part}"):
     export_torch(tmp_path / "network", tmp_path / "x.pth")
   assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize(
+  ("name", "changes", "told"),
+  [
+    ("ir_fp_reference", {}, []),
+    ("ir_fp_reference", {"model.mask_objects": True}, []),  # states only
+    ("ir_sd_reference", {}, []),
+    ("ir_fp_reference", {"model.padding": "absent"}, ["model.padding"]),
+    (
+      "ir_sd_reference",
+      {"model.reverse_question": False, "model.mask_objects": True},
+      ["model.reverse_question", "model.mask_objects"],
+    ),
+    ("ir_fp_reference", {"data.punctuation": "keep"}, ["data.punctuation"]),
+  ],
+)
+def test_what_the_reference_would_read_otherwise_is_told(
+  make_config, tmp_path, caplog, name, changes, told
+):
+  write_network(tmp_path / "network", make_config(name, **changes))
+  export_torch(tmp_path / "network", tmp_path / "x.pth")
+  assert re.findall("its ([a-z_.]+) is", caplog.text) == told
 
 
 def test_safetensors_keep_types_shapes_and_order_of_axes(tmp_path):

@@ -50,9 +50,10 @@ def test_a_number_out_of_its_range_is_named(changes, message):
     ({"model.f_units": (32, 32, 32)}, "f_dropout has 2 rates for the 3 layers"),
     ({"model.f_dropout": (1.5, 0.0)}, "f_dropout is .1.5, 0.0.; a rate is at"),
     ({"model.g_dropout": (1.0,) * 4}, "g_dropout is"),
+    ({"model.dtype": "float16"}, "most gradients .* are 0; .*bfloat16"),
   ],
 )
-def test_each_layer_has_a_rate_of_dropout(changes, message):
+def test_what_can_be_asked_need_not_be_fit_for_training(changes, message):
   config = common.get_config()
   check_training(config)
   config.update_from_flattened_dict(changes)

@@ -64,7 +64,7 @@ def test_a_run_is_resumed_and_used(make_config, store, tmp_path, monkeypatch):
   }
   step = f"{RUN}/checkpoints/{max(steps)}"
   assert load_model(step)[1]["step"] == max(steps)
-  assert str(evaluate.run_folder(step)) == RUN
+  assert str(evaluate.results_folder(f"{RUN}/checkpoints")) == RUN
 
   before = set(store)
   evaluate.evaluate_command(RUN, place("gs://bucket/other"), "val", {})

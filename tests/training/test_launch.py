@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from places import ROOT
 
 import launch
 from data_prep.convert_clevr import convert
+from rn_jax import hosts
 from rn_jax.checkpoint import load_model
 from rn_jax.checkpoint_format import flatten
 from rn_jax.publish import publish
@@ -408,3 +410,27 @@ def test_files_of_the_installation_are_found_from_anywhere(
   assert launch._find_file("--config=configs/tiny.py") == (
     "--config=configs/tiny.py"
   )
+
+
+@pytest.mark.parametrize(
+  "error", [KeyError("x"), MemoryError(), RuntimeError("no word of it")]
+)
+def test_one_of_several_that_fails_does_not_keep_the_others_waiting(
+  monkeypatch, error
+):
+  left = []
+
+  def fail():
+    raise error
+
+  monkeypatch.setattr(launch, "_own_questions", lambda: None)
+  monkeypatch.setattr(launch, "_start_jax", fail)
+  monkeypatch.setattr(hosts, "leave", lambda *, broken: left.append(broken))
+  flags = types.SimpleNamespace(value=None)
+  for name in "_BEAM_OPTIONS", "_DEBUG":
+    monkeypatch.setattr(launch, name, flags)
+  with pytest.raises(type(error)):
+    launch.main([])  # alone it says where it failed, as ever
+  monkeypatch.setattr(hosts, "is_alone", lambda: False)
+  launch.main([])
+  assert left == [False]

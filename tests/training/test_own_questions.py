@@ -208,7 +208,7 @@ def test_answers_that_no_network_gives_are_wrong(
     ({"answer": ""}, "has no answer"),
     ({"answer": "red"}, "to which 'red' is no answer"),
     ({"question": " "}, "has no text"),
-    ({"question": "cube " * 51}, "has 51 words.*max_question_length=50"),
+    ({"question": "cube " * 50 + "?"}, "has 51 words.*max_question_length=50"),
     ({"image_filename": "a.png"}, "'a.png', which is not in split 'val'"),
     ({"question_index": 1.5}, "question_index 1.5"),
     ({"question_index": None}, "no question_index, but others have"),

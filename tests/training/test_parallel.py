@@ -168,7 +168,7 @@ def test_flags_of_a_distributed_run_go_together():
 def test_slurm_and_tpu_pods_start_by_themselves(monkeypatch):
   calls = []
   monkeypatch.setattr(
-    jax.distributed, "initialize", lambda *args: calls.append(args)
+    jax.distributed, "initialize", lambda *args, **_: calls.append(args)
   )
   monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
   present = []
@@ -185,6 +185,26 @@ def test_slurm_and_tpu_pods_start_by_themselves(monkeypatch):
   assert calls == [(), ()]
   hosts.join("localhost:1234", 8, 3)
   assert calls[-1] == ("localhost:1234", 8, 3)
+
+
+@pytest.mark.parametrize(
+  ("tasks", "devices"), [("1", "all"), ("1(x2)", "all"), ("8(x2)", "3")]
+)
+def test_a_task_of_slurm_that_is_alone_on_its_host_has_all_gpus(
+  monkeypatch, tasks, devices
+):
+  # As JAX does: each task gets the device of its number.
+  found = {}
+  monkeypatch.setattr(jax.config, "update", found.__setitem__)
+  monkeypatch.setattr(
+    jax.distributed,
+    "initialize",
+    lambda: found.update(jax_cuda_visible_devices="3"),
+  )
+  monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "16")
+  monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", tasks)
+  hosts.join(None, None, None)
+  assert found["jax_cuda_visible_devices"] == devices
 
 
 def test_a_tpu_without_a_pod_is_a_single_host(monkeypatch):

@@ -58,8 +58,24 @@ def test_results_go_to_the_run_whatever_it_is_called(tmp_path):
   run = tmp_path / "runs" / "7"
   step = run / "checkpoints" / "200"
   step.mkdir(parents=True)
-  for path in run, run / "checkpoints", step:
-    assert evaluate.run_folder(path) == run
+  for path in run, run / "checkpoints":
+    assert evaluate.results_folder(path) == run
+  # Of one step, which need not be the best, they do not take its place.
+  assert evaluate.results_folder(step) == run / "step_200"
+
+
+def test_what_a_training_knew_of_a_split_is_of_that_split_alone(tmp_path):
+  result = {"num_examples": 10, "data_sha256": "a", "accuracy": 0.5}
+  result["confusion"] = {"answers": ["yes"], "counts": [[10]]}
+  before = result | {"question_only_accuracy": 0.4}
+  evaluate.write_evaluation(tmp_path, before, "val")
+  known = evaluate._of_the_training(tmp_path, "val", result)
+  assert known == {"question_only_accuracy": 0.4}
+  for change in {"num_examples": 11}, {"data_sha256": "b"}:
+    assert not evaluate._of_the_training(tmp_path, "val", result | change)
+  del before["data_sha256"]  # as earlier versions did
+  evaluate.write_evaluation(tmp_path, before, "val")
+  assert evaluate._of_the_training(tmp_path, "val", result)
 
 
 def test_a_split_without_answers_cannot_be_learned(
