@@ -77,7 +77,7 @@ setup(
     "matplotlib>=3.8",
     "ml-collections>=1.0",
     "numpy>=1.26",
-    "optax>=0.2.5",
+    "optax>=0.2.7",
     "orbax-checkpoint>=0.12,<1",
     "pillow>=10.0",
     "protobuf>=5.0",

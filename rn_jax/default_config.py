@@ -156,7 +156,7 @@ def get_config() -> ml_collections.ConfigDict:
   generate.language_dir = ""
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
-  # "adam", "nadam", "lion", "rmsprop" or "sgd" (with momentum).
+  # "adam", "nadam", "lion", "muon", "rmsprop" or "sgd" (with momentum).
   optimizer.name = "adam"
   optimizer.momentum = 0.9
   # "doubling", "constant", "cosine" (linear warm-up, a hold, then cosine),

@@ -1,9 +1,12 @@
 """Learning-rate schedules and the optimiser chain."""
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+import optax.contrib
 from absl import logging
+from optax.contrib import MuonDimensionNumbers
 
 from rn_jax.plateau import scale_by_plateau
 
@@ -17,10 +20,35 @@ SCHEDULES = (
   "plateau",
 )
 
+# Of a direction: as large as Adam's usually are, so that rates mean the same.
+_MUON_RMS = 0.2
+
+
+def _muon(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+  """Muon (Jordan 2024) for the kernels between hidden layers, Adam else."""
+  del config
+
+  def matrices(params):
+    def kind(path, x):
+      module = path[-2].key if len(path) > 1 else ""
+      hidden = x.ndim == 2 and module not in ("embedding", "logits")
+      return MuonDimensionNumbers() if hidden else None
+
+    return jax.tree_util.tree_map_with_path(kind, params)
+
+  muon = optax.contrib.muon(
+    1.0,
+    muon_weight_dimension_numbers=matrices,
+    consistent_rms=_MUON_RMS,
+  )
+  return optax.chain(muon, optax.scale(-1.0))  # it goes down, by a rate of 1
+
+
 # From a gradient to the direction of an update, by name.
 _DIRECTIONS = {
   "adam": lambda config: optax.scale_by_adam(),
   "lion": lambda config: optax.scale_by_lion(),
+  "muon": _muon,
   "nadam": lambda config: optax.scale_by_adam(nesterov=True),
   "rmsprop": lambda config: optax.scale_by_rms(),
   "sgd": lambda config: optax.trace(config.momentum),

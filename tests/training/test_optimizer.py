@@ -1,5 +1,6 @@
 """Schedules by hand and the optimiser chain against plain NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -181,6 +182,42 @@ def test_every_optimizer_goes_down_its_own_way():
   assert len({round(x, 4) for x in found.values()}) == 3
   with pytest.raises(ValueError, match="'adamw', none of adam, lion"):
     go("adamw")
+
+
+def test_muon_turns_matrices_and_leaves_the_rest_to_adam():
+  config = make_config(
+    name="muon",
+    schedule="constant",
+    learning_rate=1.0,
+    weight_decay=0.0,
+    clip_norm=None,
+  )
+  optimizer = make_optimizer(config, make_schedule(config, 1.0, 1))
+  rng = np.random.default_rng(0)
+  gradient = {
+    "g_0": {"kernel": rng.normal(size=(6, 4)), "bias": rng.normal(size=4)},
+    "embedding": {"embedding": rng.normal(size=(5, 3))},
+    "logits": {"kernel": rng.normal(size=(4, 7))},
+  }
+  gradient = jax.tree.map(jnp.asarray, gradient)
+  updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+  # The nearest matrix whose singular values are all alike, by five iterations
+  # that bring them to about 1.
+  u, _, v = np.linalg.svd(gradient["g_0"]["kernel"], full_matrices=False)
+  found = -np.asarray(updates["g_0"]["kernel"])
+  alike = np.linalg.svd(found, compute_uv=False) / (0.2 * 6**0.5)
+  assert (alike > 0.6).all()
+  assert (alike < 1.3).all()
+  assert (found * (u @ v)).sum() > 0.97 * np.linalg.norm(found) * 2
+  # Adam's first step is the sign; Nesterov's, which goes with it, is larger.
+  for part in (
+    lambda tree: tree["g_0"]["bias"],
+    lambda tree: tree["embedding"]["embedding"],
+    lambda tree: tree["logits"]["kernel"],
+  ):
+    ratio = np.asarray(part(updates) / jnp.sign(part(gradient)))
+    np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-4)
+    assert -1.6 < ratio.flat[0] < -0.9
 
 
 def test_doublings_may_be_closer_than_an_epoch():
