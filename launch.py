@@ -146,7 +146,7 @@ def main(argv: list[str]) -> None:
   except Exception as error:
     told = isinstance(
       error, FlaxError | FloatingPointError | OSError | ValueError
-    ) and not isinstance(error, JaxRuntimeError)
+    )
     broken = None
     if told or isinstance(error, JaxRuntimeError):
       broken = hosts.explain_broken(error)
@@ -175,7 +175,7 @@ def _start_jax() -> None:
     config = settings.read_config(_CONFIG.value.to_dict())
     train, data = config.train, config.data
     scenes = train.batch_size // data.questions_per_scene
-    processes = hosts.expected(_NUM_PROCESSES.value)
+    processes = hosts.expected_processes(_NUM_PROCESSES.value)
     cpu_devices.divide_cpu(train.cpu_devices, scenes // processes)
   else:
     # What one only looks at is computed as exactly as the accelerator can.

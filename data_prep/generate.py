@@ -103,7 +103,8 @@ def generate(
       )
   with alone(output_dir, job.split):
     made = split_files.is_made(job, output_dir, overwrite)
-    see_to_pictures(job, output_dir, overwrite, made)
+    scenes = split_files.paths_of(job, output_dir).get("scenes")
+    see_to_pictures(job, output_dir, overwrite, scenes)
     if not made:
       split_files.make(job, output_dir, pool)
     # What follows imports JAX, which the rest does without.

@@ -84,16 +84,16 @@ def render_split(
     if not isinstance(name, str) or not name or name != Path(name).name:
       raise SourceError(f"{path}: scene {i}: image_filename is {name!r}")
   with alone(output_dir, split, folder):
-    if annotations:
-      annotate_split(
-        clevr_dir, split, output_dir, size=size, frame=frame, pool=pool
-      )
     made_from = {
       "scenes_sha256": digest.hexdigest(),
       "frame": list(frame),
       "renderer": RENDERER,
     }
     _check_mark(output_dir, folder, made_from)
+    if annotations:
+      annotate_split(
+        clevr_dir, split, output_dir, size=size, frame=frame, pool=pool
+      )
     _draw_missing(scenes, path, folder, size, frame, pool)
   return folder
 

@@ -227,7 +227,7 @@ def evaluate_command(
     result["skipped_questions"] = dataset.from_file.num_skipped
   else:
     result["data_sha256"] = dataset.sha256
-    result |= _of_the_training(workdir, dataset.split, result)
+    result |= of_the_training(workdir, dataset.split, result)
   path = write_evaluation(workdir, result, dataset.split)
   lines = [metrics.format_report(result), path]
   if jax.process_index() == 0:
@@ -235,7 +235,7 @@ def evaluate_command(
   return lines + what_was_skipped(dataset)
 
 
-def _of_the_training(workdir: Path, split: str, result: dict) -> dict:
+def of_the_training(workdir: Path, split: str, result: dict) -> dict:
   """Returns what only a training measures of a split, if it has.
 
   That is the accuracy without the scenes, which needs the training questions;

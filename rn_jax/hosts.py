@@ -36,19 +36,15 @@ def join(
   """
   given = [coordinator_address, num_processes, process_id]
   if coordinator_address is not None and None not in given:
-    jax.distributed.initialize(
-      coordinator_address,
-      num_processes,
-      process_id,
-      cluster_detection_method="deactivate",  # which would choose devices
-    )
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    _use_all_gpus()
     check_own_address(coordinator_address)
   elif any(value is not None for value in given):
     raise ValueError(
       "--coordinator_address, --num_processes and --process_id go together; "
       "on TPU pods and under SLURM leave out all three"
     )
-  elif expected(None) > 1:
+  elif expected_processes(None) > 1:
     jax.distributed.initialize()
     _use_all_gpus()
   elif importlib.util.find_spec("libtpu"):
@@ -59,7 +55,7 @@ def join(
   _meet()
 
 
-def expected(num_processes: int | None) -> int:
+def expected_processes(num_processes: int | None) -> int:
   """Returns how many processes a run will have, as far as one can say before.
 
   Args:

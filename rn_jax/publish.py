@@ -21,6 +21,7 @@ from flax.traverse_util import flatten_dict
 
 from rn_jax.checkpoint import load_model, write_model
 from rn_jax.default_config import get_config
+from rn_jax.evaluate import load_network
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
@@ -64,9 +65,11 @@ def publish(
 
   Raises:
     CheckpointError: There is no usable checkpoint, or `output` has one already.
-    ValueError, OSError: A file of the run cannot be read.
+    ValueError, OSError: A file of the run cannot be read, or its network
+      answers no questions.
   """
   workdir, output = Path(local_path(workdir)), Path(local_path(output))
+  load_network(workdir)  # is it one that answers questions?
   variables, meta = load_model(workdir)
   scores = {
     name: read_evaluation(Path(local_path(path)))
@@ -74,7 +77,7 @@ def publish(
   }
   series = read_metrics(workdir / "metrics.jsonl")
   config = read_config(meta["config"])
-  card = _card(output.name, config, meta, series, scores, variables, notes)
+  card = _card(output, config, meta, series, scores, variables, notes)
   blind = [score.get("question_only_accuracy") for score in scores.values()]
   figure = curves.draw_accuracy(
     series, next((rate for rate in blind if rate is not None), None)
@@ -99,7 +102,7 @@ def publish(
 
 
 def _card(
-  name: str,
+  output: Path,
   config: ml_collections.ConfigDict,
   meta: dict,
   series: dict,
@@ -115,22 +118,20 @@ def _card(
   inputs = config.model.inputs
   read = {"pixels": "pictures", "states": "descriptions of scenes"}
   asked = {"pixels": "PICTURE.png", "states": "SCENE.json"}
+  where = output.name if output.is_absolute() else output.as_posix()
   lines = [
-    f"# {name}",
+    f"# {output.name}",
     "",
     f"A Relation Network with {number:,} parameters that reads",
     f"{read[inputs]}, trained with rn_jax {meta['rn_jax_version']}.",
     "",
     "```bash",
-    f"python launch.py --mode=ask --checkpoint=pretrained/{name} "
+    f"python launch.py --mode=ask --checkpoint={where} "
     f'--image={asked[inputs]} --question="How many cubes are there?"',
     "```",
     "",
     *([notes.strip(), ""] if notes.strip() else []),
-    "## Accuracy",
-    "",
-    *_table(scores),
-    "",
+    *(["## Accuracy", "", *_table(scores), ""] if scores else []),
     "## Training",
     "",
     f"Best after {meta['step']:,} updates, when {questions:,} questions had",
@@ -196,7 +197,11 @@ def _main(
   quiet_backends()
   named = {}
   for item in evaluation:
-    name, _, path = item.rpartition("=")
+    name, _, path = item.partition("=")
+    if not name or not path or name in named:
+      raise ValueError(
+        f"--evaluation={item}: must be NAME=FILE, each with a name of its own"
+      )
     named[name] = path
   text = Path(notes).read_text() if notes else ""
   print(publish(workdir, output, named, text))

@@ -99,12 +99,13 @@ def build_scene(
     annotations: Whether records have boxes and masks of objects.
     values: Of each attribute, in the order of their numbers.
 
-  Where there is an image, objects that lack something or have unknown values
-  are left out: networks that read pixels do not need them.
+  Where there is an image, and objects lack something or have unknown values,
+  all of them are left out, which networks that read pixels do not need: the
+  scene is counted as one of "unknown_objects".
 
   Raises:
     SourceError: The image is unreadable, or the scene is damaged or, without
-      an image, incomplete.
+      an image, incomplete or empty.
   """
   if image is None and source.image_path:
     image = _read_image(source.image_path, image_size)

@@ -11,7 +11,8 @@ from data_prep.language.questions import ask
 from data_prep.rendering.engine import render
 from rn_jax.clevr import DIRECTIONS
 
-_KEPT = ("camera", "lamps")
+# What pictures depend on besides the objects.
+_KEPT = ("camera", "lamps", "background", "properties")
 
 
 def make(seed: int) -> dict:
@@ -32,7 +33,8 @@ def draw(scene: dict) -> np.ndarray:
 def complete(scene: Mapping) -> dict:
   """Returns a scene of its objects alone, with all else that CLEVR's have.
 
-  Relations follow from coordinates. Camera and lamps are kept.
+  Relations follow from coordinates. What it says of camera, lamps, ground and
+  the looks of objects is kept.
 
   Args:
     scene: Its objects have the attributes and 3d_coords of CLEVR's.

@@ -16,18 +16,29 @@ from rn_jax.host.atomic import replacing
 # What a mark says of pictures, besides their scenes.
 _OF_PICTURES = ("renderer", "width", "height")
 # What a scenes file is made from, but no scene depends on.
-_OF_QUESTIONS = ("num_scenes", "questions_per_scene", "count_answers")
-_OF_QUESTIONS += ("language",)
+_OF_QUESTIONS = (
+  "num_scenes",
+  "questions_per_scene",
+  "count_answers",
+  "language",
+)
 
 
 def mark_path(output_dir: Path, split: str, by: str = "images") -> Path:
   """Returns where the mark is of a split's pictures, by what made them."""
-  mark = output_dir / ".made_from" / f"{by}-{split}.json"
-  older = output_dir / "images" / split / ".made_from.json"
-  if by == "images" and older.exists():  # where it was before
+  return output_dir / ".made_from" / f"{by}-{split}.json"
+
+
+def move_older_mark(output_dir: Path, split: str) -> None:
+  """Moves the mark of an earlier version, which lay among the pictures."""
+  older, mark = _older(output_dir, split), mark_path(output_dir, split)
+  if older.exists():
     mark.parent.mkdir(exist_ok=True)
     older.replace(mark)
-  return mark
+
+
+def _older(output_dir: Path, split: str) -> Path:
+  return output_dir / "images" / split / ".made_from.json"
 
 
 def read_mark(mark: Path) -> dict | None:
@@ -52,7 +63,7 @@ def scenes_of(job: Job) -> dict:
 
 
 def see_to_pictures(
-  job: Job, output_dir: Path, overwrite: bool, made: bool
+  job: Job, output_dir: Path, overwrite: bool, scenes_path: Path | None
 ) -> None:
   """Sees to it that scenes do not come to lie beside pictures of others.
 
@@ -63,12 +74,17 @@ def see_to_pictures(
     output_dir: Folder in CLEVR's layout.
     overwrite: Remove pictures that were made with other scenes, and
       annotations.
-    made: Whether the scenes are there already, and stay.
+    scenes_path: The scenes file, which need not be there yet; None: there
+      never is one.
 
   Raises:
     FileExistsError: There are such pictures, or pictures that were not made
       with their scenes: these are never removed.
   """
+  stay = False  # the scenes, whatever is asked about them
+  if scenes_path is not None and scenes_path.exists():
+    stay = is_same(_of_scenes(read_info(scenes_path)), scenes_of(job))
+  move_older_mark(output_dir, job.split)
   folder = output_dir / "images" / job.split
   marks = [mark_path(output_dir, job.split, by) for by in ("images", "render")]
   found = read_mark(marks[0])
@@ -84,17 +100,17 @@ def see_to_pictures(
         )
       remove_pictures(folder)
       marks[0].unlink()
-  elif not made:
+  elif not stay:
     raise FileExistsError(
       f"{folder} has pictures that were not made with these scenes; choose "
       "another output_dir, or remove them"
     )
   annotations = path_of(output_dir, job.split)
-  if annotations.exists() and not made:
+  if annotations.exists() and not stay:
     if not overwrite:
       raise FileExistsError(
-        f"{annotations} is of other scenes; choose another output_dir, or pass "
-        "overwrite"
+        f"{annotations} is of other scenes; choose another output_dir, or "
+        "pass overwrite"
       )
     annotations.unlink()
 
@@ -111,26 +127,39 @@ def check_pictures(
     scenes_sha256: Hash of the scenes file; None: there is none.
 
   Raises:
-    SourceError: They are of others. Pictures without a mark are believed:
-      CLEVR's own have none.
+    SourceError: They are of others. Pictures without a mark are believed, for
+      CLEVR's own have none, and so are files that do not say where they are
+      from.
   """
-  by_generator, by_renderer = (
-    read_mark(mark_path(clevr_dir, split, by)) for by in ("images", "render")
+  by_generator = read_mark(mark_path(clevr_dir, split)) or read_mark(
+    _older(clevr_dir, split)
   )
-  fits = True
+  by_renderer = read_mark(mark_path(clevr_dir, split, "render"))
+  where = f"{clevr_dir / 'images' / split} has pictures of other scenes than"
   if by_generator is not None:
     info = read_info(made)
-    of_scenes = {"split": info.get("split"), **info.get("generator", {})}
-    fits = is_same(
-      _without(by_generator, _OF_PICTURES), _without(of_scenes, _OF_QUESTIONS)
-    )
-  elif by_renderer is not None and scenes_sha256 is not None:
-    fits = by_renderer.get("scenes_sha256") == scenes_sha256
-  if not fits:
+    if "generator" in info and not is_same(
+      _without(by_generator, _OF_PICTURES), _of_scenes(info)
+    ):
+      raise SourceError(
+        f"{where} {made}; remove them, and draw these (data_prep.render)"
+      )
+  elif (
+    by_renderer is not None
+    and scenes_sha256 is not None
+    and by_renderer.get("scenes_sha256") != scenes_sha256
+  ):
+    mark = mark_path(clevr_dir, split, "render")
     raise SourceError(
-      f"{clevr_dir / 'images' / split} has pictures of other scenes than "
-      f"{made}; remove them, and draw these (data_prep.render)"
+      f"{where} {made}; remove them, and draw these (data_prep.render). If the "
+      f"scenes file was only laid out anew, remove {mark}"
     )
+
+
+def _of_scenes(info: dict) -> dict:
+  """Returns of what a scenes file says of itself what its scenes depend on."""
+  made_from = {"split": info.get("split"), **info.get("generator", {})}
+  return _without(made_from, _OF_QUESTIONS)
 
 
 def _without(made_from: dict, names: tuple[str, ...]) -> dict:

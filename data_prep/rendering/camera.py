@@ -122,11 +122,11 @@ def axes_of(
   From straight above, right is that of the first axis.
 
   Raises:
-    ValueError: The camera is where it looks to.
+    ValueError: The camera is where it looks to, or nowhere.
   """
   distance = np.linalg.norm(camera)
-  if not distance > 0:
-    raise ValueError("a camera or lamp stands in the middle, where it looks to")
+  if not 0 < distance < np.inf:
+    raise ValueError(f"there is no direction from {camera!r} to the middle")
   x, y, z = np.asarray(camera, float) / distance
   level = np.hypot(x, y)
   right = np.array([-y / level, x / level, 0.0] if level else [1.0, 0.0, 0.0])

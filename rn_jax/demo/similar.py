@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,14 +66,16 @@ def open_similar(
     asked = subject.of_kind(inputs)
     if asked is None:
       return None
+    hits = loaded.like(asked, NUM_HITS)
+    pictures = _pictures(loaded, hits)
     return [
       Alike(
         file_name(hit.image_filename),
         hit.distance,
-        _picture(loaded, hit),
+        pictures.get(_row(loaded, hit)),
         _explained(subject, loaded, hit, graphs),
       )
-      for hit in loaded.like(asked, NUM_HITS)
+      for hit in hits
     ]
 
   return find
@@ -124,20 +126,28 @@ def _explained(
     return None
 
 
-def _picture(loaded: LoadedIndex, hit: Hit) -> Image.Image | None:
-  files, row = loaded.files, _row(loaded, hit)
-  source = files.header["sources"][files.source[row]]
-  features = Features(
-    {},
-    files.image_index,
-    files.image_filename,
-    {"source": source},
-  )
-  try:
-    return load_pictures(features, [row])[row]
-  except (ValueError, OSError) as error:
-    logging.warning("The picture of a hit is not shown: %s", error)
-    return None
+def _pictures(
+  loaded: LoadedIndex, hits: Sequence[Hit]
+) -> dict[int, Image.Image]:
+  """Returns the pictures of hits by row, those that can be shown.
+
+  Records are read from their beginning, so those of a source are read together.
+  """
+  files, found = loaded.files, {}
+  rows = np.array([_row(loaded, hit) for hit in hits], np.int64)
+  for number in np.unique(files.source[rows]):
+    features = Features(
+      {},
+      files.image_index,
+      files.image_filename,
+      {"source": files.header["sources"][number]},
+    )
+    wanted = rows[files.source[rows] == number].tolist()
+    try:
+      found |= load_pictures(features, wanted)
+    except (ValueError, OSError) as error:
+      logging.warning("Pictures of hits are not shown: %s", error)
+  return found
 
 
 def _row(loaded: LoadedIndex, hit: Hit) -> int:

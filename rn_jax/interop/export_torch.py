@@ -25,6 +25,7 @@ from rn_jax.interop.reference_names import to_tensors
 from rn_jax.interop.safetensors_file import write_safetensors
 from rn_jax.interop.torch_file import write_state_dict
 from rn_jax.run_log import quiet_backends
+from rn_jax.settings import read_config
 
 
 def export_torch(
@@ -47,7 +48,7 @@ def export_torch(
     BusyError: Another run writes this output.
   """
   variables, meta = load_model(checkpoint)
-  config = ml_collections.ConfigDict(meta["config"])
+  config = read_config(meta["config"])
   try:
     tensors = to_tensors(variables, config.model)
   except ValueError as error:
@@ -68,22 +69,24 @@ def _warn_of_reading(config: ml_collections.ConfigDict) -> None:
   theirs.model.reverse_question = True
   theirs.data.punctuation = "split"
   for part, name in (
-    *(("model", name) for name in ("padding", "reverse_question")),
-    *(("model", name) for name in ("one_hot_objects", "mask_objects")),
-    *(("data", name) for name in ("punctuation", "max_objects")),
+    ("model", "padding"),
+    ("model", "reverse_question"),
+    ("model", "one_hot_objects"),
+    ("model", "mask_objects"),
+    ("data", "punctuation"),
+    ("data", "max_objects"),
   ):
-    ours = config[part].get(name, theirs[part][name])
-    of_objects = "objects" in name
+    ours, of_objects = config[part][name], "objects" in name
     if ours != theirs[part][name] and (
       config.model.inputs == "states" or not of_objects
     ):
       logging.warning(
         "The reference reads otherwise than this network learned to: its "
-        "%s.%s is %r, there it is %r",
+        "%s.%s is %r, this network's %r",
         part,
         name,
-        ours,
         theirs[part][name],
+        ours,
       )
 
 

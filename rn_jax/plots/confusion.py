@@ -68,10 +68,17 @@ def draw_confusion(evaluation: dict, split: str) -> Figure:
     middle = float(np.mean(rows))
     axes.text(middle, -0.8, name, ha="center", fontsize=9, color=_SOFT)
   axes.set_xlabel("predicted answer")
-  axes.set_ylabel("true answer (number of questions)")
+  axes.set_ylabel(
+    "true answer (number of questions"
+    + ", of all runs" * (evaluation.get("num_runs", 1) > 1)
+    + ")"
+  )
+  runs = evaluation.get("num_runs", 1)
+  title = f"Answers to the {int(counts.sum()):,} questions of {split}"
+  if runs > 1:
+    title = f"{int(counts.sum()):,} answers of {runs} runs on {split}"
   axes.set_title(
-    f"Answers to the {int(counts.sum()):,} questions of {split}, "
-    f"{100 * evaluation['accuracy']:.1f} % correct",
+    f"{title}, {100 * evaluation['accuracy']:.1f} % correct",
     loc="left",
     pad=24,
     color=_INK,

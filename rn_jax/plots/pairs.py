@@ -1,5 +1,6 @@
 """The pairs that decided an answer, drawn over the picture."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from rn_jax.why import Why
 FOR, AGAINST = "#0072B2", "#D55E00"  # for all kinds of colour vision
 NUMBER = 5  # of pairs
 _INCHES = 5.3  # width of the picture
+_COLUMNS = 80  # of the question, above it
+_HEIGHT, _LINE = 3.73, 0.17  # of all, and of a line of the question
 
 
 def draw_pairs(
@@ -32,11 +35,15 @@ def draw_pairs(
     question: What was asked.
     picture: [H, W, 3] uint8; None: the objects' boxes on an empty floor.
   """
-  figure = Figure((8.5, 3.9), facecolor="white")
-  axes = figure.add_axes((0.01, 0.02, _INCHES / 8.5, 0.9))
+  lines = textwrap.wrap(question, _COLUMNS) or [""]
+  # The picture and its key are as high whatever is above them.
+  height = _HEIGHT + _LINE * len(lines)
+  top = 0.9 * 3.9 / height
+  figure = Figure((8.5, height), facecolor="white")
+  axes = figure.add_axes((0.01, 0.02, _INCHES / 8.5, top))
   _draw_on(axes, why, picture)
-  axes.set_title(question, loc="left", size=9)
-  legend = figure.add_axes((0.66, 0.02, 0.33, 0.9))
+  axes.set_title("\n".join(lines), loc="left", size=9)
+  legend = figure.add_axes((0.66, 0.02, 0.33, top))
   legend.axis("off")
   legend.set_title(
     f"{why.answer} ({100 * why.probability:.0f} %)", loc="left", weight="bold"

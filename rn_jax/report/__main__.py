@@ -6,8 +6,9 @@ r"""Explains runs: a page that compares several, or says where one errs.
 writes FOLDER/report.html, which has all in itself, and FOLDER/report.md with
 pictures beside it. Several runs: their figures, beside the paper's where the
 config is of an experiment of it; curves, confusion matrices, and the settings
-that differ. Runs whose configs differ only in their seed are one row. A folder
-of runs, as of a sweep, stands for the runs in it.
+that differ. Runs whose configs differ only in their seed, or in what
+train.max_minutes made of them, are one row. A folder of runs, as of a sweep,
+stands for the runs in it.
 
 One run: its network answers the split again, and the page says where it errs
 and how sure it is, with the mistakes it is surest of.

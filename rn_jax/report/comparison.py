@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rn_jax.data.curriculum import parse_stage
 from rn_jax.plots.curves import Series
 from rn_jax.report.runs import Run
 from rn_jax.retrieval.scores.ranking import mean_and_interval
@@ -29,16 +30,20 @@ def group_runs(runs: Sequence[Run]) -> list[Row]:
   """
   groups: list[list[Run]] = []
   for run in runs:
-    same = [g for g in groups if _planned(g[0]) == _planned(run)]
-    if not same:
+    for group in groups:
+      if not _are_alike(group[0].config, run.config):
+        continue
+      twins = [other for other in group if other.seed == run.seed]
+      if not twins:
+        group.append(run)
+        break
+      if twins[0].config == run.config:
+        raise ValueError(
+          f"{twins[0].name} and {run.name} have one config and one seed, and "
+          "would count as two; leave one of them out"
+        )
+    else:
       groups.append([run])
-      continue
-    if twins := [other for other in same[0] if other.seed == run.seed]:
-      raise ValueError(
-        f"{twins[0].name} and {run.name} have one config and one seed, and "
-        "would count as two; leave one of them out"
-      )
-    same[0].append(run)
   names = [_row_name(group) for group in groups]
   return [
     Row(
@@ -49,17 +54,39 @@ def group_runs(runs: Sequence[Run]) -> list[Row]:
   ]
 
 
-def _planned(run: Run) -> dict[str, Any]:
-  """Returns a config without what a trial decided at the start of the run."""
-  if run.config.get("train.max_minutes") is None:
-    return run.config
-  # All was made shorter in the same proportion, but for the evaluations.
-  of_evaluations = ("train.eval_every", PATIENCE)
-  rest = {k: v for k, v in run.config.items() if k not in of_evaluations}
-  whole = rest["train.num_epochs"]
-  lengths = {k: round(rest[k] / whole, 9) for k in LENGTHS if k in rest}
-  stages = [stage.partition(":")[0] for stage in rest.get(STAGES, ())]
-  return rest | lengths | {STAGES: stages}
+def _are_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+  """Returns whether configs are equal but for what a trial has decided.
+
+  With train.max_minutes it makes all lengths shorter in one proportion, which
+  depends on the pace that a run had at its start. How many evaluations are left
+  depends on it, too.
+  """
+  if one == other:
+    return True
+  if one.get("train.max_minutes") is None:
+    return False
+  decided = (*LENGTHS, STAGES, PATIENCE)
+  fixed, lengths = zip(*map(_by_length, (one, other)), strict=True)
+  return (
+    all(
+      one.get(key) == other.get(key)
+      for key in {**one, **other}.keys() - {*decided}
+    )
+    and fixed[0] == fixed[1]
+    and np.allclose(lengths[0], lengths[1], rtol=0.01, atol=0)
+  )
+
+
+def _by_length(config: Mapping[str, Any]) -> tuple[list, list[float]]:
+  """Returns what of the lengths no trial changes, and their proportions."""
+  stages = [parse_stage(text) for text in config.get(STAGES, ())]
+  keys = [k for k in LENGTHS if k in config and k != "train.eval_every"]
+  lengths = [config[key] for key in keys] + [s.questions for s in stages]
+  whole = config["train.num_epochs"]
+  return (
+    [*keys, *(stage._replace(questions=0) for stage in stages)],
+    [length / whole for length in lengths],
+  )
 
 
 def _row_name(runs: Sequence[Run]) -> str:
@@ -139,7 +166,10 @@ def own_settings(
 def mean_series(
   runs: Sequence[Run],
 ) -> tuple[dict[str, Series], dict[str, np.ndarray]]:
-  """Averages what runs measured, where all of them did.
+  """Averages what runs measured, by how many questions they had read.
+
+  Where they measured at different times, between two measurements a quantity is
+  taken to change evenly; it ends with the run that ended first.
 
   Returns:
     The means, as read_metrics has them, with the `questions` read; and of each
@@ -149,19 +179,27 @@ def mean_series(
   means, ranges = {}, {}
   for name in sorted(names):
     every = [run.series[name] for run in runs]
-    steps = every[0]["step"]
-    for one in every[1:]:
-      steps = np.intersect1d(steps, one["step"])
-    if not len(steps):
+    read = [
+      questions_read(run.series, run.batch_size, one["step"])
+      for run, one in zip(runs, every, strict=True)
+    ]
+    first = min(range(len(runs)), key=lambda i: read[i][-1])
+    inside = read[first] >= max(x[0] for x in read)
+    if not inside.any():
       continue
-    at = [np.searchsorted(one["step"], steps) for one in every]
+    grid = read[first][inside]
     values = np.stack(
-      [one["value"][rows] for one, rows in zip(every, at, strict=True)]
+      [
+        np.interp(grid, x, one["value"])
+        for x, one in zip(read, every, strict=True)
+      ]
     )
-    read = questions_read(runs[0].series, runs[0].batch_size, steps)
-    epoch = every[0]["epoch"][at[0]]
-    means[name] = {"step": steps, "epoch": epoch, "questions": read}
-    means[name]["value"] = values.mean(0)
+    means[name] = {
+      "step": every[first]["step"][inside],
+      "epoch": every[first]["epoch"][inside],
+      "questions": grid,
+      "value": values.mean(0),
+    }
     ranges[name] = np.stack([values.min(0), values.max(0)])
   return means, ranges
 
@@ -185,8 +223,33 @@ def questions_until(run: Run, accuracy: float) -> float | None:
   return float(np.interp(accuracy, values[around], read[around]))
 
 
+def evaluated_on(runs: Sequence[Run]) -> list[list[Run]]:
+  """Groups runs by the data of their evaluations, in the order of the runs.
+
+  Evaluations of earlier versions, which do not tell, are with the first group
+  that has as many questions.
+  """
+  groups: list[list[Run]] = []
+  for run in sorted(runs, key=lambda run: "data_sha256" not in run.scores):
+    mine = run.scores
+    for group in groups:
+      other = group[0].scores
+      known = "data_sha256" in mine and "data_sha256" in other
+      key = "data_sha256" if known else "num_examples"
+      if mine.get(key) == other.get(key):
+        group.append(run)
+        break
+    else:
+      groups.append([run])
+  return groups
+
+
 def pooled(runs: Sequence[Run]) -> dict:
-  """Returns mean accuracy and summed confusion, as one evaluation."""
+  """Returns mean accuracy and summed confusion, as one evaluation.
+
+  Raises:
+    ValueError: The runs were evaluated on different data.
+  """
   first = runs[0].scores
   counts = [np.array(run.scores["confusion"]["counts"]) for run in runs]
   if any(
@@ -197,7 +260,13 @@ def pooled(runs: Sequence[Run]) -> dict:
       f"{runs[0].name} and other seeds of it were evaluated with different "
       "answers; evaluate them on the same records"
     )
+  if len(evaluated_on(runs)) > 1:
+    raise ValueError(
+      f"{runs[0].name} and other seeds of it were evaluated on different data; "
+      "evaluate them on the same records"
+    )
   return first | {
+    "num_runs": len(runs),
     "accuracy": float(np.mean([run.scores["accuracy"] for run in runs])),
     "confusion": first["confusion"] | {"counts": np.sum(counts, 0).tolist()},
   }

@@ -240,7 +240,8 @@ def slug(name: str) -> str:
 
 def title_of(rows: Sequence[Row]) -> str:
   """Returns how the page is called."""
-  runs = sum(len(row.runs) for row in rows)
+  number = sum(len(row.runs) for row in rows)
+  runs = f"{number} run{'s' * (number > 1)}"
   if len(rows) == 1:
-    return f"{rows[0].name}: {runs} runs"
-  return f"{len(rows)} experiments, {runs} runs"
+    return f"{rows[0].name}: {runs}"
+  return f"{len(rows)} experiments, {runs}"

@@ -1,17 +1,21 @@
 """Whole reports: of several runs, and of one."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
-from rn_jax.evaluate import load_network, predict_split, score
+from rn_jax.evaluate import (
+  load_network,
+  of_the_training,
+  predict_split,
+  score,
+)
 from rn_jax.host.paths import names_apart, place
 from rn_jax.report.answered import Answered
 from rn_jax.report.blocks import Report, Section, Text
-from rn_jax.report.comparison import Row, group_runs
+from rn_jax.report.comparison import Row, evaluated_on, group_runs
 from rn_jax.report.comparison_sections import (
   curves_section,
   figures_section,
@@ -55,6 +59,16 @@ def compare_runs(folders: Sequence[Path], split: str) -> Report:
     raise ValueError(f"none of {len(folders)} runs is evaluated; {left_out[0]}")
   rows = group_runs(runs)
   sections = [figures_section(rows), curves_section(rows)]
+  if len(apart := evaluated_on(runs)) > 1:
+    lines = [f"{', '.join(run.name for run in group)}." for group in apart]
+    sections.insert(
+      0,
+      Section(
+        "Evaluated on different data",
+        [Text("Figures of one line below can be compared, others cannot.")]
+        + [Text(line) for line in lines],
+      ),
+    )
   if left_out:
     sections.insert(0, Section("Left out", [Text(t) for t in left_out]))
   if len(rows) > 1:
@@ -96,10 +110,8 @@ def explain_run(folder: Path, split: str, data_dir: str | None) -> Report:
   config, seed = flat_config(saved.to_dict())
   series = read_series(folder)
   scores = score(dataset, predictions)
-  if data_dir is None and (folder / f"eval_{split}.json").exists():
-    # It takes the training questions as well.
-    known = json.loads((folder / f"eval_{split}.json").read_text())
-    scores["question_only_accuracy"] = known.get("question_only_accuracy")
+  scores["data_sha256"] = dataset.sha256
+  scores |= of_the_training(folder, split, scores)
   [name] = names_apart([folder])
   run = Run(name, config, seed, series, scores, unfinished(config, series))
   row = Row(name, [run])

@@ -170,6 +170,6 @@ def unfinished(config: dict[str, Any], series: dict[str, Series]) -> str:
   if step and (total - epoch) * step / epoch <= least + 1e-4 * step / epoch:
     return ""
   return (
-    f"its training stopped in epoch {epoch:.4g} of {total:.4g}, and its "
-    "launch.py --mode=train command goes on there"
+    f"its training has come to epoch {epoch:.4g} of {total:.4g}; if it is not "
+    "at work, its launch.py --mode=train command goes on there"
   )

@@ -33,6 +33,7 @@ PARAMETERS = {
   "ir_fp_reference": 484_580,
   "original_sd": 2_054_268,
   "headline_sd": 350_844,
+  "short_sd": 350_844,
   "headline_longer_sd": 350_844,
   "original_sd_reference": 2_059_492 - 16_488,
   "ir_sd": 2_054_268,

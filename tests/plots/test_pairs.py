@@ -51,6 +51,18 @@ def test_arrows_lead_from_the_first_object_to_the_second(why):
 
 
 def test_the_file_has_a_key_to_the_colours(why):
+  for question in "Are there two?", "Is the big thing " * 13:
+    figure = draw_pairs(why, question)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    whole = figure.bbox
+    titles = [
+      axes.title if axes.get_title() else axes._left_title  # no public way
+      for axes in figure.axes
+    ]
+    asked, answered = (title.get_window_extent(renderer) for title in titles)
+    assert not asked.overlaps(answered)
+    assert asked.y1 <= whole.y1
+    assert asked.x1 <= whole.x1
   figure = draw_pairs(why, "Are there two?")
   texts = [text.get_text() for text in figure.findobj(Text)]
   assert any("speaks for" in text for text in texts)

@@ -10,8 +10,10 @@ from places import ROOT
 
 from configs import common, quickstart
 from rn_jax.pace import Pace, fit
+from rn_jax.plots.confusion import draw_confusion
 from rn_jax.report.comparison import (
   differing_keys,
+  evaluated_on,
   group_runs,
   interval,
   mean_series,
@@ -55,8 +57,17 @@ def test_seeds_whose_trials_found_another_pace_are_one_row():
   runs = [run(0, 1_200, 2), run(1, 1_180, 2)]
   assert runs[0].config != runs[1].config
   assert len(group_runs(runs)) == 1
-  other = run(2, 1_200, 2, **{"optimizer.warmup_epochs": 0.5})
-  assert len(group_runs([*runs, other])) == 2
+  for lengths in (
+    {"optimizer.warmup_epochs": 0.5},
+    {"data.curriculum": ("zero_hop: 90000 or 0.9",)},
+    {"data.curriculum": ("zero_hop: 9000 or 0.5",)},
+    {"optimizer.learning_rate": 1.0},
+  ):
+    for seed in 0, 2:
+      other = run(seed, 1_200, 2, **lengths)
+      assert len(group_runs([*runs, other])) == 2, lengths
+  # Of one seed, and yet another run.
+  assert len(group_runs([*runs, run(0, 1_190, 2)])) == 2
 
 
 def test_names_of_rows_differ():
@@ -127,15 +138,42 @@ def test_questions_until_an_accuracy():
   assert questions_until(make_run(), 0.1) is None
 
 
-def test_mean_curves_where_all_runs_measured():
+def test_mean_curves_go_by_the_questions_read():
   runs = [
     make_run(series={"val/accuracy": curve([0, 5, 10], [0, 0.2, 0.4])}),
     make_run(series={"val/accuracy": curve([0, 10, 15], [0.2, 0.6, 1])}),
   ]
   means, ranges = mean_series(runs)
-  assert means["val/accuracy"]["step"].tolist() == [0, 10]
-  assert means["val/accuracy"]["value"].tolist() == pytest.approx([0.1, 0.5])
-  assert ranges["val/accuracy"].tolist() == [[0, 0.4], [0.2, 0.6]]
+  mean = means["val/accuracy"]
+  assert mean["step"].tolist() == [0, 5, 10]
+  assert mean["questions"].tolist() == [0, 50, 100]
+  assert mean["value"].tolist() == pytest.approx([0.1, 0.3, 0.5])
+  np.testing.assert_allclose(
+    ranges["val/accuracy"], [[0, 0.2, 0.4], [0.2, 0.4, 0.6]]
+  )
+  # As where trials have found another pace: all but the start differ.
+  runs = [
+    make_run(series={"val/accuracy": curve([0, 103, 206], [0, 0.5, 0.7])}),
+    make_run(series={"val/accuracy": curve([0, 97, 194], [0, 0.5, 0.9])}),
+  ]
+  mean = mean_series(runs)[0]["val/accuracy"]
+  assert mean["step"].tolist() == [0, 97, 194]
+  assert mean["value"][-1] == pytest.approx(0.79, abs=0.01)
+
+
+def test_evaluations_of_other_data_are_told_apart():
+  def run(name, **scores):
+    return make_run(name, scores={"num_examples": 10} | scores)
+
+  runs = [
+    run("older"),
+    run("a", data_sha256="1"),
+    run("b", data_sha256="2"),
+    run("c", data_sha256="1"),
+    run("short", num_examples=9),
+  ]
+  names = [[r.name for r in group] for group in evaluated_on(runs)]
+  assert names == [["a", "c", "older"], ["b"], ["short"]]
 
 
 def test_confusions_are_added():
@@ -150,6 +188,8 @@ def test_confusions_are_added():
   both = pooled(runs)
   assert both["accuracy"] == pytest.approx(0.75)
   assert both["confusion"]["counts"] == [[3, 1], [0, 3]]
+  title = draw_confusion(both, "val").axes[0].get_title(loc="left")
+  assert title == "7 answers of 2 runs on val, 75.0 % correct"
   other = make_run("z", scores=scores(0.5, [[1, 1], [0, 0]], ("no", "yes")))
   with pytest.raises(ValueError, match="same records"):
     pooled([*runs, other])
@@ -161,7 +201,7 @@ def test_a_run_ended_or_says_where_it_stopped():
   assert unfinished(config, ended) == ""
   stopped = {"train/loss": curve([10, 15], [1, 1])}
   assert unfinished(config, stopped).startswith(
-    "its training stopped in epoch 1.5 of 2,"
+    "its training has come to epoch 1.5 of 2;"
   )
   assert unfinished(config, {"val/loss": curve([0], [3])})  # before the first
   # A last batch of eight questions may be half filled.

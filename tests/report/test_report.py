@@ -39,6 +39,7 @@ def write_run(folder, records_dir, seed=0, steps=4, **changes):
   config = tiny.get_config("original_sd")
   config.data.dir, config.seed = str(records_dir), seed
   config.train.num_epochs = 4.0
+  config.optimizer.schedule = "doubling"  # as the paper's
   config.update_from_flattened_dict(changes)
   folder.mkdir(parents=True)
   content = {"config": config.to_dict()}
@@ -107,7 +108,7 @@ def test_runs_that_were_not_evaluated_are_left_out(
   (sweep / "short-0" / "eval_val.json").unlink()
   text = report([sweep], tmp_path / "out")[1].read_text().replace("\\", "")
   assert f"{sweep / 'short-0'} has no eval_val.json" in text
-  assert "stopped in epoch 2 of 4" in text
+  assert "come to epoch 2 of 4" in text
   assert f"--mode=evaluate --workdir={sweep / 'short-0'} --split=val" in text
   for name in ("rn-0", "rn-1", "wide-0"):
     shutil.rmtree(sweep / name)
@@ -120,7 +121,7 @@ def test_runs_that_were_not_evaluated_are_left_out(
 def test_interrupted_runs_say_so(sweep, tmp_path, records_dir):
   write_run(sweep / "short-0", records_dir, steps=2, **{"model.lstm_units": 5})
   text = report([sweep], tmp_path / "out")[1].read_text()
-  assert "short-0: its training stopped in epoch 2 of 4" in text
+  assert "short-0: its training has come to epoch 2 of 4" in text
 
 
 def test_what_is_no_run_is_named(tmp_path, sweep):

@@ -17,6 +17,7 @@ from places import ROOT
 import launch
 from data_prep.convert_clevr import convert
 from rn_jax import hosts
+from rn_jax import publish as published
 from rn_jax.checkpoint import load_model
 from rn_jax.checkpoint_format import flatten
 from rn_jax.publish import publish
@@ -107,6 +108,13 @@ def test_a_published_network_is_that_of_the_run(trained, tmp_path):
   assert its_meta["hashes"]["model"] in card
   names = {path.name for path in (tmp_path / "mine").iterdir()}
   assert names == {"README.md", "accuracy.png", "checkpoints"}
+  assert "--checkpoint=mine " in card
+  bare = publish(trained, tmp_path / "bare", {}).read_text()
+  assert "## Accuracy" not in bare
+  assert "## Training" in bare
+  for items in ["eval.json"], ["=eval.json"], ["a=x", "a=y"]:
+    with pytest.raises(ValueError, match="must be NAME=FILE"):
+      published._main(str(trained), str(tmp_path / "no"), items, None)
   (tmp_path / "other.json").write_text("{}")
   with pytest.raises(ValueError, match="no complete evaluation"):
     publish(trained, tmp_path / "other", {"val": tmp_path / "other.json"})

@@ -80,6 +80,16 @@ def test_one_member_by_its_index(command, tmp_path):
   assert [x["workdir"][-3:] for x in calls()] == ["b-1"]
 
 
+# Tests that a shell runs in the background, and their children, ignore SIGINT.
+_SWEEP = """
+import runpy
+import signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("rn_jax.sweep", run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize(
   ("sent", "saves"),
   [
@@ -97,8 +107,7 @@ def test_a_signal_stops_the_sweep(command, tmp_path, sent, saves):
   )
   process = subprocess.Popen(
     [
-      sys.executable,
-      *("-m", "rn_jax.sweep", "--configs=a.py,b.py"),
+      *(sys.executable, "-c", _SWEEP, "--configs=a.py,b.py"),
       f"--workdir={tmp_path / 'W'}",
     ],
     env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},

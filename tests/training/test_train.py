@@ -69,13 +69,13 @@ def test_what_a_training_knew_of_a_split_is_of_that_split_alone(tmp_path):
   result["confusion"] = {"answers": ["yes"], "counts": [[10]]}
   before = result | {"question_only_accuracy": 0.4}
   evaluate.write_evaluation(tmp_path, before, "val")
-  known = evaluate._of_the_training(tmp_path, "val", result)
+  known = evaluate.of_the_training(tmp_path, "val", result)
   assert known == {"question_only_accuracy": 0.4}
   for change in {"num_examples": 11}, {"data_sha256": "b"}:
-    assert not evaluate._of_the_training(tmp_path, "val", result | change)
+    assert not evaluate.of_the_training(tmp_path, "val", result | change)
   del before["data_sha256"]  # as earlier versions did
   evaluate.write_evaluation(tmp_path, before, "val")
-  assert evaluate._of_the_training(tmp_path, "val", result)
+  assert evaluate.of_the_training(tmp_path, "val", result)
 
 
 def test_a_split_without_answers_cannot_be_learned(

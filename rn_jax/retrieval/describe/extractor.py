@@ -17,6 +17,7 @@ from typing import Any, cast
 import jax
 import ml_collections
 import numpy as np
+from flax.traverse_util import flatten_dict
 from jaxtyping import Float
 
 import rn_jax
@@ -201,16 +202,14 @@ def _telling(
   used: ml_collections.ConfigDict,
 ) -> dict[str, Any]:
   """Returns what of the overrides makes other vectors than the network's."""
-  telling = {}
-  for key in overrides or {}:
-    model = key.startswith("model.") and key != "model.scenes_per_block"
-    before, now = (
-      functools.reduce(getattr, key.split("."), config)
-      for config in (saved, used)
-    )
-    if (model or key in _READ) and before != now:
-      telling[key] = now
-  return telling
+  before, now = (flatten_dict(c.to_dict(), sep=".") for c in (saved, used))
+  return {
+    key: now[key]
+    for key in overrides or {}
+    if (key.startswith("model.") or key in _READ)
+    and key != "model.scenes_per_block"
+    and before.get(key) != now[key]
+  }
 
 
 def _preprocessing(config: ml_collections.ConfigDict) -> dict:

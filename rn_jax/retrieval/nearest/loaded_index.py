@@ -170,10 +170,12 @@ class LoadedIndex:
     """Returns the rows that were made of a file; usually one or none."""
     same = np.zeros(len(self.files), bool)
     for place, description in enumerate(self.files.header["sources"]):
-      if "folder" in description:
+      if "folder" not in description:
+        continue
+      # A picture may be a link, and the folder be reached through one.
+      for real in os.path.abspath, os.path.realpath:
         name = os.path.relpath(
-          os.path.realpath(local_path(path)),
-          os.path.realpath(description["folder"]),
+          real(local_path(path)), real(description["folder"])
         )
         same |= (self.files.source == place) & (
           self.files.image_filename == Path(name).as_posix()
@@ -221,5 +223,6 @@ def load_index(
 
   Raises:
     ImageIndexError: There is no index, or it is damaged.
+    PermissionError: It may not be read.
   """
   return LoadedIndex(open_index(path), checkpoint)

@@ -29,6 +29,8 @@ def test_relations_follow_from_coordinates():
     ]
   assert "camera" not in scene
   assert complete(EXAMPLE)["camera"] == EXAMPLE["camera"]
+  of_world = {"background": [0, 80, 0], "properties": {"shapes": {}}}
+  assert of_world.items() <= complete(EXAMPLE | of_world).items()
 
 
 @pytest.mark.parametrize(

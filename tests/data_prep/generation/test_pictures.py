@@ -181,6 +181,42 @@ def test_pictures_of_other_scenes_are_not_converted(tmp_path, drawn):
   convert(tmp_path / "b", tmp_path / "states", images="no")
 
 
+@pytest.mark.usefixtures("rendered")
+def test_pictures_and_annotations_of_the_same_scenes_stay(tmp_path):
+  make(tmp_path, "train", 3, annotations=True)
+  render_split(tmp_path, "train", width=16, height=16)
+  before = _images(tmp_path, "train")
+  questions = tmp_path / "questions" / "CLEVR_train_questions.json"
+  questions.unlink()  # as if somebody had lost it
+  make(tmp_path, "train", 3, annotations=True)
+  assert questions.exists()
+  job = Job(
+    "train",
+    3,
+    max_objects=4,
+    min_visible_pixels=0,
+    templates=("one_hop",),
+  )
+  generate(tmp_path, job, workers=1, overwrite=True)
+  assert _images(tmp_path, "train") == before
+
+
+@pytest.mark.usefixtures("rendered")
+def test_files_that_do_not_say_where_they_are_from_are_believed(tmp_path):
+  make(tmp_path, "train", 3, images=True, size=(16, 16))
+  for name in "scenes", "questions":
+    path = tmp_path / name / f"CLEVR_train_{name}.json"
+    content = json.loads(path.read_text())
+    del content["info"]
+    path.write_text(json.dumps(content))
+  # And what only reads the folder moves no mark in it.
+  mark = tmp_path / ".made_from" / "images-train.json"
+  older = tmp_path / "images" / "train" / ".made_from.json"
+  mark.replace(older)
+  convert(tmp_path, tmp_path / "out", image_size=16)
+  assert older.exists()
+
+
 def test_annotations_of_other_scenes_do_not_stay(tmp_path):
   make(tmp_path, "train", 3, annotations=True)
   path = tmp_path / "annotations" / "CLEVR_train_annotations.json"

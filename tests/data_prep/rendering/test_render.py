@@ -150,7 +150,8 @@ def test_pictures_of_other_scenes_are_not_taken_for_these(clevr_dir, scenes):
   path = clevr_dir / "scenes" / "CLEVR_val_scenes.json"
   path.write_text(json.dumps({"scenes": scenes[1:]}))
   with pytest.raises(FileExistsError, match=f"{folder} has pictures of other"):
-    render_split(clevr_dir, "val", width=SIZE, height=SIZE)
+    render_split(clevr_dir, "val", width=SIZE, height=SIZE, annotations=True)
+  assert not (clevr_dir / "annotations").exists()
   # CLEVR's own pictures have no mark.
   (clevr_dir / ".made_from" / "render-val.json").unlink()
   render_split(clevr_dir, "val", width=SIZE, height=SIZE)
