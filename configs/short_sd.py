@@ -3,8 +3,9 @@
     python launch.py --config=configs/short_sd.py --workdir=W
 
 The data and the network of headline_sd, and its stages made short: 2.1 million
-questions in all, in place of 16.8. Muon takes the place of Adam; it needs fewer
-questions, and more time for each.
+questions in all, in place of 16.8. With these it was right on 85.3 % of 20,000
+other questions (one seed), after 24 minutes on two x86 cores, data not counted.
+The reference's log comes to 86 % after some 64 million.
 """
 
 import ml_collections
@@ -21,7 +22,6 @@ def get_config() -> ml_collections.ConfigDict:
     "zero_hop one_hop comparison up to 5 objects: 300_000 or 0.93",
     "all up to 5 objects: 500_000",
   )
-  config.optimizer.name = "muon"
   config.optimizer.warmup_epochs = 0.02
   config.optimizer.hold_epochs = 0.7
   config.train.num_epochs = 1.5
