@@ -55,19 +55,17 @@ def run(number: int, scenes: int, troubles: Sequence[str]) -> list[tuple]:
   rows = []
   with tempfile.TemporaryDirectory() as folder, hosts(number) as there:
     root = Path(folder)
-    for split, count in (("train", scenes), ("val", 8)):
-      generate(root / "clevr", Job(split, count, seed=1), workers=1)
-    convert(root / "clevr", root / "records", workers=1)
-    _train(there[:1], root, "one process", devices=number)
-    _train(there, root, "none")
-    alone, together = (_weights(root / x) for x in ("one process", "none"))
+    make_records(root, scenes)
+    train(there[:1], root, "one process", devices=number)
+    train(there, root, "none")
+    alone, together = (weights(root / x) for x in ("one process", "none"))
     for name in ("one process", "none", *troubles):
       ended = from_update = 0.0
       if name in troubles:
-        ended, from_update = _train_with(name, there, root)
-      weights = _weights(root / name)
-      same = all(map(np.array_equal, weights, together))
-      pairs = zip(weights, alone, strict=True)
+        ended, from_update = train_with(name, there, root)
+      found = weights(root / name)
+      same = all(map(np.array_equal, found, together))
+      pairs = zip(found, alone, strict=True)
       far = max(float(np.abs(a - b).max()) for a, b in pairs)
       words = "same" if same else "other"
       rows.append((name, ended, int(from_update), words, far))
@@ -77,7 +75,14 @@ def run(number: int, scenes: int, troubles: Sequence[str]) -> list[tuple]:
   return rows
 
 
-def _train_with(
+def make_records(root: Path, scenes: int) -> None:
+  """Makes `root`/records, to train with."""
+  for split, count in (("train", scenes), ("val", 8)):
+    generate(root / "clevr", Job(split, count, seed=1), workers=1)
+  convert(root / "clevr", root / "records", workers=1)
+
+
+def train_with(
   trouble: str, there: Sequence[Host], root: Path
 ) -> tuple[float, int]:
   """Trains to the end; returns seconds and update as the table has them."""
@@ -113,11 +118,12 @@ def _train_with(
       flush=True,
     )
   update = max(list_steps(root / trouble / "checkpoints"))
-  _train(there, root, trouble)
+  train(there, root, trouble)
   return ended, update
 
 
-def _train(there: Sequence[Host], root: Path, name: str, devices=1) -> None:
+def train(there: Sequence[Host], root: Path, name: str, devices=1) -> None:
+  """Trains to the end, in `root`/`name`."""
   with _started(there, root, name, devices) as processes:
     _finish(processes, root / name)
 
@@ -206,7 +212,8 @@ def _wait_for_update(
   raise RuntimeError(f"{workdir.name}: over before the trouble began")
 
 
-def _weights(workdir: Path) -> list[np.ndarray]:
+def weights(workdir: Path) -> list[np.ndarray]:
+  """Returns what a run has learned last."""
   return jax.tree.leaves(load_model(workdir, "latest")[0])
 
 

@@ -25,6 +25,11 @@ def test_help_says_what_the_command_does(command):
   assert not shown.stderr
 
 
+def test_help_does_not_wait_for_jax():
+  program = "import launch, sys; sys.exit('jax' in sys.modules)"
+  assert run("-c", program).returncode == 0
+
+
 def test_a_training_that_diverges_ends_with_a_line(monkeypatch, capsys):
   def diverge():
     raise FloatingPointError("loss is nan at update 3")

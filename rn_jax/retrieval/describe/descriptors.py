@@ -2,10 +2,9 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import ml_collections
-
-from rn_jax.models.relation.head import make_head
 
 # Shown by `launch.py --help`.
 HELP = (
@@ -51,6 +50,13 @@ class Descriptor:
     return {k: v for k, v in dataclasses.asdict(self).items() if k != "name"}
 
 
+def _head(model: ml_collections.ConfigDict) -> Any:
+  """Makes the head of a network; only here, for `--help` needs no JAX."""
+  from rn_jax.models.relation.head import make_head
+
+  return make_head(model)
+
+
 def _has_cells(model: ml_collections.ConfigDict) -> bool:
   """Returns whether a network's objects are cells of its convolutions."""
   return model.inputs == "pixels" and model.get("objects", "cells") == "cells"
@@ -63,7 +69,7 @@ def network_name(model: ml_collections.ConfigDict) -> str:
   """
   if "g_units" not in model:
     return "multilabel"
-  head = make_head(model)
+  head = _head(model)
   if "aggregate" in head.described:
     return "AVF-RN" if "g0" in head.described else "object relations"
   if "g0" not in head.described:
@@ -80,7 +86,7 @@ def default_descriptors(model: ml_collections.ConfigDict) -> list[str]:
   kind = network_name(model)
   if kind == "multilabel":
     return ["conv_avg"]
-  last = make_head(model).described[-1]
+  last = _head(model).described[-1]
   if kind == "object relations":
     return [last if last == "aggregate" else f"{last}_sum"]
   names = {
@@ -110,7 +116,7 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
     )
   if layers:
     layer, pooling, raw = layers[1], layers[2], bool(layers[3])
-    known = [x for x in make_head(model).described if x != "aggregate"]
+    known = [x for x in _head(model).described if x != "aggregate"]
     if layer not in known:
       raise ValueError(
         f"descriptor {name!r}: this {network} knows before the question only "
@@ -136,7 +142,7 @@ def parse_descriptor(name: str, model: ml_collections.ConfigDict) -> Descriptor:
       return Descriptor(name, label, "conv", pooling, metric="cosine")
     return Descriptor(name, f"{network} conv {pooling}", "conv", pooling)
   if name == "aggregate":
-    if "aggregate" not in make_head(model).described:
+    if "aggregate" not in _head(model).described:
       raise ValueError(
         "descriptor 'aggregate': only an AVF-RN sums its pairs before it reads "
         f"the question; this network: {network}"
