@@ -1,6 +1,7 @@
 """Curves of several trainings beside each other."""
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from rn_jax.plots.curves import Series
 
 _INK, _SOFT, _FAINT = "#222222", "#757575", "#d9d9d9"
 _PALETTE = "#0072B2", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#D55E00"
-_STYLES = "-", "--", ":"
+_STYLES = "-", "--", ":", "-."
+_COLUMNS = 70  # of a name in the key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,9 @@ def draw_rows(rows: Sequence[RowCurves]) -> Figure:
     and len(rows) <= 9
     and max(len(row.name) for row in rows) <= 36
   )
-  height = 0.4 + 1.75 * lines + 0.2 * len(rows) * (not fits)
+  labels = [textwrap.fill(row.name, _COLUMNS) for row in rows]
+  keys = sum(label.count("\n") + 1 for label in labels)
+  height = 0.4 + 1.75 * lines + 0.2 * keys * (not fits)
   figure = Figure(figsize=(5.8, height), layout="constrained")
   axes = figure.subplots(lines, 2, sharex=True, squeeze=False)
   for panel in axes.flat[len(shown) :]:
@@ -83,8 +87,8 @@ def draw_rows(rows: Sequence[RowCurves]) -> Figure:
     bottom.set_xlabel("training questions (millions)", fontsize=8.5, color=_INK)
     bottom.tick_params(labelbottom=True)
   handles = [
-    Line2D([], [], linewidth=1.8, label=row.name, **_style(number))
-    for number, row in enumerate(rows)
+    Line2D([], [], linewidth=1.8, label=label, **_style(number))
+    for number, label in enumerate(labels)
   ]
   options = {"fontsize": 8, "frameon": False, "labelcolor": _INK}
   if fits:

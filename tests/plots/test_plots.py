@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 from absl import logging as absl_logging
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from places import ROOT
 
 from rn_jax import metrics
 from rn_jax.clevr import ANSWER_CLASSES, ANSWERS
-from rn_jax.plots import curves, run_plots
+from rn_jax.plots import curves, rows, run_plots
 from rn_jax.plots.confusion import draw_confusion
 
 ALL = ["accuracy", "confusion_val", "invalid_rate", "learning_rate", "loss"]
@@ -259,3 +260,23 @@ def test_a_loss_that_falls_far_is_on_a_logarithmic_axis():
   # The labels of two curves that end together keep apart on this axis, too.
   below, above = sorted(text.get_position()[1] for text in axes.texts)
   assert above / below > 1.2
+
+
+@pytest.mark.parametrize("length", [10, 120])
+def test_names_of_runs_stay_in_the_picture(length):
+  series = {"questions": np.array([0.0, 1e6]), "value": np.array([0.0, 0.5])}
+  means = {"val/accuracy": series, "val/by_answer_class/size": series}
+  ranges = {key: np.stack([series["value"]] * 2) for key in means}
+  drawn = [
+    rows.RowCurves(f"{i}/" + "x" * length, means, ranges) for i in range(20)
+  ]
+  figure = rows.draw_rows(drawn)
+  renderer = FigureCanvasAgg(figure).get_renderer()
+  figure.draw(renderer)
+  (legend,) = figure.legends
+  box = legend.get_window_extent(renderer)
+  assert box.x0 >= 0
+  assert box.x1 <= figure.bbox.x1
+  assert box.y0 >= 0
+  lines = [(h.get_color(), h.get_linestyle()) for h in legend.legend_handles]
+  assert len(set(lines)) == 20
