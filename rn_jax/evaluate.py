@@ -144,12 +144,17 @@ def load_network(
     ValueError: It is of a network that is asked nothing.
   """
   variables, meta = checkpoint.load_model(path)
+  check_answers_questions(meta, path)
+  return variables, read_config(meta["config"], overrides), meta["vocabulary"]
+
+
+def check_answers_questions(meta: dict, path: str | os.PathLike) -> None:
+  """Raises ValueError where a checkpoint's network is asked nothing."""
   if "questions" not in meta["vocabulary"]:
     raise ValueError(
       f"{path} holds a network that answers no questions; --mode=extract "
       "describes images with it"
     )
-  return variables, read_config(meta["config"], overrides), meta["vocabulary"]
 
 
 def check_vocabulary(dataset: Dataset, vocabulary: dict, where: str) -> None:

@@ -11,7 +11,6 @@ import threading
 from typing import NoReturn
 
 import jax
-from jax.experimental import multihost_utils
 
 from rn_jax import parallel
 
@@ -52,7 +51,7 @@ def join(
     # coordinator, and this is a single host.
     with contextlib.suppress(ValueError):
       jax.distributed.initialize()
-  _meet()
+  parallel.meet()
 
 
 def expected_processes(num_processes: int | None) -> int:
@@ -67,17 +66,6 @@ def expected_processes(num_processes: int | None) -> int:
 def is_alone() -> bool:
   """Returns whether a run has one process."""
   return jax.process_count() == 1
-
-
-def _meet() -> None:
-  """Lets CPUs connect while all processes are here.
-
-  They do when they first sum over a set of devices, and wait for each other for
-  half a minute only; later, one may have data to make, or a slow compiler.
-  """
-  if not is_alone():
-    multihost_utils.sync_global_devices("joined")
-    parallel.sum_of_ones()
 
 
 def _use_all_gpus() -> None:

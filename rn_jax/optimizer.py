@@ -24,9 +24,8 @@ SCHEDULES = (
 _MUON_RMS = 0.2
 
 
-def _muon(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+def _muon() -> optax.GradientTransformation:
   """Muon (Jordan 2024) for the kernels between hidden layers, Adam else."""
-  del config
 
   def matrices(params):
     def kind(path, x):
@@ -48,7 +47,7 @@ def _muon(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
 _DIRECTIONS = {
   "adam": lambda config: optax.scale_by_adam(),
   "lion": lambda config: optax.scale_by_lion(),
-  "muon": _muon,
+  "muon": lambda config: _muon(),
   "nadam": lambda config: optax.scale_by_adam(nesterov=True),
   "rmsprop": lambda config: optax.scale_by_rms(),
   "sgd": lambda config: optax.trace(config.momentum),

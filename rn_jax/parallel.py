@@ -56,10 +56,16 @@ def agree(decision: _Decided) -> _Decided:
   )
 
 
-def sum_of_ones() -> int:
-  """Sums over all devices of all processes; returns how many there are."""
-  ones = np.ones(jax.local_device_count(), np.int32)
-  return int(jax.pmap(lambda x: jax.lax.psum(x, AXIS), AXIS)(ones)[0])
+def meet() -> None:
+  """Lets several processes connect, while all of them are here.
+
+  CPUs do when they first sum over a set of devices, and wait for each other for
+  half a minute only; later, one may have data to make, or a slow compiler.
+  """
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices("joined")
+    ones = np.ones(jax.local_device_count(), np.int32)
+    jax.block_until_ready(jax.pmap(lambda x: jax.lax.psum(x, AXIS), AXIS)(ones))
 
 
 def sum_over_processes(*numbers: int) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict
 
 from rn_jax.checkpoint import load_model, write_model
 from rn_jax.default_config import get_config
-from rn_jax.evaluate import load_network
+from rn_jax.evaluate import check_answers_questions
 from rn_jax.host import cli
 from rn_jax.host.atomic import replacing
 from rn_jax.host.paths import local_path
@@ -69,8 +69,8 @@ def publish(
       answers no questions.
   """
   workdir, output = Path(local_path(workdir)), Path(local_path(output))
-  load_network(workdir)  # is it one that answers questions?
   variables, meta = load_model(workdir)
+  check_answers_questions(meta, workdir)
   scores = {
     name: read_evaluation(Path(local_path(path)))
     for name, path in evaluations.items()

@@ -141,8 +141,9 @@ def _open_folder(
 ) -> set[str]:
   """Returns the names of the pictures that a folder has, and marks it."""
   present = {path.name for path in folder.glob("*.png")}
-  if present and not is_same(read_mark(mark), made_from):
-    if read_mark(mark) is None:
+  found = read_mark(mark)
+  if present and not is_same(found, made_from):
+    if found is None:
       raise FileExistsError(
         f"{folder} has pictures that were not made with their scenes; choose "
         "another output_dir, or remove them"

@@ -19,6 +19,8 @@ from data_prep.language.search import Instance, build_program, find_instance
 from data_prep.language.templates import SHORT_FORMS, SLOT, Template
 from data_prep.world import world_of
 
+_A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeiou])")
+
 
 def allowed_answers(counts: dict[Value, int]) -> set[Value]:
   """Answers that a family may still give: none may run ahead of the others.
@@ -113,9 +115,6 @@ def describe(
   }
   text = " ".join((wording % words).split())
   return _A_BEFORE_VOWEL.sub(r"\1n ", text)
-
-
-_A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeiou])")
 
 
 @functools.cache

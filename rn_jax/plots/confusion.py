@@ -68,15 +68,12 @@ def draw_confusion(evaluation: dict, split: str) -> Figure:
     middle = float(np.mean(rows))
     axes.text(middle, -0.8, name, ha="center", fontsize=9, color=_SOFT)
   axes.set_xlabel("predicted answer")
-  axes.set_ylabel(
-    "true answer (number of questions"
-    + ", of all runs" * (evaluation.get("num_runs", 1) > 1)
-    + ")"
-  )
-  runs = evaluation.get("num_runs", 1)
-  title = f"Answers to the {int(counts.sum()):,} questions of {split}"
+  runs, number = evaluation.get("num_runs", 1), f"{int(counts.sum()):,}"
+  title, counted = f"Answers to the {number} questions of {split}", "questions"
   if runs > 1:
-    title = f"{int(counts.sum()):,} answers of {runs} runs on {split}"
+    title = f"{number} answers of {runs} runs on {split}"
+    counted = "questions, of all runs"
+  axes.set_ylabel(f"true answer (number of {counted})")
   axes.set_title(
     f"{title}, {100 * evaluation['accuracy']:.1f} % correct",
     loc="left",

@@ -61,20 +61,15 @@ def _are_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
   depends on the pace that a run had at its start. How many evaluations are left
   depends on it, too.
   """
-  if one == other:
+  differing = differing_keys([one, other]).keys()
+  if not differing:
     return True
   if one.get("train.max_minutes") is None:
     return False
-  decided = (*LENGTHS, STAGES, PATIENCE)
+  if differing - {*LENGTHS, STAGES, PATIENCE}:
+    return False
   fixed, lengths = zip(*map(_by_length, (one, other)), strict=True)
-  return (
-    all(
-      one.get(key) == other.get(key)
-      for key in {**one, **other}.keys() - {*decided}
-    )
-    and fixed[0] == fixed[1]
-    and np.allclose(lengths[0], lengths[1], rtol=0.01, atol=0)
-  )
+  return fixed[0] == fixed[1] and np.allclose(*lengths, rtol=0.01, atol=0)
 
 
 def _by_length(config: Mapping[str, Any]) -> tuple[list, list[float]]:

@@ -8,8 +8,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from small_scenes import as_graph, by_hand, generated, renumbered, scene
 
-from rn_jax.retrieval.scene_graphs import bipartite
+from rn_jax.retrieval.scene_graphs import bipartite, scene_graph
 from rn_jax.retrieval.scene_graphs.bipartite import MATCHES, v1, v2
+from rn_jax.retrieval.scene_graphs.compare import compare
 from rn_jax.retrieval.scene_graphs.exact import _KIND_COSTS, exact
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneError, scene_graphs
 
@@ -302,3 +303,14 @@ def test_exact_equals_networkx(match):
       edge_subst_cost=lambda a, b: float(a["order"] != b["order"]),
     )
     assert exact(graphs[[i]], graphs[[j]], match)[0].tolist() == [expected]
+
+
+@pytest.mark.parametrize("match", MATCHES)
+def test_blocks_of_scenes_change_no_distance(monkeypatch, match):
+  scenes = generated(30)
+  rule = {"method": "v2", "match": match}
+  whole = compare(rule, scenes, np.array([3, 8]))
+  monkeypatch.setattr(scene_graph, "_BLOCK", 7)
+  graphs = scenes[:]  # which has kept no blocks yet
+  np.testing.assert_array_equal(compare(rule, graphs, np.array([3, 8])), whole)
+  assert [len(block) for block in graphs.blocks] == [7, 7, 7, 7, 2]

@@ -11,8 +11,6 @@ from rn_jax.retrieval.scene_graphs.exact import exact
 from rn_jax.retrieval.scene_graphs.ground_truth_file import GroundTruthError
 from rn_jax.retrieval.scene_graphs.scene_graph import SceneGraphs
 
-# Scenes that one is compared with at a time: a kilobyte of work for each.
-_AT_ONCE = 4096
 METHODS = ("v1", "v2", "exact")
 
 
@@ -43,13 +41,9 @@ def compare(
 ) -> np.ndarray:
   """Compares some of the scenes with all; returns distances, [Q, D]."""
   distance = distance_function(**rule)
-  others = [
-    scenes[np.arange(start, min(start + _AT_ONCE, len(scenes)))]
-    for start in range(0, len(scenes), _AT_ONCE)
-  ]
   return np.stack(
     [
-      np.concatenate([distance(scenes[[i]], some) for some in others])
+      np.concatenate([distance(scenes[[i]], some) for some in scenes.blocks])
       for i in positions
     ]
   )

@@ -20,6 +20,8 @@ from rn_jax.host.paths import place
 from rn_jax.retrieval.image_indices import image_indices
 
 ORDERS = ("right", "front")
+# Scenes that one is compared with at a time: a kilobyte of work for each.
+_BLOCK = 4096
 _IDS = {
   name: {value: i for i, value in enumerate(values)}
   for name, values in ATTRIBUTES.items()
@@ -59,6 +61,12 @@ class SceneGraphs:
 
   def _arrays(self) -> tuple[np.ndarray, ...]:
     return tuple(getattr(self, f.name) for f in dataclasses.fields(self))
+
+  @functools.cached_property
+  def blocks(self) -> list["SceneGraphs"]:
+    """The scenes in their order, as many at a time as one is compared with."""
+    starts = range(0, len(self), _BLOCK)
+    return [self[start : start + _BLOCK] for start in starts]
 
   @functools.cached_property
   def num_neighbours(self) -> np.ndarray:
